@@ -1,0 +1,88 @@
+# Everything a newcomer needs: `make demo` and `make test` set up whatever is missing. Only python3 and make are assumed.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+PYTHON  ?= python3
+SECONDS ?= 20
+KILLS   ?= 4
+# More options for one run: DEMO_ARGS="--json", PYTEST_ARGS="-x -k F01", BENCH_ARGS="takeover", LOCK_ARGS=--upgrade
+WORKERS ?= 4
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+LOCK_ARGS ?=
+
+UV_RELEASE := 0.13.9
+UV    := .tools/bin/uv
+TOOLS := .tools/.uv-$(UV_RELEASE)
+BIN   := .venv/bin
+READY := .venv/.ready
+CODE  := $(wildcard src tests benchmarks examples)
+
+.PHONY: help setup demo test check format bench faults broken wheel names lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## make .venv with every extra, from the locked requirements
+
+demo: $(READY) ## real instances, one of them hurt KILLS times in SECONDS, then an audit
+	$(BIN)/locum demo --seconds $(SECONDS) --kills $(KILLS) $(DEMO_ARGS)
+
+test: $(READY) ## every test with small counts, those that wait side by side
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+check: $(READY) ## format, lint, types for the oldest and the newest Python, architecture
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy --python-version 3.14 $(CODE)
+	$(BIN)/python -m pytest tests/architecture
+
+format: $(READY) ## put the code into the shape that `make check` asks for
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: $(READY) ## the measured figures, as JSON in benchmarks/out/
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+faults: $(READY) ## tests/faults with the full counts; takes long
+	LOCUM_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(PYTEST_ARGS) tests/faults
+
+broken: $(READY) ## break one rule after another; a test must notice each
+	$(BIN)/python tests/faults/broken/run.py
+
+wheel: $(READY) ## build the wheel into dist/
+	$(BIN)/hatchling build -t wheel -d dist
+
+names: $(READY) ## write down which names are public now (tests/architecture/public_names.txt)
+	$(BIN)/python -m tests.architecture.public_names --write
+
+lock: $(TOOLS) ## work out requirements.lock anew (LOCK_ARGS=--upgrade for newer releases)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --group dev \
+	    --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) -o requirements.lock pyproject.toml
+
+clean: ## remove what was built and cached; .venv and .tools stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache benchmarks/out
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An existing environment is kept and brought up to date; only one that cannot run is made again.
+# Without build isolation the locked hatchling builds the project, and nothing that has no hash is fetched.
+$(READY): pyproject.toml requirements.lock $(TOOLS)
+	@$(BIN)/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python "$$(command -v $(PYTHON))" .venv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Debian and Ubuntu ship python3 without ensurepip, and then `python3 -m venv` fails. Asking venv itself is the only sure test.
+$(TOOLS):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Locum needs Python 3.11 or newer, and '$(PYTHON)' is not; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .tools >/dev/null 2>&1 || { \
+	    [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || { \
+	        echo "'$(PYTHON) -m venv' does not work here; install it first (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }; \
+	    echo "installing python3-venv"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv && $(PYTHON) -m venv --clear .tools; }
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_RELEASE)
+	@touch $@

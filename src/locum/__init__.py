@@ -1,0 +1,76 @@
+"""Locum: highly available background services in Python. One instance works, the others stand by.
+
+The names are loaded when they are used: `import locum` imports nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from locum.coordination.term import Term
+    from locum.errors import LocumError, StaleTermError, TermEndedError
+    from locum.host.host import Host
+    from locum.service import Stopping
+    from locum.services.active_passive import ActivePassiveService, Standby
+    from locum.services.background import BackgroundService
+    from locum.telemetry import (
+        InstanceJoined,
+        InstanceLost,
+        ServiceFailed,
+        StoreLost,
+        StoreRestored,
+        TermEnded,
+        TermStarted,
+    )
+
+__all__ = [
+    "ActivePassiveService",
+    "BackgroundService",
+    "Host",
+    "InstanceJoined",
+    "InstanceLost",
+    "LocumError",
+    "ServiceFailed",
+    "StaleTermError",
+    "Standby",
+    "Stopping",
+    "StoreLost",
+    "StoreRestored",
+    "Term",
+    "TermEnded",
+    "TermEndedError",
+    "TermStarted",
+]
+
+_ROOMS: Final = {
+    "ActivePassiveService": "services.active_passive",
+    "BackgroundService": "services.background",
+    "Host": "host.host",
+    "InstanceJoined": "telemetry",
+    "InstanceLost": "telemetry",
+    "LocumError": "errors",
+    "ServiceFailed": "telemetry",
+    "StaleTermError": "errors",
+    "Standby": "services.active_passive",
+    "Stopping": "service",
+    "StoreLost": "telemetry",
+    "StoreRestored": "telemetry",
+    "Term": "coordination.term",
+    "TermEnded": "telemetry",
+    "TermEndedError": "errors",
+    "TermStarted": "telemetry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'locum' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"locum.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,80 @@
+"""What a body of work is given: how to pause, how to repeat, and how it learns that it shall end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from locum.clock import nanoseconds, seconds
+from locum.scopes import happens
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import AsyncIterator
+
+    from locum.clock import Clock
+
+__all__ = ["Context"]
+
+
+class Context:
+    """The circumstances of one run of a body.
+
+    Args:
+        name: Whose body it is.
+        clock: Measures pauses.
+    """
+
+    def __init__(self, name: str, *, clock: Clock) -> None:
+        self.name = name
+        self.log: logging.Logger = logger(f"service.{name}")
+        """A logger for the body."""
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._deadline: int | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the body has been asked to end."""
+        return self._stopping.is_set()
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds left until the body is ended by force; `None` as long as it has not been asked to end."""
+        return None if self._deadline is None else max(0.0, seconds(self._deadline - self._clock.now()))
+
+    def ready(self) -> None:
+        """Say that the body does what it is there for."""
+        self._ready.set()
+
+    async def sleep(self, duration: float) -> None:
+        """Pause for some seconds, or until the body is asked to end."""
+        await happens(self._stopping.wait(), within=max(0.0, duration))
+
+    async def every(self, interval: float) -> AsyncIterator[int]:
+        """Repeat at once and then every `interval` seconds, without drift, until the body is asked to end.
+
+        A turn that takes longer than the interval is followed by the next one at once; turns that were missed are skipped.
+
+        Yields:
+            The number of the turn, from 0.
+        """
+        step = nanoseconds(interval)
+        begun, turn = self._clock.now(), 0
+        while not self.stopping:
+            yield turn
+            elapsed = self._clock.now() - begun
+            turn = max(turn + 1, elapsed // step) if step else turn + 1
+            await self.sleep(seconds(begun + turn * step - self._clock.now()))
+
+    def ask_to_stop(self, *, within: float) -> None:
+        """Ask the body to end.
+
+        Args:
+            within: Seconds after which it is ended by force.
+        """
+        if self._deadline is None:
+            self._deadline = self._clock.now() + nanoseconds(within)
+        self._stopping.set()

@@ -1,0 +1,102 @@
+"""What all recipes of one process share: the store, the leases, the settlers and the journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from locum.coordination.grant import FLOOR_KEY, Floor
+from locum.errors import ConflictError, StoreError
+from locum.journal import Journal
+from locum.scopes import Scope, finish
+from locum.store import ABSENT
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from locum.coordination.fence import Fence
+    from locum.coordination.term import Term
+    from locum.journal import Entry
+    from locum.keeper.lease import LeaseSource
+    from locum.store import Store
+    from locum.telemetry import Events
+
+__all__ = ["Commons"]
+
+_log = logger("coordination")
+T = TypeVar("T")
+
+
+class Commons:
+    """The common ground of the recipes under one instance's session.
+
+    Args:
+        store: An open store.
+        leases: Where the instance's leases come from.
+        events: Told of terms.
+        fences: The registered fences, which each term raises before its body.
+    """
+
+    def __init__(
+        self, store: Store, leases: LeaseSource, *, events: Events, fences: Callable[[], Iterable[Fence]] = tuple
+    ) -> None:
+        self.store, self.leases, self.events, self.fences = store, leases, events, fences
+        self.clock = leases.clock
+        self.attempts: set[str] = set()
+        """The acquisitions that somebody here runs or settles (R17)."""
+        self.terms: dict[str, Term] = {}
+        """The running terms by scope."""
+        self._journal = Journal(store)
+        self._scope = Scope("coordination", on_error=_log_failure)
+        self._settlers: set[asyncio.Task[Any]] = set()
+
+    @property
+    def instance(self) -> str:
+        """The name of this instance."""
+        return self.leases.owner.name
+
+    @property
+    def key(self) -> str:
+        """The machine key of this process: where readings of its boot clock mean something."""
+        return str(self.leases.owner.key)
+
+    async def close(self, *, patience: float) -> None:
+        """Let the settlers finish, at most so many seconds, and end."""
+        for task in list(self._settlers):
+            await finish(task, timeout=patience)
+        await self._scope.close()
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Start a task that is cancelled at the latest when this closes."""
+        return self._scope.spawn(work, name=name)
+
+    def settle(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
+        task = self._scope.spawn(work, name=name)
+        self._settlers.add(task)
+        task.add_done_callback(self._settlers.discard)
+        return task
+
+    async def note(self, entry: Entry) -> None:
+        """Write a journal entry; a journal that cannot be written harms nobody."""
+        try:
+            await self._journal.note(entry)
+        except StoreError as error:
+            _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
+
+    async def raise_floor(self, token: int) -> None:
+        """Let no new token of this namespace be at or below this one (R20)."""
+        while True:
+            floor = Floor.of(await self.store.read(FLOOR_KEY))
+            if floor.token >= token:
+                return
+            try:
+                await self.store.write(FLOOR_KEY, str(token).encode(), expect=floor.revision or ABSENT)
+            except ConflictError:
+                continue
+            return
+
+
+def _log_failure(task: str, error: BaseException) -> None:
+    _log.error("%s failed: %s", task, error, exc_info=error)

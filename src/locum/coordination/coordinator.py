@@ -1,0 +1,114 @@
+"""The entry to the recipes: elections now; and what must be looked after for all of them at once."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from locum.clock import seconds
+from locum.coordination.commons import Commons
+from locum.coordination.election import Election
+from locum.coordination.grant import Grant, Past
+from locum.errors import ConflictError, CorruptRecordError, StoreError
+from locum.names import check_name
+from locum.store import ANY
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from locum.coordination.term import Term
+
+__all__ = ["Coordinator", "REQUESTS"]
+
+_log = logger("coordination")
+
+REQUESTS: Final = "request/"
+"""The prefix of requests: `request/SCOPE` asks the holder of one token for its planned end."""
+
+
+class Coordinator:
+    """Takes part in elections under one instance's session.
+
+    Args:
+        commons: The store, the leases and what else the recipes share.
+    """
+
+    def __init__(self, commons: Commons) -> None:
+        self._commons = commons
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether all instances must live on this machine."""
+        return self._commons.store.guarantees().one_machine
+
+    async def open(self) -> None:
+        """Begin to look after requests and leftovers."""
+        self._commons.spawn(self._hear_requests(), "requests")
+        self._commons.spawn(self._sweep(), "leftovers")
+
+    async def close(self, *, patience: float) -> None:
+        """Let what must be settled be settled, at most so many seconds, and end."""
+        await self._commons.close(patience=patience)
+
+    def election(self, name: str) -> Election:
+        """The election of that name."""
+        return Election(self._commons, check_name(name, what="the name of an election"))
+
+    async def publish(self, modes: dict[str, dict[str, object]]) -> None:
+        """Show what this instance's services do, for people; the record dies with the session.
+
+        Args:
+            modes: By the service's name.
+        """
+        lease = await self._commons.leases.lease()
+        owner = self._commons.leases.owner
+        value = json.dumps({"instance": owner.name, "machine": owner.machine, "services": modes}).encode()
+        await self._commons.store.write(f"member/{lease.session}", value, expect=ANY, session=lease.session)
+
+    async def _hear_requests(self) -> None:
+        """Hear, for all terms at once, that somebody asks for a planned end."""
+        async with self._commons.store.changes([REQUESTS]) as changes:
+            async for _ in changes:
+                if not self._commons.terms:
+                    continue
+                try:
+                    requests = (await self._commons.store.list(REQUESTS)).records
+                except StoreError as error:
+                    _log.debug("requests cannot be read: %s", error)
+                    continue
+                for record in requests:
+                    term = self._commons.terms.get(record.key.removeprefix(REQUESTS))
+                    if term is not None:
+                        self._grant_request(term, record.value)
+
+    def _grant_request(self, term: Term, value: bytes) -> None:
+        try:
+            request = json.loads(value)
+            if request["token"] == term.token:
+                term.ask_to_resign(str(request["why"]))
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("a request for %s is not readable (%r): it is not followed", term.scope, error)
+
+    async def _sweep(self) -> None:
+        """Release, every ten TTLs, grants that name our session but that nobody here runs or settles (R17)."""
+        while True:
+            lease = await self._commons.leases.lease()
+            await self._commons.clock.sleep(10 * seconds(lease.budget.ttl))
+            try:
+                for record in (await self._commons.store.list("grant/")).records:
+                    grant = Grant.of(record)
+                    holder = grant.holder
+                    if holder is None or holder.session != lease.session or holder.attempt in self._commons.attempts:
+                        continue
+                    past = Past(
+                        holder.attempt,
+                        holder.instance,
+                        "held it without knowing",
+                        self._commons.clock.now(),
+                        self._commons.key,
+                    )
+                    await self._commons.store.write(record.key, grant.given_up(past).to_bytes(), expect=record.revision)
+                    _log.warning("%s named us, though nobody here held it: released.", record.key)
+            except ConflictError:
+                pass  # it has moved on by itself
+            except (StoreError, CorruptRecordError) as error:
+                _log.debug("leftovers cannot be looked for: %s", error)

@@ -1,0 +1,141 @@
+"""Elections: one active per name."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from locum.coordination.claim import Claim
+from locum.errors import SessionLostError, StaleTermError, TermEndedError, WaitTimeoutError
+from locum.names import join
+from locum.telemetry import TermEnded, logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from locum.coordination.commons import Commons
+    from locum.coordination.term import Term
+
+__all__ = ["Election"]
+
+_log = logger("coordination.election")
+
+
+class Election:
+    """One leader per name; whoever has waited longest is next.
+
+    Promises: no two terms share a token, and tokens only grow.
+    Assumes: the writes that matter carry the token, and an old one is refused.
+    On loss: the work is cancelled and awaited; only then is the grant released.
+
+    Args:
+        commons: Whose session it runs under.
+        name: The name of the election.
+    """
+
+    def __init__(self, commons: Commons, name: str) -> None:
+        self.name = name
+        self.scope = join("election", name)
+        self._commons = commons
+        self._claims: dict[int, Claim] = {}
+
+    async def win(self, *, timeout: float | None = None) -> Term:
+        """Wait for the lead; whoever gets it must `resign` it, or `abandon` it if it was lost.
+
+        Args:
+            timeout: Seconds to wait in line; `None` waits for ever.
+
+        Raises:
+            WaitTimeoutError: The lead was not ours in time; no place in line is left behind.
+            TimeoutError: An older transaction holds a registered fence.
+        """
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await self._win()
+        except TimeoutError:
+            if limit.expired() and timeout is not None:
+                raise WaitTimeoutError(self.scope, timeout) from None
+            raise
+
+    async def _win(self) -> Term:
+        while True:
+            lease = await self._commons.leases.lease()
+            claim = Claim(self._commons, self.scope, self.name)
+            try:
+                term = await claim.win(lease)
+            except SessionLostError as error:
+                _log.debug("%s: in line again: %s", self.scope, error)
+                if not lease.is_lost:
+                    await self._commons.clock.sleep(0.01)  # the store knows of our end before we do
+                continue
+            except StaleTermError as error:
+                _log.warning("%s: %s; the next token will be higher", self.scope, error)
+                continue
+            self._claims[term.token] = claim
+            self._commons.terms[self.scope] = term
+            return term
+
+    async def resign(self, term: Term, why: str) -> None:
+        """Give the lead up, after its work has ended."""
+        self._end(term, why)
+        await self._claims.pop(term.token).release(term, why)
+
+    def rest(self, term: Term) -> None:
+        """Keep a lead whose work has ended: the kernel's timer need not stand any more."""
+        self._claims[term.token].rest()
+
+    def abandon(self, term: Term) -> None:
+        """Have done with a lead that was lost, after its work has ended."""
+        self._end(term, term.ended or "lost its lease")
+        self._claims.pop(term.token).abandon(term)
+
+    @asynccontextmanager
+    async def lead(self, *, timeout: float | None = None) -> AsyncIterator[Term]:
+        """Wait for the lead and hold it for the length of the block.
+
+        If the term is lost or its end is asked for, the block is cancelled and `TermEndedError` raised from it.
+
+        Args:
+            timeout: Seconds to wait in line; `None` waits for ever.
+
+        Raises:
+            WaitTimeoutError: The lead was not ours in time; no place in line is left behind.
+            TermEndedError: The term ended while the block ran.
+        """
+        term = await self.win(timeout=timeout)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = False
+
+        async def cancel_when_over() -> None:
+            nonlocal cancelled
+            await term.over()
+            cancelled = True
+            task.cancel()
+
+        watching = self._commons.settle(cancel_when_over(), f"end of the lead in {self.scope}")
+        why = "resigned"
+        try:
+            yield term
+        except asyncio.CancelledError:
+            if not cancelled or task.uncancel() > 0:
+                raise
+            why = term.ended or term.wish or why
+            raise TermEndedError(self.scope, term.token, why) from None
+        except BaseException as error:
+            why = f"raised {type(error).__name__}: {error}"
+            raise
+        finally:
+            watching.cancel()
+            if term.is_lost:
+                self.abandon(term)
+            else:
+                await self.resign(term, why)
+
+    def _end(self, term: Term, why: str) -> None:
+        term.end(why)
+        self._commons.terms.pop(self.scope, None)
+        self._commons.events.tell(
+            TermEnded(instance=term.instance, service=term.name, token=term.token, why=why, lost=term.is_lost)
+        )

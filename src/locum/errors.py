@@ -1,0 +1,208 @@
+"""Every error that Locum raises, as one tree.
+
+LocumError
+├── ConfigurationError     wrong before anything ran
+│   ├── UnknownStoreError · MissingDriverError · UnsupportedError
+├── StoreError             something between us and the store
+│   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
+│   └── CorruptRecordError · SchemaError
+├── CoordinationError      the protocol says no
+│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError
+├── ServiceError           a service of the user failed
+│   └── StartError · StopTimeoutError
+
+A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ConfigurationError",
+    "ConflictError",
+    "CoordinationError",
+    "CorruptRecordError",
+    "LocumError",
+    "MissingDriverError",
+    "OutcomeUnknownError",
+    "SchemaError",
+    "ServiceError",
+    "SessionClosedError",
+    "SessionLostError",
+    "StaleTermError",
+    "StartError",
+    "StopTimeoutError",
+    "StoreError",
+    "StoreUnavailableError",
+    "TermEndedError",
+    "UnknownStoreError",
+    "UnsupportedError",
+    "WaitTimeoutError",
+]
+
+
+class LocumError(Exception):
+    """The root of all errors that Locum raises."""
+
+
+# -- wrong before anything ran -------------------------------------------------------------------------------------
+
+
+class ConfigurationError(LocumError):
+    """A setting, a name or a declaration is wrong; nothing was started."""
+
+
+class UnknownStoreError(ConfigurationError):
+    """No driver is known for the scheme of a store's URL."""
+
+    def __init__(self, scheme: str, known: Sequence[str]) -> None:
+        self.scheme, self.known = scheme, tuple(known)
+        super().__init__(f"no store is known for {scheme!r}: use one of {', '.join(self.known)}")
+
+
+class MissingDriverError(ConfigurationError):
+    """The driver exists, but a package that it needs is not installed."""
+
+    def __init__(self, scheme: str, missing: str, extra: str) -> None:
+        self.scheme, self.missing, self.extra = scheme, missing, extra
+        super().__init__(f"the {scheme} store needs {missing!r}: pip install 'locum[{extra}]'")
+
+
+class UnsupportedError(ConfigurationError):
+    """This platform, database or object cannot do what was asked of it."""
+
+
+# -- between us and the store --------------------------------------------------------------------------------------
+
+
+class StoreError(LocumError):
+    """Something went wrong between this process and the store."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not do it, for now: nothing was changed, and the call may be tried again."""
+
+    def __init__(self, store: str, why: str) -> None:
+        self.store, self.why = store, why
+        super().__init__(f"the store {store} is not available: {why}")
+
+
+class ConflictError(StoreError):
+    """A compare-and-set found something else than was expected; nothing was changed.
+
+    Attributes:
+        key: The key of the record.
+        current: The record as it stands now (a `locum.store.Record`), or `None` if there is none.
+    """
+
+    def __init__(self, key: str, current: object | None, why: str = "it was changed by another") -> None:
+        self.key, self.current = key, current
+        super().__init__(f"{key} was not written: {why}; read it again")
+
+
+class OutcomeUnknownError(StoreError):
+    """No answer came in time: the change may or may not have happened. Read again, or repeat the same call."""
+
+    def __init__(self, store: str, call: str) -> None:
+        self.store, self.call = store, call
+        super().__init__(f"{call} on {store} got no answer in time: it may or may not have happened; read again")
+
+
+class SessionClosedError(StoreError):
+    """The session is closed for good; its id never comes back (R1).
+
+    Attributes:
+        session: The id of the session.
+        reason: Why it was closed, as its tombstone says; empty if unknown.
+    """
+
+    def __init__(self, session: str, reason: str = "") -> None:
+        self.session, self.reason = session, reason
+        super().__init__(f"session {session} is closed{': ' + reason if reason else ''}; open a new one")
+
+
+class CorruptRecordError(StoreError):
+    """A record cannot be read as what its key says it is."""
+
+    def __init__(self, key: str, why: str) -> None:
+        self.key, self.why = key, why
+        super().__init__(f"the record {key} is not readable: {why}; look at it, and delete it if nothing needs it")
+
+
+class SchemaError(StoreError):
+    """The store was written by a release that this one cannot read."""
+
+    def __init__(self, store: str, found: int, readable: int) -> None:
+        self.store, self.found, self.readable = store, found, readable
+        super().__init__(
+            f"the store {store} needs a reader of schema {found}, this release reads up to {readable}: upgrade locum here"
+        )
+
+
+# -- the protocol says no ------------------------------------------------------------------------------------------
+
+
+class CoordinationError(LocumError):
+    """The protocol of sessions, grants and tokens says no."""
+
+
+class SessionLostError(CoordinationError):
+    """This instance's session ended while something depended on it."""
+
+
+class WaitTimeoutError(CoordinationError, TimeoutError):
+    """It was not ours in time; no place in line is left behind."""
+
+    def __init__(self, scope: str, timeout: float) -> None:
+        self.scope, self.timeout = scope, timeout
+        super().__init__(f"{scope} was not ours within {timeout:g} s; no place in line is left behind")
+
+
+class TermEndedError(CoordinationError):
+    """The term is over: stop working under it."""
+
+    def __init__(self, scope: str, token: int, why: str) -> None:
+        self.scope, self.token, self.why = scope, token, why
+        super().__init__(f"the term {token} in {scope} is over: {why}; stop working under it")
+
+
+class StaleTermError(CoordinationError):
+    """A fence refused a token because a higher one was there before; the write was not accepted (R21).
+
+    Attributes:
+        scope: The scope of the term.
+        token: The token that was refused.
+        highest: The highest token that the fence has seen, or `None` if it was not raised for this scope.
+    """
+
+    def __init__(self, scope: str, token: int, highest: int | None) -> None:
+        self.scope, self.token, self.highest = scope, token, highest
+        seen = "which it has not seen raised" if highest is None else f"it has seen {highest}"
+        super().__init__(f"the fence of {scope} refuses token {token}: {seen}; roll back and stop working under it")
+
+
+# -- a service of the user failed ----------------------------------------------------------------------------------
+
+
+class ServiceError(LocumError):
+    """A service of the user failed."""
+
+
+class StartError(ServiceError):
+    """A service could not be started; those that had been started were stopped again."""
+
+    def __init__(self, service: str, why: str) -> None:
+        self.service, self.why = service, why
+        super().__init__(f"{service} did not start: {why}")
+
+
+class StopTimeoutError(ServiceError):
+    """A service did not end within its `stop_timeout`; the process is ended instead."""
+
+    def __init__(self, service: str, timeout: float) -> None:
+        self.service, self.timeout = service, timeout
+        super().__init__(f"{service} did not stop within {timeout:g} s; this process is ended instead")

@@ -1,0 +1,157 @@
+"""Collaborators by type: a thin seam before the injection library, which is loaded when something asks for a collaborator.
+
+What is built once for the host lives as long as it; what is built for a run lives as long as one run of a body. Everything is
+finalized in reverse order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from locum.context import Context
+from locum.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Container", "Lifetime"]
+
+T = TypeVar("T")
+Lifetime = Literal["host", "run", "tick"]
+_LIFETIMES: Final = ("host", "run", "tick")
+
+
+class Container:
+    """Builds what services ask for by type."""
+
+    def __init__(self) -> None:
+        self._factories: list[tuple[Callable[..., object], Lifetime]] = []
+        self._classes: list[type] = []
+        self._built: Any = None
+        self._own: dict[type, object] = {}
+
+    def provide(self, factory: Callable[..., object], lifetime: Lifetime) -> None:
+        """Use a function (plain, async, or a generator that finalizes) or a class to build what its annotations say."""
+        if lifetime not in _LIFETIMES:
+            raise ConfigurationError(f"a lifetime is one of {', '.join(_LIFETIMES)}, not {lifetime!r}")
+        if not inspect.isclass(factory) and "return" not in _hints(factory):
+            raise ConfigurationError(f"{_name(factory)} must say by a return annotation what it provides")
+        self._factories.append((factory, lifetime))
+
+    def add_class(self, cls: type) -> None:
+        """A service that is built by the container."""
+        self._classes.append(cls)
+
+    def check(self, bodies: list[Callable[..., object]]) -> None:
+        """See, before anything starts, that everything asked for can be built.
+
+        Raises:
+            ConfigurationError: Something cannot.
+        """
+        provided = {cls for cls, _ in self._provided()}
+        for asked in (*self._classes, *bodies):
+            for name, kind in _asks_for(asked).items():
+                if kind is None:
+                    raise ConfigurationError(
+                        f"{_name(asked)} has a parameter {name!r} without a type: say what it asks for"
+                    )
+                if kind not in provided:
+                    raise ConfigurationError(
+                        f"{_name(asked)} asks for {_name(kind)} ({name!r}), and nothing provides it: host.provide(...) a"
+                        f" function that returns one"
+                    )
+
+    def _provided(self) -> list[tuple[Any, Lifetime]]:
+        return [(f if inspect.isclass(f) else _product(f), lifetime) for f, lifetime in self._factories]
+
+    async def get(self, kind: type[T]) -> T:
+        """The collaborator of that type that lives as long as the host."""
+        return typing.cast("T", await self._container().get(kind))
+
+    async def build(self, cls: type[T]) -> T:
+        """A service, built with its collaborators."""
+        arguments = {name: await self._container().get(kind) for name, kind in _asks_for(cls).items()}
+        return cls(**arguments)
+
+    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
+        """Call a body: contexts by their class, everything else by type from a scope of its own."""
+        hints = _parameters(function)
+        arguments: dict[str, object] = {}
+        async with AsyncExitStack() as stack:
+            scope: Any = None
+            for name, kind in hints.items():
+                match = next((one for one in given if inspect.isclass(kind) and isinstance(one, kind)), None)
+                if match is None and kind is None and given:
+                    match = given[0]
+                if match is None:
+                    if scope is None:
+                        scope = await stack.enter_async_context(self._container()())
+                    match = await scope.get(kind)
+                arguments[name] = match
+            return await function(**arguments)
+
+    async def close(self) -> None:
+        """Finalize everything, in reverse order of building."""
+        if self._built is not None:
+            await self._built.close()
+
+    def _container(self) -> Any:
+        if self._built is None:
+            import dishka
+
+            scopes = {"host": dishka.Scope.APP, "run": dishka.Scope.REQUEST, "tick": dishka.Scope.ACTION}
+            provider = dishka.Provider()
+            for factory, lifetime in self._factories:
+                provider.provide(factory, scope=scopes[lifetime])
+            try:
+                self._built = dishka.make_async_container(provider)
+            except dishka.exceptions.DishkaError as error:
+                raise ConfigurationError(f"the collaborators do not fit together: {error}") from error
+        return self._built
+
+
+def _parameters(function: Callable[..., object]) -> dict[str, Any]:
+    """The parameters of a body by name, each with its type, or `None` where it has none."""
+    hints = _hints(function)
+    return {name: hints.get(name) for name in inspect.signature(function).parameters}
+
+
+def _asks_for(asked: Callable[..., object]) -> dict[str, Any]:
+    """The collaborators of a service or a body by name: all its parameters but the contexts."""
+    if inspect.isclass(asked):
+        if asked.__init__ is object.__init__:
+            return {}
+        found = _parameters(asked.__init__)
+        found.pop(next(iter(found)))
+        return found
+    found = _parameters(asked)
+    return {
+        name: kind
+        for place, (name, kind) in enumerate(found.items())
+        if not (inspect.isclass(kind) and issubclass(kind, Context)) and not (kind is None and place == 0)
+    }
+
+
+def _product(factory: Callable[..., object]) -> Any:
+    """What a factory provides: its return annotation, unwrapped if it is a generator."""
+    kind = _hints(factory)["return"]
+    if inspect.isgeneratorfunction(factory) or inspect.isasyncgenfunction(factory):
+        return typing.get_args(kind)[0]
+    return kind
+
+
+def _hints(function: Callable[..., object]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError as error:
+        raise ConfigurationError(
+            f"the annotations of {_name(function)} name {error.name!r}, which is not there when the program runs: import it"
+            " outside TYPE_CHECKING"
+        ) from error
+
+
+def _name(thing: Any) -> str:
+    return getattr(thing, "__qualname__", repr(thing))

@@ -1,0 +1,225 @@
+"""The host: what a user declares, and `run`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from locum.errors import ConfigurationError, UnsupportedError
+from locum.host.container import Container, Lifetime
+from locum.host.settings import Settings
+from locum.keeper.control import WorkerEnd
+from locum.names import check_name, snake_case
+from locum.service import ServiceHooks
+from locum.services.active_passive import ActivePassiveService
+from locum.services.background import BackgroundService
+from locum.telemetry import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Declaration", "Host"]
+
+F = TypeVar("F", bound="Callable[..., Awaitable[object]]")
+H = TypeVar("H", bound="Callable[..., object]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One service as it was declared.
+
+    Attributes:
+        name: Its name, unique in the host.
+        kind: `active_passive` or `background`.
+        what: Its class, an object of it, or a function.
+        every: Seconds from one call of a function to the next; `None` to call it once a run.
+        stop_timeout: Seconds it may take to stop.
+    """
+
+    name: str
+    kind: str
+    what: Any
+    every: float | None
+    stop_timeout: float
+
+
+class Host:
+    """A set of services that one instance runs.
+
+    Args:
+        name: The host's name; instances of one name share their services.
+        store: The URL of the store that they share; a SQLite file beside the user's module if none is given.
+        ttl: Seconds until an instance that cannot be seen is taken for lost.
+        instance: This instance's name; made of the machine's name and the pid if none is given.
+        enforcement: What happens to work whose time is up: `kill`, by the keeper and the kernel.
+        hang_timeout: Seconds after which an event loop that does not turn counts as hung.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: str | None = None,
+        ttl: float = 6.0,
+        instance: str | None = None,
+        enforcement: str | None = None,
+        hang_timeout: float = 30.0,
+    ) -> None:
+        if enforcement not in (None, "kill"):
+            raise UnsupportedError(
+                f"enforcement={enforcement!r} is not known: a host under a keeper is enforced by 'kill'"
+            )
+        file = inspect.stack()[1].frame.f_globals.get("__file__")
+        self.name = check_name(name, what="the name of a host")
+        self._settings = Settings(
+            name=name,
+            store=store,
+            ttl=ttl,
+            instance=instance,
+            hang_timeout=hang_timeout,
+            folder=Path(file).absolute().parent if file else Path.cwd(),
+        )
+        self.container = Container()
+        self.declarations: list[Declaration] = []
+        self.fences: list[Any] = []
+        self.handlers: list[tuple[type[Event], Callable[[Any], object]]] = []
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, as the environment overrides them."""
+        return self._settings.with_environment()
+
+    def provide(self, factory: Callable[..., object], *, lifetime: Lifetime = "host") -> None:
+        """Build collaborators with this function (plain, async or generator) or class, by its return annotation.
+
+        Args:
+            factory: What builds it; it may ask for collaborators itself.
+            lifetime: How long one lives: as long as the `host`, one `run` of a body, or one `tick` of a periodic one.
+        """
+        self.container.provide(factory, lifetime)
+
+    def fence(self, target: Any) -> None:
+        """Raise a fence in this database before each term's body (R21).
+
+        Args:
+            target: An engine, a connection, or the type of a collaborator that is one or has one.
+        """
+        self.fences.append(target)
+
+    def add(self, service: Any, *, name: str | None = None, stop_timeout: float = 30.0) -> None:
+        """Add a service: a class, which is built with its collaborators, or an object.
+
+        Args:
+            service: An `ActivePassiveService` or `BackgroundService`.
+            name: Its name; the class's in snake case if none is given.
+            stop_timeout: Seconds it may take to stop.
+        """
+        cls = service if inspect.isclass(service) else type(service)
+        if issubclass(cls, ActivePassiveService):
+            kind = "active_passive"
+        elif issubclass(cls, BackgroundService):
+            kind = "background"
+        else:
+            raise ConfigurationError(
+                f"{cls.__qualname__} is no service: derive it from ActivePassiveService or BackgroundService, or decorate a"
+                " function with @host.active_passive or @host.background"
+            )
+        if inspect.isclass(service):
+            self.container.add_class(cls)
+        self._declare(kind, service, name or snake_case(cls.__name__), None, stop_timeout)
+
+    @overload
+    def active_passive(self, function: F) -> F: ...
+    @overload
+    def active_passive(
+        self, *, every: float | None = None, name: str | None = None, stop_timeout: float = 30.0
+    ) -> Callable[[F], F]: ...
+    def active_passive(
+        self,
+        function: F | None = None,
+        *,
+        every: float | None = None,
+        name: str | None = None,
+        stop_timeout: float = 30.0,
+    ) -> F | Callable[[F], F]:
+        """Declare an `async def` that works on one instance; it may ask for the `Term`, and collaborators by type.
+
+        Args:
+            function: The body.
+            every: Call it every so many seconds while active; without it, once a term.
+            name: The service's name; the function's if none is given.
+            stop_timeout: Seconds it may take to stop.
+        """
+        return self._function("active_passive", function, every, name, stop_timeout)
+
+    @overload
+    def background(self, function: F) -> F: ...
+    @overload
+    def background(self, *, name: str | None = None, stop_timeout: float = 30.0) -> Callable[[F], F]: ...
+    def background(
+        self, function: F | None = None, *, name: str | None = None, stop_timeout: float = 30.0
+    ) -> F | Callable[[F], F]:
+        """Declare an `async def` that runs on every instance; it may ask for `Stopping`, and collaborators by type."""
+        return self._function("background", function, None, name, stop_timeout)
+
+    def on(self, kind: type[Event]) -> Callable[[H], H]:
+        """Call the decorated function (plain or async) with every event of that type."""
+        if not (inspect.isclass(kind) and issubclass(kind, Event)):
+            raise ConfigurationError(f"{kind!r} is no type of event: use one of locum's, such as TermStarted")
+
+        def take(handler: H) -> H:
+            self.handlers.append((kind, handler))
+            return handler
+
+        return take
+
+    def run(self) -> None:
+        """Run until told to stop, under a keeper: this process becomes the keeper, and starts itself as its worker.
+
+        Does not return; the exit codes are those of `locum.exit_codes`.
+        """
+        end = WorkerEnd.take()
+        if end is None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.execv(sys.executable, keeper_command([sys.executable, *sys.orig_argv[1:]]))  # noqa: S606 - it is ourselves
+        from locum.host.worker import work  # after the keeper: whoever only declares needs none of it
+
+        work(self, end)
+
+    def _function(
+        self, kind: str, function: F | None, every: float | None, name: str | None, stop_timeout: float
+    ) -> F | Any:
+        def take(body: F) -> F:
+            if not inspect.iscoroutinefunction(body):
+                raise ConfigurationError(
+                    f"{getattr(body, '__qualname__', body)} must be an async function: async def ..."
+                )
+            self._declare(kind, body, name or getattr(body, "__name__", ""), every, stop_timeout)
+            return body
+
+        return take if function is None else take(function)
+
+    def _declare(self, kind: str, what: Any, name: str, every: float | None, stop_timeout: float) -> None:
+        check_name(name, what="the name of a service")
+        if any(declared.name == name for declared in self.declarations):
+            raise ConfigurationError(f"{self.name} has a service {name!r} already: give one of them another name=")
+        if every is not None and not every > 0:
+            raise ConfigurationError(f"{name}: every={every!r} must be more than 0 seconds")
+        if not 0 < stop_timeout < float("inf"):
+            raise ConfigurationError(f"{name}: stop_timeout={stop_timeout!r} must be a number of seconds above 0")
+        self.declarations.append(Declaration(name=name, kind=kind, what=what, every=every, stop_timeout=stop_timeout))
+
+
+def keeper_command(worker: list[str]) -> list[str]:
+    """The command line of a keeper for a worker's command line. `-P`: the keeper must not import the user's modules."""
+    return [sys.executable, "-P", "-m", "locum.keeper", "--", *worker]
+
+
+def hooks_of(what: object) -> ServiceHooks | None:
+    """The start and close of a service, if it is a class's."""
+    return what if isinstance(what, ServiceHooks) else None

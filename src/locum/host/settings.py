@@ -1,0 +1,82 @@
+"""A host's settings: what the code says, overridden by the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from locum.errors import ConfigurationError
+from locum.identity import host_name
+from locum.keeper.budget import Budget
+from locum.names import check_name
+
+__all__ = ["INSTANCE_VARIABLE", "STORE_VARIABLE", "TTL_VARIABLE", "Settings"]
+
+STORE_VARIABLE: Final = "LOCUM_STORE"
+INSTANCE_VARIABLE: Final = "LOCUM_INSTANCE"
+TTL_VARIABLE: Final = "LOCUM_TTL"
+
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one host.
+
+    Attributes:
+        name: The host's name, which is the namespace in the store.
+        store: The store's URL; `None` for a SQLite file beside the user's module.
+        ttl: The TTL in seconds.
+        instance: The instance's name; `None` for one made of the machine's name and the keeper's pid.
+        hang_timeout: Seconds after which a loop that does not turn counts as hung.
+        folder: Where a relative SQLite path begins: beside the user's module.
+    """
+
+    name: str
+    store: str | None
+    ttl: float
+    instance: str | None
+    hang_timeout: float
+    folder: Path
+
+    def with_environment(self) -> Settings:
+        """The settings, as the environment overrides them.
+
+        Raises:
+            ConfigurationError: One of them cannot be.
+        """
+        changed = replace(
+            self,
+            store=os.environ.get(STORE_VARIABLE) or self.store,
+            instance=os.environ.get(INSTANCE_VARIABLE) or self.instance,
+            ttl=_number(TTL_VARIABLE, self.ttl),
+        )
+        check_name(changed.name, what="the name of a host")
+        if changed.instance is not None:
+            check_name(changed.instance, what="the name of an instance")
+        Budget.of_seconds(changed.ttl)
+        return changed
+
+    def instance_under(self, keeper: int) -> str:
+        """The instance's name."""
+        return self.instance or f"{host_name()}-{keeper}"
+
+    @property
+    def store_url(self) -> str:
+        """The store's URL with an absolute path, if it is a file."""
+        url = self.store or f"{_SQLITE}{self.name}.locum.db"
+        if url.startswith(_SQLITE):
+            return _SQLITE + str((self.folder / url.removeprefix(_SQLITE)).absolute())
+        return url
+
+
+def _number(variable: str, otherwise: float) -> float:
+    text = os.environ.get(variable)
+    if not text:
+        return otherwise
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text!r} is no number of seconds") from None

@@ -1,0 +1,76 @@
+"""Who held what, when, and why it ended: a ring of fixed keys for each scope, one entry a term.
+
+An entry is written when a term has ended, by its holder or, where that died, by its successor; both write the same key, so a
+term never has two. The term that still runs is in the grant. Times are wall times for people; nothing is decided by them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import CorruptRecordError
+from locum.store import ANY
+
+if TYPE_CHECKING:
+    from locum.store import Record, Store
+
+__all__ = ["Entry", "Journal"]
+
+_RING: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One term that has ended.
+
+    Attributes:
+        scope: What was held, such as `election/settlement`.
+        token: The term's token.
+        instance: Who held it.
+        since: When it began (ISO 8601, UTC).
+        until: When its end was noted (ISO 8601, UTC).
+        why: How it ended, in words that follow the instance's name.
+        told_by: Who wrote the entry: the holder, or its successor.
+    """
+
+    scope: str
+    token: int
+    instance: str
+    since: str
+    until: str
+    why: str
+    told_by: str
+
+
+class Journal:
+    """The journal of one namespace.
+
+    Args:
+        store: Where it is kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def note(self, entry: Entry) -> None:
+        """Write the entry of a term; one call."""
+        key = f"journal/{entry.scope}/{entry.token % _RING}"
+        await self._store.write(key, json.dumps(asdict(entry)).encode(), expect=ANY)
+
+    async def entries(self, scope: str | None = None) -> list[Entry]:
+        """The entries of one scope, or of all, by the time they were noted.
+
+        Raises:
+            CorruptRecordError: One of them cannot be read.
+        """
+        listing = await self._store.list(f"journal/{scope}/" if scope else "journal/")
+        return [_entry(record) for record in sorted(listing.records, key=lambda record: record.revision)]
+
+
+def _entry(record: Record) -> Entry:
+    try:
+        return Entry(**json.loads(record.value))
+    except (ValueError, TypeError) as error:
+        raise CorruptRecordError(record.key, f"it is no journal entry ({error})") from error

@@ -1,0 +1,38 @@
+"""`python -m locum.keeper -- COMMAND...`: keep the worker that COMMAND starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from locum import exit_codes
+from locum.keeper.init import become_init
+from locum.keeper.process import Keeper
+from locum.scopes import run
+
+__all__: list[str] = []
+
+
+def main() -> int:
+    """Run the keeper; its exit code."""
+    command = sys.argv[1:]
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        sys.stderr.write("usage: python -m locum.keeper -- COMMAND...\n")
+        return exit_codes.USAGE
+    if os.getpid() == 1:
+        become_init()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    return run(_keep(command))
+
+
+async def _keep(command: list[str]) -> int:
+    return await Keeper(command).run()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a thread that hangs in the kernel must not hold the exit

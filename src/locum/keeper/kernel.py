@@ -1,0 +1,118 @@
+"""The few calls of the Linux kernel that Python's library does not have (before 3.13), by their C names."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import os
+import signal
+import time
+from typing import Final
+
+from locum.clock import NANOSECONDS
+from locum.errors import UnsupportedError
+
+__all__ = [
+    "become_subreaper",
+    "die_with_parent",
+    "make_timer",
+    "make_timerfd",
+    "set_timer",
+    "set_timerfd",
+]
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_GET_PDEATHSIG: Final = 2
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_TIMER_ABSTIME: Final = 1
+_SIGEV_SIGNAL: Final = 0
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class _Sigevent(ctypes.Structure):
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("signo", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("padding", ctypes.c_byte * 48),
+    )
+
+
+def die_with_parent(parent: int) -> bool:
+    """Ask the kernel to kill this process when the thread that forked it ends.
+
+    To be called again after any change of rights, which clears it.
+
+    Args:
+        parent: The pid that the parent had.
+
+    Returns:
+        Whether the parent is still there; if not, the kernel will not tell, and this process must leave by itself.
+    """
+    _check(_libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    found = ctypes.c_int()
+    _check(_libc().prctl(_PR_GET_PDEATHSIG, ctypes.byref(found), 0, 0, 0), "prctl(PR_GET_PDEATHSIG)")
+    if found.value != signal.SIGKILL:
+        raise UnsupportedError("the kernel did not take PR_SET_PDEATHSIG: a worker would outlive its keeper")
+    return os.getppid() == parent
+
+
+def become_subreaper() -> None:
+    """Adopt every orphan among the descendants, so that it can be ended and reaped here."""
+    _check(_libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def make_timer(signal_number: int) -> ctypes.c_void_p:
+    """A timer on the boot clock that sends this process a signal; it is not inherited by fork and does not survive exec."""
+    event = _Sigevent(signo=signal_number, notify=_SIGEV_SIGNAL)
+    timer = ctypes.c_void_p()
+    _check(_timers().timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(timer)), "timer_create")
+    return timer
+
+
+def set_timer(timer: ctypes.c_void_p, instant: int) -> None:
+    """Let a timer fire at an instant of the boot clock (ns), at once if that is past; 0 disarms it."""
+    spec = _Itimerspec(value=_timespec(instant))
+    _check(_timers().timer_settime(timer, _TIMER_ABSTIME, ctypes.byref(spec), None), "timer_settime")
+
+
+def make_timerfd() -> int:
+    """A file descriptor that becomes readable at an instant of the boot clock."""
+    return _check(_libc().timerfd_create(time.CLOCK_BOOTTIME, os.O_NONBLOCK | os.O_CLOEXEC), "timerfd_create")
+
+
+def set_timerfd(fd: int, instant: int) -> None:
+    """Let a timer descriptor become readable at an instant of the boot clock (ns); 0 disarms it."""
+    spec = _Itimerspec(value=_timespec(instant))
+    _check(_libc().timerfd_settime(fd, _TIMER_ABSTIME, ctypes.byref(spec), None), "timerfd_settime")
+
+
+def _timespec(instant: int) -> _Timespec:
+    return _Timespec(*divmod(instant, NANOSECONDS))
+
+
+def _check(result: int, call: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{call}: {os.strerror(error)}")
+    return result
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@functools.cache
+def _timers() -> ctypes.CDLL:
+    if hasattr(_libc(), "timer_create"):
+        return _libc()
+    return ctypes.CDLL(ctypes.util.find_library("rt"), use_errno=True)  # glibc before 2.34

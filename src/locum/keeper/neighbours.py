@@ -1,0 +1,95 @@
+"""Looking after the other instances: witnesses those of this machine, observes all.
+
+One query a beat serves for all of them, and one more after each change of a session, so that a new neighbour is witnessed
+from its first moment on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from locum.clock import seconds
+from locum.errors import CorruptRecordError, StoreError
+from locum.keeper.observer import Observer
+from locum.keeper.owner import Ending, Owner
+from locum.keeper.witness import Witness
+from locum.scopes import Scope, happens
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locum.clock import Clock
+    from locum.keeper.budget import Budget
+    from locum.store import Sessions, Store
+
+__all__ = ["Neighbours"]
+
+_log = logger("keeper.neighbours")
+
+
+class Neighbours:
+    """Sees to it that the session of every dead instance is closed.
+
+    Args:
+        store: Where the sessions live.
+        budget: Of this instance's session: how often to look.
+        clock: On which foreign beats are watched.
+        own: The id of this instance's session, which changes over time.
+        key: This process's machine key, as text.
+    """
+
+    def __init__(self, store: Store, *, budget: Budget, clock: Clock, own: Callable[[], str | None], key: str) -> None:
+        self._store, self._budget, self._clock, self._own, self._key = store, budget, clock, own, key
+        self._observer = Observer()
+
+    async def watch(self) -> None:
+        """Watch for ever; to be run as a task."""
+        async with Scope("neighbours", on_error=_log_failure) as scope:
+            witness = Witness(self._store, clock=self._clock, scope=scope)
+            changed = asyncio.Event()
+            scope.spawn(self._hear(changed), name="changes of sessions")
+            while True:
+                changed.clear()  # before the look: what changes while we look is looked at again
+                await self._look(witness)
+                await happens(changed.wait(), within=seconds(self._budget.beat))
+
+    async def _hear(self, changed: asyncio.Event) -> None:
+        async with self._store.changes(["session/"]) as changes:
+            async for _ in changes:
+                changed.set()
+
+    async def _look(self, witness: Witness) -> None:
+        try:
+            sessions = await self._store.sessions()
+        except StoreError as error:
+            _log.debug("the neighbours cannot be seen: %s", error)
+            return
+        arrived = self._clock.now()
+        own = self._own()
+        owners = _owners(sessions)
+        witness.forget(set(sessions.by_id))
+        for session_id, owner in owners.items():
+            if session_id != own:
+                witness.watch(session_id, owner)
+        for silent in self._observer.see(sessions, arrived=arrived, own=own):
+            ending = Ending(f"fell silent for {seconds(silent.waited):.1f} s", self._clock.now(), self._key)
+            try:
+                await self._store.close_if_silent(silent.id, beat=silent.beat, reason=ending.to_bytes())
+            except StoreError as error:
+                _log.debug("a silent session was not closed: %s", error)
+
+
+def _owners(sessions: Sessions) -> dict[str, Owner]:
+    owners = {}
+    for session in sessions.by_id.values():
+        try:
+            owners[session.id] = Owner.from_bytes(session.owner)
+        except CorruptRecordError as error:
+            _log.warning("session %s is only observed: %s", session.id, error)
+    return owners
+
+
+def _log_failure(task: str, error: BaseException) -> None:
+    _log.error("%s failed: %r", task, error)

@@ -1,0 +1,101 @@
+"""Learning of a death from the kernel, for other instances of the same boot and namespaces (R9).
+
+A witness closes a session only when keeper *and* worker are dead for certain and nothing of the worker's group is left.
+What it cannot see for certain it leaves to the observers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from locum.errors import StoreError
+from locum.identity import MachineKey, sees_own_processes, start_time
+from locum.keeper.owner import Ending
+from locum.keeper.processes import end_group
+from locum.scopes import Backoff, Scope
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from locum.clock import Clock
+    from locum.identity import ProcessId
+    from locum.keeper.owner import Owner
+    from locum.store import Store
+
+__all__ = ["Witness"]
+
+_log = logger("keeper.witness")
+
+
+class Witness:
+    """Watches the processes of other instances of this machine, and closes their sessions once all are gone.
+
+    Args:
+        store: Where the sessions live.
+        clock: Tells when a death was seen.
+        scope: Owns the watching tasks.
+    """
+
+    def __init__(self, store: Store, *, clock: Clock, scope: Scope) -> None:
+        self._store, self._clock, self._scope = store, clock, scope
+        self._key = MachineKey.of_this_process()
+        self._can_see = sees_own_processes()
+        self._watched: dict[str, asyncio.Task[None]] = {}
+
+    def can_see(self, owner: Owner) -> bool:
+        """Whether this process may speak of the life and death of that owner's processes."""
+        return self._can_see and owner.key == self._key
+
+    def watch(self, session_id: str, owner: Owner) -> None:
+        """Watch an owner until its session is closed; calling it again is harmless."""
+        if session_id not in self._watched and self.can_see(owner):
+            self._watched[session_id] = self._scope.spawn(self._attend(session_id, owner), name=f"witness {owner.name}")
+
+    def forget(self, still_open: set[str]) -> None:
+        """Stop watching every session that is not among these."""
+        for session_id in set(self._watched) - still_open:
+            self._watched.pop(session_id).cancel()
+
+    async def _attend(self, session_id: str, owner: Owner) -> None:
+        await _death(owner.keeper)
+        await _death(owner.worker)
+        ending = Ending("died: its processes are gone", self._clock.now(), str(self._key))
+        backoff = Backoff(0.001, 0.5)
+        while not end_group(owner.worker):
+            await self._clock.sleep(backoff.delay())
+        backoff = Backoff(0.02, 1.0)
+        while True:
+            try:
+                await self._store.close_session(session_id, reason=ending.to_bytes())
+            except StoreError as error:
+                _log.debug("closing the session of %s, which died: %s", owner.name, error)
+                await self._clock.sleep(backoff.delay())
+            else:
+                return
+
+
+async def _death(process: ProcessId) -> None:
+    """Wait until a process of this machine key is dead for certain."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # read after the descriptor was opened: if it matches, the descriptor is of the process that is meant
+        found = start_time(process.pid)
+        if found is not None and found != process.start:
+            return  # the pid has passed on to a later process
+        await _fires(fd)
+    finally:
+        os.close(fd)
+
+
+async def _fires(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    fired = asyncio.Event()
+    loop.add_reader(fd, fired.set)
+    try:
+        await fired.wait()
+    finally:
+        loop.remove_reader(fd)

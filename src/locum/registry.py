@@ -1,0 +1,62 @@
+"""From a store's URL to its driver.
+
+Drivers register under the entry-point group `locum.stores`, named by their scheme; the ones that come with Locum are known
+without a look at the installed packages. A driver is imported when its URL is used, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from locum.errors import ConfigurationError, UnknownStoreError
+from locum.names import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locum.clock import Clock
+    from locum.store import Store
+
+__all__ = ["make_store", "without_secrets"]
+
+_OURS: Final = {"sqlite": "locum.stores.sqlite:make_store"}
+
+
+def make_store(url: str, *, namespace: str, clock: Clock) -> Store:
+    """The store of a URL, not yet opened.
+
+    Raises:
+        UnknownStoreError: No driver for its scheme.
+        MissingDriverError: A package that the driver needs is not installed; the message names the extra.
+        ConfigurationError: The URL or the namespace is wrong.
+    """
+    check_name(namespace, what="a namespace")
+    scheme = urlsplit(url).scheme
+    if not scheme:
+        raise ConfigurationError(f"{url!r} is no store URL: write it like sqlite:///billing.db")
+    make = cast("Callable[..., Store]", _load(scheme))
+    return make(url, namespace=namespace, clock=clock)
+
+
+def without_secrets(url: str) -> str:
+    """The URL without its password, for messages."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    location = parts.netloc.replace(f":{parts.password}@", ":***@")
+    return urlunsplit(parts._replace(netloc=location))
+
+
+def _load(scheme: str) -> object:
+    if scheme in _OURS:
+        module, _, name = _OURS[scheme].partition(":")
+        return getattr(importlib.import_module(module), name)
+    from importlib.metadata import entry_points  # costs 10 ms, and only strangers' drivers need it
+
+    found = entry_points(group="locum.stores")
+    for point in found:
+        if point.name == scheme:
+            return point.load()
+    raise UnknownStoreError(scheme, sorted({*_OURS, *(point.name for point in found)}))

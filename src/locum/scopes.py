@@ -1,0 +1,157 @@
+"""The pieces that asyncio lacks: tasks that end with their owner, cancel-and-wait, run-until, backoff.
+
+Every task of Locum is made here, so that none outlives its owner and no outcome is lost unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from types import TracebackType
+
+__all__ = ["Backoff", "Scope", "cancel_and_wait", "finish", "happens", "run"]
+
+T = TypeVar("T")
+
+
+class Scope:
+    """A set of tasks that end with their owner.
+
+    A task that fails is told to `on_error` at once; without that, its error is raised when the scope is closed.
+
+    Args:
+        name: Whose tasks these are, for messages.
+        on_error: Called with the task's name and its error.
+    """
+
+    def __init__(self, name: str, *, on_error: Callable[[str, BaseException], None] | None = None) -> None:
+        self.name = name
+        self._on_error = on_error
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errors: list[Exception] = []
+        self._closed = False
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
+        """Start a task that ends at the latest with this scope."""
+        if self._closed:
+            work.close()
+            raise RuntimeError(f"the scope {self.name} is closed: {name} was not started")
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.name}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def close(self) -> None:
+        """Cancel what still runs, wait for its end, and raise the errors that nobody was told of."""
+        self._closed = True
+        current = asyncio.current_task()
+        for task in list(self._tasks):
+            if task is not current:
+                await cancel_and_wait(task)
+        errors, self._errors = self._errors, []
+        if errors:
+            raise ExceptionGroup(f"tasks of {self.name} failed", errors)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            return
+        if self._on_error is not None:
+            self._on_error(task.get_name(), error)
+        elif isinstance(error, Exception):
+            self._errors.append(error)
+
+
+async def cancel_and_wait(task: asyncio.Task[Any], *, timeout: float | None = None) -> bool:
+    """Cancel a task and wait until it has ended; its outcome stays with the task.
+
+    A cancellation of the caller is not swallowed: it is delivered once the task has ended (or the time is up).
+
+    Args:
+        task: What to end.
+        timeout: Seconds to wait; `None` waits for ever.
+
+    Returns:
+        Whether the task has ended.
+    """
+    if not task.done():
+        task.cancel()
+        await finish(task, timeout=timeout)
+    return task.done()
+
+
+async def finish(task: asyncio.Future[Any], *, timeout: float | None = None) -> bool:
+    """Wait until a task is done, whatever its outcome, even if the caller is cancelled meanwhile.
+
+    Returns:
+        Whether the task is done.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as error:
+                    if limit.expired():
+                        raise
+                    cancelled = error
+    except TimeoutError:
+        pass
+    if cancelled is not None:
+        raise cancelled
+    return task.done()
+
+
+async def happens(awaitable: Awaitable[object], *, within: float | None) -> bool:
+    """Wait for something, at most for so many seconds.
+
+    Returns:
+        Whether it happened; `False` if the time was up first (it is cancelled then).
+    """
+    try:
+        async with asyncio.timeout(within):
+            await awaitable
+    except TimeoutError:
+        return False
+    return True
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a program's main coroutine in an event loop of its own."""
+    return asyncio.run(work)
+
+
+class Backoff:
+    """Delays that double from `initial` to `maximum` seconds, with full jitter over their upper half.
+
+    The jitter keeps the instances from coming back all at once after they failed all at once.
+    """
+
+    def __init__(self, initial: float, maximum: float) -> None:
+        self.initial, self.maximum = initial, maximum
+        self._next = initial
+
+    def delay(self) -> float:
+        """The next delay in seconds."""
+        base, self._next = self._next, min(self._next * 2, self.maximum)
+        return base * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+
+    def reset(self) -> None:
+        """Begin again with the shortest delay."""
+        self._next = self.initial

@@ -1,0 +1,1 @@
+"""The kinds of service, and how each is run."""

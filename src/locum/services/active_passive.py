@@ -1,0 +1,200 @@
+"""Services that run on every instance and work on one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from locum import exit_codes
+from locum.context import Context
+from locum.errors import StopTimeoutError
+from locum.scopes import Backoff, Scope, cancel_and_wait
+from locum.service import Mode, ServiceHooks
+from locum.services.bodies import Body
+from locum.telemetry import ServiceFailed, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from locum.coordination.election import Election
+    from locum.coordination.term import Term
+    from locum.service import Surroundings
+
+__all__ = ["ActivePassiveRunner", "ActivePassiveService", "Standby"]
+
+_log = logger("services.active_passive")
+_BACKOFF_FIRST, _BACKOFF_LAST = 0.5, 30.0
+
+
+class Standby(Context):
+    """What the passive body is given: it ends when the instance becomes active, or stops."""
+
+
+class ActivePassiveService(ServiceHooks):
+    """Runs on every server, works on one."""
+
+    async def run_active(self, term: Term) -> None:
+        """The work, on the one active instance; cancelled when the term ends.
+
+        A return keeps the term, as *completed*; an error gives it up, and another instance takes over.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what it does: override run_active(self, term)")
+
+    async def run_passive(self, standby: Standby) -> None:
+        """What to do while another instance is active, such as keeping caches warm; optional."""
+        del standby
+
+
+class ActivePassiveRunner:
+    """Runs an active-passive service: stands in line, works when it is its turn, gives the term up, and again.
+
+    Args:
+        name: The service's name.
+        active: Its body, called with a `Term`.
+        passive: What it does while another is active, called with a `Standby`; `None` for nothing.
+        hooks: Its start and close; `None` for a function.
+        election: Decides who works.
+        surroundings: Its host.
+        stop_timeout: Seconds a planned end may take.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        active: Callable[..., Awaitable[object]],
+        passive: Callable[..., Awaitable[object]] | None,
+        hooks: ServiceHooks | None,
+        *,
+        election: Election,
+        surroundings: Surroundings,
+        stop_timeout: float,
+    ) -> None:
+        self.name, self.stop_timeout = name, stop_timeout
+        self._active, self._passive, self._hooks = active, passive, hooks
+        self._election, self._surroundings = election, surroundings
+        self._scope = Scope(name, on_error=self._on_error)
+        self._term: Term | None = None
+        self._stop_why: str | None = None
+        self._work: asyncio.Task[Any] | None = None
+
+    async def start(self) -> None:
+        """Start it and stand in line."""
+        self._surroundings.show(self.name, Mode.STARTING)
+        if self._hooks is not None:
+            await self._hooks.start()
+        self._work = self._scope.spawn(self._stand_by_and_work(), name="standing in line")
+
+    async def stop(self, why: str) -> None:
+        """End the term as planned, if there is one, and leave the line."""
+        self._surroundings.show(self.name, Mode.STOPPING)
+        self._stop_why = why
+        if self._work is None:
+            return
+        if self._term is not None:
+            self._term.ask_to_resign(why)
+            await asyncio.wait([self._work])
+        else:
+            await cancel_and_wait(self._work)
+        if self._work.cancelled():
+            return
+        error = self._work.exception()
+        if isinstance(error, StopTimeoutError):
+            raise error
+
+    async def close(self) -> None:
+        """Close the service."""
+        await self._scope.close()
+        if self._hooks is not None:
+            await self._hooks.close()
+        self._surroundings.show(self.name, Mode.STOPPED)
+
+    async def _stand_by_and_work(self) -> None:
+        backoff = Backoff(_BACKOFF_FIRST, _BACKOFF_LAST)
+        while self._stop_why is None:
+            error = await self._one_turn()
+            if error is None:
+                backoff.reset()
+                continue
+            delay = backoff.delay()
+            self._surroundings.show(self.name, Mode.BACKOFF)
+            self._surroundings.tell(
+                ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=delay)
+            )
+            await self._surroundings.clock.sleep(delay)
+
+    async def _one_turn(self) -> BaseException | None:
+        """Stand by until the term is ours, and work; what the body failed with."""
+        self._surroundings.show(self.name, Mode.PASSIVE)
+        standby = self._stand_by()
+        try:
+            term = await self._election.win()
+        except TimeoutError as error:
+            return error
+        finally:
+            if standby is not None:
+                await cancel_and_wait(standby.task)
+        self._term = term
+        try:
+            return await self._hold(term)
+        finally:
+            self._term = None
+
+    def _stand_by(self) -> Body | None:
+        if self._passive is None:
+            return None
+        context = Standby(self.name, clock=self._surroundings.clock)
+        return Body(self.name, self._surroundings.call(self._passive, context), scope=self._scope)
+
+    async def _hold(self, term: Term) -> BaseException | None:
+        """Work under a term until it is over, and give it up (or abandon it)."""
+        self._surroundings.show(self.name, Mode.ACTIVE, term.token)
+        body = Body(self.name, self._surroundings.call(self._active, term), scope=self._scope)
+        over = self._scope.spawn(term.over(), name="end of the term")
+        await asyncio.wait([body.task, over], return_when=asyncio.FIRST_COMPLETED)
+        if body.task.done() and not over.done() and body.error is None and not body.task.cancelled():
+            self._surroundings.show(self.name, Mode.COMPLETED, term.token)
+            self._election.rest(term)
+            await asyncio.wait([over])
+        over.cancel()
+        if term.is_lost:
+            await self._end_lost(term, body)
+            return None
+        error = body.error
+        why = (
+            f"raised {type(error).__name__}: {error}"
+            if error is not None
+            else (self._stop_why or term.wish or "resigned")
+        )
+        if error is not None:
+            _log.error("%s failed", self.name, exc_info=error)
+        await self._end_planned(term, body, why)
+        return error
+
+    async def _end_planned(self, term: Term, body: Body, why: str) -> None:
+        """Asked, not current any more, cancelled, awaited; only then released."""
+        term.ask_to_stop(within=self.stop_timeout)
+        term.end(why)
+        try:
+            await body.end(timeout=self.stop_timeout)
+        except StopTimeoutError as error:
+            self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
+            raise
+        if body.error is not None and not why.startswith("raised"):
+            _log.error("%s failed while it ended", self.name, exc_info=body.error)
+        await self._election.resign(term, why)
+
+    async def _end_lost(self, term: Term, body: Body) -> None:
+        """The body is ended; if it worked, the process ends with it, since nobody knows what it left running."""
+        worked = not body.task.done()
+        why = term.ended or "lost its lease"
+        _log.warning("%s: %s %s; its work is cancelled.", self.name, term.instance, why)
+        if worked:
+            await cancel_and_wait(body.task)  # the keeper kills what ignores this
+        self._election.abandon(term)
+        if worked:
+            self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)
+
+    def _on_error(self, task: str, error: BaseException) -> None:
+        if not isinstance(error, StopTimeoutError):
+            _log.error("%s failed", task, exc_info=error)
+            self._surroundings.fail(f"{task} failed: {error}", exit_codes.SERVICE_FAILED)

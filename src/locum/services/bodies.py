@@ -1,0 +1,60 @@
+"""Running one body: how it ends, and how it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from locum.errors import StopTimeoutError
+from locum.scopes import cancel_and_wait
+
+if TYPE_CHECKING:
+    from locum.scopes import Scope
+
+__all__ = ["Body"]
+
+
+class Body:
+    """One run of a user's code, in a task of its own.
+
+    Args:
+        service: Whose body it is.
+        work: What it does.
+        scope: Owns the task.
+    """
+
+    def __init__(self, service: str, work: Any, *, scope: Scope) -> None:
+        self._service = service
+        self.task: asyncio.Task[object] = scope.spawn(_contained(work), name=f"body of {service}")
+
+    async def ended(self) -> None:
+        """Wait for its end, whatever it is."""
+        await asyncio.wait([self.task])
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it raised; `None` if it returned, was cancelled, or still runs."""
+        if not self.task.done() or self.task.cancelled():
+            return None
+        outcome = self.task.result()
+        return outcome if isinstance(outcome, BaseException) else None
+
+    async def end(self, *, timeout: float) -> None:
+        """Cancel it and wait until it has ended.
+
+        Raises:
+            StopTimeoutError: It has not, within `timeout` seconds.
+        """
+        if not await cancel_and_wait(self.task, timeout=timeout):
+            raise StopTimeoutError(self._service, timeout)
+
+
+async def _contained(work: Any) -> object:
+    """The outcome of the work as a value: an error is its owner's to judge, not the task's."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return error
+    return None

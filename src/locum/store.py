@@ -1,0 +1,318 @@
+"""The store contract: the small, asynchronous interface that every backend has, without policy.
+
+A store keeps *sessions* (the lives of instances) and *records* (keys with values and revisions). Everything that decides
+who is active is built on one call, `write`: a compare-and-set on one key. Every call ends by its own absolute deadline
+(`call_timeout` seconds from its start) with an answer or one of three errors:
+
+- `StoreUnavailableError`: it did not happen, and may be tried again.
+- `OutcomeUnknownError`: no answer in time; it may or may not have happened, or may yet happen.
+- `ConflictError`, `SessionClosedError`: it was refused, and nothing changed.
+
+Keys and ids are the caller's, so every call is safe to repeat after a lost answer.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = [
+    "ABSENT",
+    "ANY",
+    "MAX_VALUE",
+    "Change",
+    "Expect",
+    "Expected",
+    "Guarantees",
+    "Health",
+    "Listing",
+    "Record",
+    "SessionInfo",
+    "SessionState",
+    "SessionStatus",
+    "Sessions",
+    "Store",
+]
+
+MAX_VALUE: Final = 64 * 1024
+"""The largest value of a record, in bytes."""
+
+
+class Expected(enum.Enum):
+    """What a compare-and-set may expect besides a revision."""
+
+    ABSENT = "absent"
+    ANY = "any"
+
+
+ABSENT: Final = Expected.ABSENT
+ANY: Final = Expected.ANY
+
+Expect = int | Expected
+"""A revision, `ABSENT`, or `ANY`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it stood at one moment.
+
+    Attributes:
+        key: Its key.
+        value: Its value, at most `MAX_VALUE` bytes.
+        revision: Changes with every write and never comes back, even if the key is deleted and made again (64 bits).
+        created: Its place in the order of creation (64 bits).
+        session: The session with which it dies; `None` if it is bound to none.
+    """
+
+    key: str
+    value: bytes
+    revision: int
+    created: int
+    session: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The records under a prefix in order of creation, and the revision at which they were so."""
+
+    records: Sequence[Record]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session that was opened.
+
+    Attributes:
+        id: Its id.
+        ttl: The TTL that the store granted, in nanoseconds.
+        incarnation: The store's identity.
+    """
+
+    id: str
+    ttl: int
+    incarnation: str
+
+
+class SessionState(enum.Enum):
+    """What a store knows of a session."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """One session as the store knows it.
+
+    Attributes:
+        id: Its id.
+        state: Open, closed (there is a tombstone), or unknown.
+        owner: Who opened it: the bytes that were given to `open_session`; empty if unknown.
+        ttl: The granted TTL in nanoseconds; 0 if unknown.
+        beat: The number of its last beat; `None` where the store times the session itself.
+        reason: Why it was closed, as `close_session` was told; empty otherwise.
+    """
+
+    id: str
+    state: SessionState
+    owner: bytes = b""
+    ttl: int = 0
+    beat: int | None = None
+    reason: bytes = b""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open."""
+        return self.state is SessionState.OPEN
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether a tombstone says that the session is closed (R11)."""
+        return self.state is SessionState.CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Sessions by id, the revision and the incarnation at which they were so, and the namespace's longest TTL.
+
+    Attributes:
+        by_id: Every session asked for (or every open one), by id.
+        revision: The store's revision.
+        incarnation: The store's identity.
+        max_ttl: The longest TTL that was granted in this namespace, in nanoseconds.
+    """
+
+    by_id: dict[str, SessionStatus]
+    revision: int
+    incarnation: str
+    max_ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A hint that something under the prefixes changed; the reader reads again.
+
+    Attributes:
+        keys: The keys that changed, as far as the store tells; empty if it does not.
+    """
+
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarantees:
+    """What a store can promise; each promise has its tests.
+
+    Attributes:
+        one_machine: All instances must live on one machine.
+        guarded_writes: `if_open` and `if_gone` are checked in the same operation as the write.
+        native_sessions: The store times the sessions itself.
+        pushed_changes: Changes are pushed; otherwise they are polled for.
+        durable: What was acknowledged survives a crash of the store.
+        least_ttl: The shortest TTL that it grants, in seconds.
+        poll_interval: The longest silence of `changes`, in seconds.
+    """
+
+    one_machine: bool
+    guarded_writes: bool
+    native_sessions: bool
+    pushed_changes: bool
+    durable: bool
+    least_ttl: float
+    poll_interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A store that answered.
+
+    Attributes:
+        version: What the server calls itself.
+        round_trip: Seconds that one read took.
+        schema: The version of the schema; 0 where there is none.
+    """
+
+    version: str
+    round_trip: float
+    schema: int
+
+
+class Store(Protocol):
+    """One connection to the data source that all instances of a namespace share."""
+
+    @property
+    def url(self) -> str:
+        """The store's URL without secrets."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace: whose sessions and records these are."""
+
+    call_timeout: float
+    """Seconds after which a call ends without an answer."""
+
+    async def open(self) -> None:
+        """Connect, and make or check the schema.
+
+        Raises:
+            StoreUnavailableError: Not now.
+            SchemaError: It was written by a newer release.
+            ConfigurationError: It can never work so.
+        """
+
+    async def close(self) -> None:
+        """Leave. Calls that still run end with `StoreUnavailableError` or `OutcomeUnknownError`."""
+
+    async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
+        """Open a session under a caller-made random id (R1, R2); repeating it is harmless.
+
+        Args:
+            owner: Who opens it; at most `MAX_VALUE` bytes.
+            ttl: The wanted TTL in nanoseconds.
+            session_id: 32 hexadecimal digits.
+
+        Raises:
+            SessionClosedError: A session of that id was closed; ids never come back.
+        """
+
+    async def beat(self, session_id: str, number: int) -> None:
+        """Keep a session alive (R3). Wakes nobody.
+
+        Raises:
+            SessionClosedError: It is closed.
+            ConflictError: `number` is not larger than the last one: somebody else beats for this session.
+        """
+
+    async def close_session(self, session_id: str, *, reason: bytes) -> None:
+        """Close a session for good, by its owner or by a witness with proof (R7); bound records go with it.
+
+        Repeating it is harmless: the first reason stays.
+        """
+
+    async def close_if_silent(self, session_id: str, *, beat: int, reason: bytes) -> bool:
+        """Close a session if it is open and its last beat is still `beat`, as one operation (R7, R8).
+
+        Returns:
+            Whether it is closed now.
+        """
+
+    async def sessions(self, ids: Iterable[str] | None = None) -> Sessions:
+        """The sessions of these ids, known or not; all open ones if no ids are given."""
+
+    async def read(self, key: str) -> Record | None:
+        """The latest record of a key, never a stale copy; `None` if there is none."""
+
+    async def write(
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expect,
+        session: str | None = None,
+        if_open: str | None = None,
+        if_gone: str | None = None,
+    ) -> Record:
+        """Compare and set.
+
+        Args:
+            key: The key.
+            value: At most `MAX_VALUE` bytes.
+            expect: The revision that the record must have, `ABSENT` if there must be none, or `ANY`.
+            session: The record dies with this session, which must be open.
+            if_open: A session that must be open (R14).
+            if_gone: A session that must be closed, with a tombstone (R11, R14).
+
+        Raises:
+            ConflictError: It is not as expected; carries the current record.
+            SessionClosedError: `session` or `if_open` is closed or unknown.
+        """
+
+    async def delete(self, key: str, *, expect: Expect) -> None:
+        """Compare and delete; deleting what is not there is done already.
+
+        Raises:
+            ConflictError: It has another revision; carries the current record.
+        """
+
+    async def list(self, prefix: str) -> Listing:
+        """The records whose keys begin with `prefix`, in order of creation."""
+
+    def changes(self, prefixes: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
+        """Wake-ups for keys that begin with one of the prefixes; sessions change as `session/ID`.
+
+        From entering the context on, at least one comes after every change, and at least one every `poll_interval`.
+        A wake-up is a hint: the reader reads again. A cancelled wait for the next one loses none.
+        """
+
+    def guarantees(self) -> Guarantees:
+        """What this store promises."""
+
+    async def health(self) -> Health:
+        """Reach it once."""

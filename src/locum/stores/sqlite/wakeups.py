@@ -1,0 +1,105 @@
+"""Who waits for which keys, and how a touch of the side file reaches them.
+
+One watcher a connection reads what changed since it last looked, once, and wakes only those whose prefixes match: a process
+that waits in a thousand lines costs one query a change, not a thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from locum.errors import StoreError
+from locum.scopes import happens
+from locum.store import Change
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from locum.stores.sqlite.files import WakeFile
+
+__all__ = ["Wakeups"]
+
+
+class _Subscriber:
+    """The wake-ups of one reader: an iterator that survives a cancelled wait, which a generator would not."""
+
+    def __init__(self, prefixes: Sequence[str], poll_interval: float) -> None:
+        self.prefixes = tuple(prefixes)
+        self._poll_interval = poll_interval
+        self._keys: set[str] = set()
+        self._woken = asyncio.Event()
+
+    def wake(self, keys: set[str]) -> None:
+        self._keys |= keys
+        self._woken.set()
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        await happens(self._woken.wait(), within=self._poll_interval)
+        self._woken.clear()
+        keys, self._keys = self._keys, set()
+        return Change(frozenset(keys))
+
+
+class Wakeups:
+    """Wakes the subscribers of one store connection.
+
+    Args:
+        file: The side file.
+        since: Reads the keys changed after a revision: (the new revision, the keys; `None` if too many have changed).
+        poll_interval: Seconds after which it looks, and everyone is woken, without being told.
+    """
+
+    def __init__(
+        self, file: WakeFile, since: Callable[[int], Awaitable[tuple[int, set[str] | None]]], poll_interval: float
+    ) -> None:
+        self._file, self._since, self._poll_interval = file, since, poll_interval
+        self._subscribers: set[_Subscriber] = set()
+        self._touched = asyncio.Event()
+        self._revision = 0
+
+    async def watch(self, revision: int) -> None:
+        """Watch for ever, from a revision on; to be run as a task."""
+        self._revision = revision
+        loop = asyncio.get_running_loop()
+        fd = self._file.watch_fd
+        if fd is not None:
+            loop.add_reader(fd, self._on_touch)
+        try:
+            while True:
+                await happens(self._touched.wait(), within=self._poll_interval)
+                self._touched.clear()
+                if self._subscribers:
+                    await self._dispatch()
+        finally:
+            if fd is not None:
+                loop.remove_reader(fd)
+
+    @asynccontextmanager
+    async def subscribe(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
+        """Wake-ups for some prefixes, from here on."""
+        subscriber = _Subscriber(prefixes, self._poll_interval)
+        self._subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._subscribers.discard(subscriber)
+
+    async def _dispatch(self) -> None:
+        try:
+            self._revision, keys = await self._since(self._revision)
+        except StoreError:
+            keys = None  # wake everyone: their own reads will say what is wrong
+        for subscriber in list(self._subscribers):
+            if keys is None:
+                subscriber.wake(set())
+            elif mine := {key for key in keys if key.startswith(subscriber.prefixes)}:
+                subscriber.wake(mine)
+
+    def _on_touch(self) -> None:
+        self._file.drain()
+        self._touched.set()
