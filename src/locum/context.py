@@ -56,7 +56,8 @@ class Context:
     async def every(self, interval: float) -> AsyncIterator[int]:
         """Repeat at once and then every `interval` seconds, without drift, until the body is asked to end.
 
-        A turn that takes longer than the interval is followed by the next one at once; turns that were missed are skipped.
+        A turn that takes longer than the interval is followed by the next one at once; turns that were missed are
+        skipped.
 
         Yields:
             The number of the turn, from 0.

@@ -139,7 +139,8 @@ class SchemaError(StoreError):
     def __init__(self, store: str, found: int, readable: int) -> None:
         self.store, self.found, self.readable = store, found, readable
         super().__init__(
-            f"the store {store} needs a reader of schema {found}, this release reads up to {readable}: upgrade locum here"
+            f"the store {store} needs a reader of schema {found}, this release reads up to {readable}:"
+            " upgrade locum here"
         )
 
 

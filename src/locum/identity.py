@@ -80,7 +80,7 @@ def process_state(pid: int) -> str | None:
 
 
 def stat_fields(pid: int | str) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third (the state) on; the command's name may hold anything, so cut behind it."""
+    """The fields of /proc/PID/stat from the third (the state) on; the second, the command's name, may hold anything."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - on the road of a takeover; Path costs as much again
             text = file.read().decode("ascii", "replace")
@@ -91,6 +91,6 @@ def stat_fields(pid: int | str) -> list[str] | None:
 
 def _namespace(kind: str) -> str:
     try:
-        return os.readlink(f"/proc/self/ns/{kind}")
+        return str(Path(f"/proc/self/ns/{kind}").readlink())
     except OSError:
         return f"{kind}:unknown"  # an old kernel without time namespaces has one for all

@@ -1,7 +1,8 @@
 """Who held what, when, and why it ended: a ring of fixed keys for each scope, one entry a term.
 
-An entry is written when a term has ended, by its holder or, where that died, by its successor; both write the same key, so a
-term never has two. The term that still runs is in the grant. Times are wall times for people; nothing is decided by them.
+An entry is written when a term has ended, by its holder or, where that died, by its successor; both write the same key,
+so a term never has two. The term that still runs is in the grant. Times are wall times for people; nothing is decided
+by them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How things may be called, and how keys are made of names.
 
-A key is segments joined by `/`; a segment is `[A-Za-z0-9][A-Za-z0-9._:-]{0,127}`. A *scope* is the name of one thing that
-is coordinated, such as `election/settlement`.
+A key is segments joined by `/`; a segment is `[A-Za-z0-9][A-Za-z0-9._:-]{0,127}`. A *scope* is the name of one thing
+that is coordinated, such as `election/settlement`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def check_name(name: str, *, what: str = "a name") -> str:
     """Return the name, or raise `ConfigurationError` if it cannot be one segment of a key."""
     if not isinstance(name, str) or not _SEGMENT.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} cannot be {what}: use 1 to 128 letters, digits, '.', '_', ':' or '-', beginning with a letter or digit"
+            f"{name!r} cannot be {what}: use 1 to 128 letters, digits, '.', '_', ':' or '-', beginning with a letter"
+            " or digit"
         )
     return name
 

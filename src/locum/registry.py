@@ -1,7 +1,7 @@
 """From a store's URL to its driver.
 
-Drivers register under the entry-point group `locum.stores`, named by their scheme; the ones that come with Locum are known
-without a look at the installed packages. A driver is imported when its URL is used, not before.
+Drivers register under the entry-point group `locum.stores`, named by their scheme; the ones that come with Locum are
+known without a look at the installed packages. A driver is imported when its URL is used, not before.
 """
 
 from __future__ import annotations

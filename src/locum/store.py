@@ -1,8 +1,8 @@
 """The store contract: the small, asynchronous interface that every backend has, without policy.
 
-A store keeps *sessions* (the lives of instances) and *records* (keys with values and revisions). Everything that decides
-who is active is built on one call, `write`: a compare-and-set on one key. Every call ends by its own absolute deadline
-(`call_timeout` seconds from its start) with an answer or one of three errors:
+A store keeps *sessions* (the lives of instances) and *records* (keys with values and revisions). Everything that
+decides who is active is built on one call, `write`: a compare-and-set on one key. Every call ends by its own absolute
+deadline (`call_timeout` seconds from its start) with an answer or one of three errors:
 
 - `StoreUnavailableError`: it did not happen, and may be tried again.
 - `OutcomeUnknownError`: no answer in time; it may or may not have happened, or may yet happen.

@@ -29,6 +29,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "identity": FOUNDATION,
         "names": FOUNDATION,
         "telemetry": FOUNDATION,
+        "context": (*FOUNDATION, "scopes", "telemetry"),
         "exit_codes": FOUNDATION,
     },
 }

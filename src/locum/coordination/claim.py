@@ -1,8 +1,8 @@
 """One acquisition of one scope, from the line to the release: the trip that every exclusive hold makes.
 
-Read the grant, then its holder's session; gone? compare-and-set {me, attempt, token + 1}; settle what got no answer; raise the
-fences; have the kernel's timer stand; look at the clock; and only then the body. When the body has ended, release by
-revision, and settle that too.
+Read the grant, then its holder's session; gone? compare-and-set {me, attempt, token + 1}; settle what got no answer;
+raise the fences; have the kernel's timer stand; look at the clock; and only then the body. When the body has ended,
+release by revision, and settle that too.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class _View:
         place: Our place in the line.
         free_for: Nanoseconds for which we have seen the grant free; `None` if it is held.
         ending: How its holder ended, where that is still named by the grant.
-        guard: The holder's session, whose tombstone the take demands (R14); `None` where the grant is vacant, or where no
+        guard: The holder's session, whose tombstone the take demands (R14); `None` where the grant is vacant, or where
+        no
             tombstone is known and the record was watched for the longest TTL instead (R11).
     """
 
@@ -197,7 +198,8 @@ class Claim:
     async def _look_once(self, lease: Lease) -> _View:
         record = await self._store.read(self._key)
         if record is None:
-            # "absent" may only create it vacant: a grant that is deleted and made again must not start with a holder (R13)
+            # "absent" may only create it vacant: a grant that is deleted and made again must not start with a holder
+            # (R13)
             record = await self._store.write(self._key, Grant().to_bytes(), expect=ABSENT)
         grant = Grant.of(record)
         # the session is read after the grant: an absence from before it would prove nothing (R11, R14)
@@ -262,14 +264,12 @@ class Claim:
 
     async def _undo(self, taking: asyncio.Task[Record | None], lease: Lease) -> None:
         await asyncio.wait([taking])
-        if taking.cancelled() or taking.exception() is not None or taking.result() is None:
-            return
-        record = taking.result()
-        assert record is not None
-        grant = Grant.of(record)
+        if taking.cancelled() or taking.exception() is not None or (record := taking.result()) is None:
+            return  # nothing landed, or the session's end has taken care of it
+        landed, grant = record, Grant.of(record)
         past = Past(self._attempt, self._commons.instance, "stopped waiting", self._clock.now(), self._commons.key)
         await self._until_known(
-            lambda: self._store.write(self._key, grant.given_up(past).to_bytes(), expect=record.revision),
+            lambda: self._store.write(self._key, grant.given_up(past).to_bytes(), expect=landed.revision),
             lambda found: found.is_done_with(self._attempt) and found.holder is None,
             lease,
         )

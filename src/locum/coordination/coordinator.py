@@ -17,7 +17,7 @@ from locum.telemetry import logger
 if TYPE_CHECKING:
     from locum.coordination.term import Term
 
-__all__ = ["Coordinator", "REQUESTS"]
+__all__ = ["REQUESTS", "Coordinator"]
 
 _log = logger("coordination")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from locum.coordination.claim import Claim
 from locum.errors import SessionLostError, StaleTermError, TermEndedError, WaitTimeoutError
@@ -50,8 +50,9 @@ class Election:
             WaitTimeoutError: The lead was not ours in time; no place in line is left behind.
             TimeoutError: An older transaction holds a registered fence.
         """
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 return await self._win()
         except TimeoutError:
             if limit.expired() and timeout is not None:
@@ -104,8 +105,7 @@ class Election:
             TermEndedError: The term ended while the block ran.
         """
         term = await self.win(timeout=timeout)
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[object]", asyncio.current_task())
         cancelled = False
 
         async def cancel_when_over() -> None:

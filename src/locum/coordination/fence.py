@@ -1,15 +1,16 @@
 """Fences: the token checked inside the user's own database and transaction (R21).
 
-A fence is one row in the user's database for each scope, with the highest token it has seen. *Raising* it is a locking write,
-done by each term before its body reads state: from then on every transaction of an older term is refused, also those of a
-process that was paused and does not know. *Checking* it locks that row in the user's own transaction and demands that the
-term's token is still the highest.
+A fence is one row in the user's database for each scope, with the highest token it has seen. *Raising* it is a locking
+write, done by each term before its body reads state: from then on every transaction of an older term is refused, also
+those of a process that was paused and does not know. *Checking* it locks that row in the user's own transaction and
+demands that the term's token is still the highest.
 
 Promises: after a raise returns, no transaction that checks an older token commits.
 Assumes: the writes that matter check the fence in their own transaction.
 On loss: `StaleTermError`; the transaction is to be rolled back, `Term.transaction` does so.
 
-sqlite3, aiosqlite and SQLAlchemy (engines and connections, plain and asyncio, on SQLite) are known, without importing them.
+sqlite3, aiosqlite and SQLAlchemy (engines and connections, plain and asyncio, on SQLite) are known, without importing
+them.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Fence(ABC):
         """Which database it is."""
         return f"sqlite:{self.path}"
 
-    async def open(self) -> None:
-        """Find out which database it is."""
+    async def open(self) -> None:  # noqa: B027 - most know it from the start
+        """Find out which database it is, where only the database itself can tell."""
 
     async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
         """Raise the fence of a scope, waiting at most `timeout` seconds for an older transaction.
@@ -117,8 +118,8 @@ def fence_of(target: Any) -> Fence:
         if inner is not None and not callable(inner):
             return fence_of(inner)
     raise UnsupportedError(
-        f"{type(target).__name__} is no database that can be fenced: give a sqlite3 or aiosqlite connection, a SQLAlchemy"
-        " engine or connection, or an object that has one as its `engine` or `connection`"
+        f"{type(target).__name__} is no database that can be fenced: give a sqlite3 or aiosqlite connection, a"
+        " SQLAlchemy engine or connection, or an object that has one as its `engine` or `connection`"
     )
 
 

@@ -1,7 +1,7 @@
 """The grant: the one record that says who holds a scope, and the one compare-and-set that changes it (R12 to R14).
 
-A grant is never deleted while its scope is in use, so its token only grows; without a holder it is *vacant*. It is bound to
-no session: a holder whose session is gone is skipped by whoever meets it.
+A grant is never deleted while its scope is in use, so its token only grows; without a holder it is *vacant*. It is
+bound to no session: a holder whose session is gone is skipped by whoever meets it.
 """
 
 from __future__ import annotations

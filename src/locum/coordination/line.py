@@ -1,7 +1,9 @@
-"""The line: who waits for a scope, in the order of coming. It makes turns fair and wake-ups few; safety never leans on it (R23).
+"""The line: who waits for a scope, in the order of coming.
 
-An entry is bound to its candidate's session and dies with it. A holder keeps its entry while it holds, so the one behind it
-watches one key only: it goes when the holder leaves, and when the holder's session is closed.
+It makes turns fair and wake-ups few; safety never leans on it (R23).
+
+An entry is bound to its candidate's session and dies with it. A holder keeps its entry while it holds, so the one
+behind it watches one key only: it goes when the holder leaves, and when the holder's session is closed.
 """
 
 from __future__ import annotations

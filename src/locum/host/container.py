@@ -1,7 +1,9 @@
-"""Collaborators by type: a thin seam before the injection library, which is loaded when something asks for a collaborator.
+"""Collaborators by type: a thin seam before the injection library.
 
-What is built once for the host lives as long as it; what is built for a run lives as long as one run of a body. Everything is
-finalized in reverse order.
+The library is loaded when something asks for a collaborator.
+
+What is built once for the host lives as long as it; what is built for a run lives as long as one run of a body.
+Everything is finalized in reverse order.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ class Container:
                     )
                 if kind not in provided:
                     raise ConfigurationError(
-                        f"{_name(asked)} asks for {_name(kind)} ({name!r}), and nothing provides it: host.provide(...) a"
-                        f" function that returns one"
+                        f"{_name(asked)} asks for {_name(kind)} ({name!r}), and nothing provides it:"
+                        " host.provide(...) a function that returns one"
                     )
 
     def _provided(self) -> list[tuple[Any, Lifetime]]:
@@ -101,6 +103,7 @@ class Container:
     def _container(self) -> Any:
         if self._built is None:
             import dishka
+            import dishka.exception_base
 
             scopes = {"host": dishka.Scope.APP, "run": dishka.Scope.REQUEST, "tick": dishka.Scope.ACTION}
             provider = dishka.Provider()
@@ -108,7 +111,7 @@ class Container:
                 provider.provide(factory, scope=scopes[lifetime])
             try:
                 self._built = dishka.make_async_container(provider)
-            except dishka.exceptions.DishkaError as error:
+            except dishka.exception_base.DishkaError as error:
                 raise ConfigurationError(f"the collaborators do not fit together: {error}") from error
         return self._built
 
@@ -119,7 +122,7 @@ def _parameters(function: Callable[..., object]) -> dict[str, Any]:
     return {name: hints.get(name) for name in inspect.signature(function).parameters}
 
 
-def _asks_for(asked: Callable[..., object]) -> dict[str, Any]:
+def _asks_for(asked: Any) -> dict[str, Any]:
     """The collaborators of a service or a body by name: all its parameters but the contexts."""
     if inspect.isclass(asked):
         if asked.__init__ is object.__init__:
@@ -148,8 +151,8 @@ def _hints(function: Callable[..., object]) -> dict[str, Any]:
         return typing.get_type_hints(function)
     except NameError as error:
         raise ConfigurationError(
-            f"the annotations of {_name(function)} name {error.name!r}, which is not there when the program runs: import it"
-            " outside TYPE_CHECKING"
+            f"the annotations of {_name(function)} name {error.name!r}, which is not there when the program runs:"
+            " import it outside TYPE_CHECKING"
         ) from error
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from locum.errors import ConfigurationError, UnsupportedError
-from locum.host.container import Container, Lifetime
+from locum.host.plan import Declaration, Plan
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
 from locum.names import check_name, snake_case
-from locum.service import ServiceHooks
 from locum.services.active_passive import ActivePassiveService
 from locum.services.background import BackgroundService
 from locum.telemetry import Event
@@ -22,29 +20,12 @@ from locum.telemetry import Event
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Declaration", "Host"]
+    from locum.host.container import Lifetime
+
+__all__ = ["Host", "keeper_command"]
 
 F = TypeVar("F", bound="Callable[..., Awaitable[object]]")
 H = TypeVar("H", bound="Callable[..., object]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """One service as it was declared.
-
-    Attributes:
-        name: Its name, unique in the host.
-        kind: `active_passive` or `background`.
-        what: Its class, an object of it, or a function.
-        every: Seconds from one call of a function to the next; `None` to call it once a run.
-        stop_timeout: Seconds it may take to stop.
-    """
-
-    name: str
-    kind: str
-    what: Any
-    every: float | None
-    stop_timeout: float
 
 
 class Host:
@@ -75,7 +56,7 @@ class Host:
             )
         file = inspect.stack()[1].frame.f_globals.get("__file__")
         self.name = check_name(name, what="the name of a host")
-        self._settings = Settings(
+        settings = Settings(
             name=name,
             store=store,
             ttl=ttl,
@@ -83,15 +64,12 @@ class Host:
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
         )
-        self.container = Container()
-        self.declarations: list[Declaration] = []
-        self.fences: list[Any] = []
-        self.handlers: list[tuple[type[Event], Callable[[Any], object]]] = []
+        self.plan = Plan(name, settings)
 
     @property
     def settings(self) -> Settings:
         """The settings, as the environment overrides them."""
-        return self._settings.with_environment()
+        return self.plan.settings.with_environment()
 
     def provide(self, factory: Callable[..., object], *, lifetime: Lifetime = "host") -> None:
         """Build collaborators with this function (plain, async or generator) or class, by its return annotation.
@@ -100,7 +78,7 @@ class Host:
             factory: What builds it; it may ask for collaborators itself.
             lifetime: How long one lives: as long as the `host`, one `run` of a body, or one `tick` of a periodic one.
         """
-        self.container.provide(factory, lifetime)
+        self.plan.container.provide(factory, lifetime)
 
     def fence(self, target: Any) -> None:
         """Raise a fence in this database before each term's body (R21).
@@ -108,7 +86,7 @@ class Host:
         Args:
             target: An engine, a connection, or the type of a collaborator that is one or has one.
         """
-        self.fences.append(target)
+        self.plan.fences.append(target)
 
     def add(self, service: Any, *, name: str | None = None, stop_timeout: float = 30.0) -> None:
         """Add a service: a class, which is built with its collaborators, or an object.
@@ -125,11 +103,11 @@ class Host:
             kind = "background"
         else:
             raise ConfigurationError(
-                f"{cls.__qualname__} is no service: derive it from ActivePassiveService or BackgroundService, or decorate a"
-                " function with @host.active_passive or @host.background"
+                f"{cls.__qualname__} is no service: derive it from ActivePassiveService or BackgroundService, or"
+                " decorate a function with @host.active_passive or @host.background"
             )
         if inspect.isclass(service):
-            self.container.add_class(cls)
+            self.plan.container.add_class(cls)
         self._declare(kind, service, name or snake_case(cls.__name__), None, stop_timeout)
 
     @overload
@@ -172,7 +150,7 @@ class Host:
             raise ConfigurationError(f"{kind!r} is no type of event: use one of locum's, such as TermStarted")
 
         def take(handler: H) -> H:
-            self.handlers.append((kind, handler))
+            self.plan.handlers.append((kind, handler))
             return handler
 
         return take
@@ -187,39 +165,36 @@ class Host:
             sys.stdout.flush()
             sys.stderr.flush()
             os.execv(sys.executable, keeper_command([sys.executable, *sys.orig_argv[1:]]))  # noqa: S606 - it is ourselves
-        from locum.host.worker import work  # after the keeper: whoever only declares needs none of it
+        from locum.host.runtime import work  # after the keeper: whoever only declares needs none of it
 
-        work(self, end)
+        work(self.plan, end)
 
     def _function(
         self, kind: str, function: F | None, every: float | None, name: str | None, stop_timeout: float
     ) -> F | Any:
         def take(body: F) -> F:
-            if not inspect.iscoroutinefunction(body):
-                raise ConfigurationError(
-                    f"{getattr(body, '__qualname__', body)} must be an async function: async def ..."
-                )
-            self._declare(kind, body, name or getattr(body, "__name__", ""), every, stop_timeout)
+            called = str(getattr(body, "__name__", body))
+            is_async: bool = inspect.iscoroutinefunction(body)
+            if not is_async:
+                raise ConfigurationError(f"{called} must be an async function: async def {called}(...)")
+            self._declare(kind, body, name or called, every, stop_timeout)
             return body
 
         return take if function is None else take(function)
 
     def _declare(self, kind: str, what: Any, name: str, every: float | None, stop_timeout: float) -> None:
         check_name(name, what="the name of a service")
-        if any(declared.name == name for declared in self.declarations):
+        if any(declared.name == name for declared in self.plan.declarations):
             raise ConfigurationError(f"{self.name} has a service {name!r} already: give one of them another name=")
         if every is not None and not every > 0:
             raise ConfigurationError(f"{name}: every={every!r} must be more than 0 seconds")
         if not 0 < stop_timeout < float("inf"):
             raise ConfigurationError(f"{name}: stop_timeout={stop_timeout!r} must be a number of seconds above 0")
-        self.declarations.append(Declaration(name=name, kind=kind, what=what, every=every, stop_timeout=stop_timeout))
+        self.plan.declarations.append(
+            Declaration(name=name, kind=kind, what=what, every=every, stop_timeout=stop_timeout)
+        )
 
 
 def keeper_command(worker: list[str]) -> list[str]:
     """The command line of a keeper for a worker's command line. `-P`: the keeper must not import the user's modules."""
     return [sys.executable, "-P", "-m", "locum.keeper", "--", *worker]
-
-
-def hooks_of(what: object) -> ServiceHooks | None:
-    """The start and close of a service, if it is a class's."""
-    return what if isinstance(what, ServiceHooks) else None

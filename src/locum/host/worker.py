@@ -1,265 +1,18 @@
-"""The worker: the process in which the user's services run, under its keeper.
-
-`python -m locum.host.worker MODULE:HOST` imports the user's module and runs its host.
-"""
+"""The worker's beginning: `python -m locum.host.worker MODULE:HOST` imports the user's module and runs its host."""
 
 from __future__ import annotations
 
-import asyncio
-import faulthandler
 import importlib
-import logging
-import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
 
 from locum import exit_codes
-from locum.clock import Clock, seconds
-from locum.coordination.commons import Commons
-from locum.coordination.coordinator import Coordinator
-from locum.coordination.fence import Fence, fence_of
-from locum.errors import ConfigurationError, LocumError, StartError, StoreError
-from locum.host.host import Host, hooks_of
-from locum.host.lifecycle import start_all, stop_all
-from locum.keeper.budget import Budget
-from locum.keeper.control import Hello, WorkerEnd
-from locum.keeper.link import KeeperGoneError, KeeperLink
-from locum.registry import make_store, without_secrets
-from locum.scopes import Backoff, Scope, run
-from locum.service import Mode
-from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService
-from locum.services.background import BackgroundRunner
-from locum.telemetry import Events, logger
+from locum.errors import ConfigurationError
+from locum.host.host import Host
+from locum.host.runtime import work
+from locum.keeper.control import WorkerEnd
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from locum.host.host import Declaration
-    from locum.service import Runner
-    from locum.store import Store
-    from locum.telemetry import Event
-
-__all__ = ["find_host", "work"]
-
-_log = logger("host")
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-def work(host: Host, end: WorkerEnd) -> None:
-    """Run a host's services under a keeper; does not return."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
-    if not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-        )
-        logging.getLogger("locum").setLevel(logging.INFO)
-    try:
-        code = run(_Worker(host, end).run())
-    except ConfigurationError as error:
-        _log.error("%s cannot run: %s", host.name, error)
-        code = exit_codes.BAD_CONFIGURATION
-    except KeeperGoneError:
-        code = exit_codes.FENCED
-    leave(code)
-
-
-def leave(code: int) -> None:
-    """End this process now; what the user's threads still do must not hold it."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # whoever read it is gone
-    os._exit(code)
-
-
-class _Worker:
-    """One run of a host: the surroundings of its services."""
-
-    def __init__(self, host: Host, end: WorkerEnd) -> None:
-        self._host, self._end = host, end
-        self._settings = host.settings
-        self.instance = self._settings.instance_under(end.keeper)
-        self.clock = Clock()
-        self._modes: dict[str, dict[str, object]] = {}
-        self._modes_changed = asyncio.Event()
-        self._told_to_stop = asyncio.Event()
-        self._fences: list[Fence] = []
-
-    async def run(self) -> int:
-        """Run until told to stop; the exit code."""
-        host, settings = self._host, self._settings
-        if not host.declarations:
-            raise ConfigurationError(f"the host {host.name} has no services: host.add(...) one before host.run()")
-        host.container.check(
-            [one.what for one in host.declarations if not isinstance(one.what, type) and hooks_of(one.what) is None]
-        )
-        loop = asyncio.get_running_loop()
-        async with Scope(host.name, on_error=self._on_error) as scope:
-            self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
-            for kind, handler in host.handlers:
-                self._events.on(kind, handler)
-            link = KeeperLink(self._end, clock=self.clock, scope=scope)
-            for number in _STOP_SIGNALS:
-                loop.add_signal_handler(number, self._told_to_stop.set)
-            hello = Hello(
-                instance=self.instance,
-                store=settings.store_url,
-                namespace=host.name,
-                ttl=Budget.of_seconds(settings.ttl).ttl,
-                stop_timeout=sum(one.stop_timeout for one in host.declarations),
-                hang_timeout=settings.hang_timeout,
-            )
-            opening = scope.spawn(link.open(hello), name="start gate")
-            stop = scope.spawn(self._told_to_stop.wait(), name="stop")
-            await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return exit_codes.CLEAN
-            lease = opening.result()
-            scope.spawn(self._show_that_we_turn(link, lease.budget), name="turns of the loop")
-            store = await self._open_store(hello, lease.budget)
-            commons = Commons(store, link, events=self._events, fences=lambda: self._fences)
-            coordinator = Coordinator(commons)
-            await coordinator.open()
-            scope.spawn(self._publish(coordinator), name="modes of the services")
-            try:
-                return await self._run_services(coordinator, link)
-            finally:
-                await coordinator.close(patience=lease.budget.call_seconds)
-                await store.close()
-
-    # -- what services ask of their host
-
-    def tell(self, event: Event) -> None:
-        """Tell an event."""
-        self._events.tell(event)
-
-    def show(self, service: str, mode: Mode, token: int | None = None) -> None:
-        """Show what a service does now."""
-        self._modes[service] = {"mode": mode.value, "token": token, "since": self.clock.wall().isoformat()}
-        self._modes_changed.set()
-
-    def fail(self, why: str, code: int) -> None:
-        """End this process, at once: the keeper ends what it leaves behind, and starts a new one where that is right."""
-        _log.warning("%s ends its worker: %s", self.instance, why)
-        leave(code)
-
-    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
-        """Call a body with what it asks for by type."""
-        return await self._host.container.call(function, *given)
-
-    # -- inside
-
-    async def _run_services(self, coordinator: Coordinator, link: KeeperLink) -> int:
-        runners: list[Runner] = []
-        try:
-            for target in self._host.fences:
-                self._fences.append(
-                    fence_of(await self._host.container.get(target) if isinstance(target, type) else target)
-                )
-            for declaration in self._host.declarations:
-                runners.append(await self._runner(declaration, coordinator))
-            await start_all(runners)
-        except StartError as error:
-            _log.error("%s", error, exc_info=error.__cause__)
-            await self._host.container.close()
-            return exit_codes.SERVICE_FAILED
-        link.started()
-        _log.info(
-            "%s of %s runs %s on %s%s, TTL %g s.",
-            self.instance,
-            self._host.name,
-            ", ".join(one.name for one in self._host.declarations),
-            without_secrets(self._settings.store_url),
-            " (one machine only)" if coordinator.one_machine else "",
-            self._settings.ttl,
-        )
-        await self._told_to_stop.wait()
-        _log.info("%s stops.", self.instance)
-        errors = await stop_all(runners, "was stopped")
-        await self._host.container.close()
-        for error in errors:
-            _log.error("%s", error)
-        return exit_codes.SERVICE_FAILED if errors else exit_codes.CLEAN
-
-    async def _runner(self, declaration: Declaration, coordinator: Coordinator) -> Runner:
-        what = declaration.what
-        if isinstance(what, type):
-            try:
-                what = await self._host.container.build(what)
-            except ConfigurationError:
-                raise
-            except Exception as error:
-                raise StartError(declaration.name, f"it could not be built: {type(error).__name__}: {error}") from error
-        hooks = hooks_of(what)
-        if declaration.kind == "background":
-            return BackgroundRunner(
-                declaration.name,
-                what.run if hooks else what,
-                hooks,
-                surroundings=self,
-                stop_timeout=declaration.stop_timeout,
-            )
-        return ActivePassiveRunner(
-            declaration.name,
-            what.run_active if hooks else self._repeated(what, declaration.every),
-            what.run_passive if hooks and type(what).run_passive is not ActivePassiveService.run_passive else None,
-            hooks,
-            election=coordinator.election(declaration.name),
-            surroundings=self,
-            stop_timeout=declaration.stop_timeout,
-        )
-
-    def _repeated(self, function: Any, every: float | None) -> Callable[..., Awaitable[object]]:
-        if every is None:
-            return function  # type: ignore[no-any-return]
-        from locum.coordination.term import Term
-
-        async def repeat(term: Term) -> None:
-            async for _ in term.every(every):
-                await self._host.container.call(function, term)
-
-        repeat.__annotations__["term"] = Term
-        return repeat
-
-    async def _open_store(self, hello: Hello, budget: Budget) -> Store:
-        store = make_store(hello.store, namespace=hello.namespace, clock=self.clock)
-        store.call_timeout = budget.call_seconds
-        backoff = Backoff(0.05, 1.0)
-        while True:
-            try:
-                await store.open()
-            except StoreError as error:
-                _log.debug("%s", error)
-                await self.clock.sleep(backoff.delay())
-            else:
-                return store
-
-    async def _show_that_we_turn(self, link: KeeperLink, budget: Budget) -> None:
-        while True:
-            link.turned()
-            await self.clock.sleep(seconds(budget.ttl) / 8)
-
-    async def _publish(self, coordinator: Coordinator) -> None:
-        """Show the services' modes in the store: changes that come together are one write."""
-        while True:
-            await self._modes_changed.wait()
-            await self.clock.sleep(0.05)
-            self._modes_changed.clear()
-            try:
-                await coordinator.publish(self._modes)
-            except LocumError as error:
-                _log.debug("the modes were not shown: %s", error)
-                self._modes_changed.set()
-                await self.clock.sleep(0.5)
-
-    def _on_error(self, task: str, error: BaseException) -> None:
-        if isinstance(error, KeeperGoneError):
-            leave(exit_codes.FENCED)
-        _log.error("%s failed", task, exc_info=error)
-        leave(exit_codes.BAD_CONFIGURATION if isinstance(error, ConfigurationError) else exit_codes.SERVICE_FAILED)
+__all__ = ["find_host", "main"]
 
 
 def find_host(name: str) -> Host:
@@ -289,13 +42,13 @@ def main() -> None:
     if end is None:
         sys.stderr.write("this is the worker's half: use `locum run MODULE:HOST`\n")
         raise SystemExit(exit_codes.USAGE)
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     try:
         host = find_host(sys.argv[1])
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(exit_codes.BAD_CONFIGURATION) from error
-    work(host, end)
+    work(host.plan, end)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The deadline, in memory that keeper and worker share.
 
-One writer (the keeper) and one reader (its worker); each field is one aligned 64-bit word, so that a read is never torn.
-What a term may still do is decided by looking here, without a call to anyone.
+One writer (the keeper) and one reader (its worker); each field is one aligned 64-bit word, so that a read is never
+torn. What a term may still do is decided by looking here, without a call to anyone.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def become_subreaper() -> None:
 
 
 def make_timer(signal_number: int) -> ctypes.c_void_p:
-    """A timer on the boot clock that sends this process a signal; it is not inherited by fork and does not survive exec."""
+    """A timer on the boot clock that sends this process a signal; neither fork nor exec passes it on."""
     event = _Sigevent(signo=signal_number, notify=_SIGEV_SIGNAL)
     timer = ctypes.c_void_p()
     _check(_timers().timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(timer)), "timer_create")

@@ -1,7 +1,7 @@
 """Looking after the other instances: witnesses those of this machine, observes all.
 
-One query a beat serves for all of them, and one more after each change of a session, so that a new neighbour is witnessed
-from its first moment on.
+One query a beat serves for all of them, and one more after each change of a session, so that a new neighbour is
+witnessed from its first moment on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Foreign beats on one's own clock (R8): how the silent are told from the living where no witness can be.
 
-An observation is made when an answer *arrives*, and the wait counts from there; only then is a close sent, and only on the
-very beat that was watched.
+An observation is made when an answer *arrives*, and the wait counts from there; only then is a close sent, and only on
+the very beat that was watched.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The keeper as the worker's parent: holds the session, and ends what overlaps (R6, R9, R10).
 
-One `Keeper` lives as long as the instance; for each life of its worker it runs one `_Life`: spawn, hello, session, start
-gate, beat; then the end: the tree killed and reaped, the session closed, and only then a new worker under a new session.
-It imports nothing of the user's.
+One `Keeper` lives as long as the instance; for each life of its worker it runs one `_Life`: spawn, hello, session,
+start gate, beat; then the end: the tree killed and reaped, the session closed, and only then a new worker under a new
+session. It imports nothing of the user's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from locum.clock import Clock, nanoseconds, seconds
 from locum.errors import ConfigurationError, SchemaError, StoreError
 from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
 from locum.keeper import kernel
+from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
 from locum.keeper.control import WORKER_VARIABLE, Control, Hello, WorkerEnd
 from locum.keeper.neighbours import Neighbours
@@ -28,7 +28,7 @@ from locum.keeper.owner import Ending, Owner
 from locum.keeper.processes import kill_children, reap
 from locum.keeper.session import Loss, Session
 from locum.keeper.timer import Alarm, KillTimer
-from locum.registry import make_store, without_secrets
+from locum.registry import make_store
 from locum.scopes import Backoff, Scope, cancel_and_wait, happens
 from locum.telemetry import logger
 
@@ -212,7 +212,7 @@ class _Life:
         self._cell = Cell(cell_fd)
         end = WorkerEnd(theirs.fileno(), cell_fd, os.getpid())
         # forked here, on the main thread, whose end would otherwise be taken for the parent's (R10)
-        process = subprocess.Popen(  # noqa: ASYNC220, S603 - the command line is the user's own; nothing else runs here yet
+        process = subprocess.Popen(  # noqa: ASYNC220 - the command line is the user's own; nothing else runs here yet
             self._keeper._command,
             start_new_session=True,
             pass_fds=(theirs.fileno(), cell_fd),
@@ -323,9 +323,7 @@ class _Life:
             self._end_worker.clear()
             self._timer.disarm()
 
-    def _on_beat(self, sent: int) -> None:
-        assert self._session is not None
-        budget = self._session.budget
+    def _on_beat(self, budget: Budget, sent: int) -> None:
         cancel_at, kill_at = budget.cancel_at(sent), budget.kill_at(sent)
         if self._armed and self._clock.now() >= self._cell.cancel_at:
             cancel_at = 0  # its terms met their deadline: only the kill moves, so that they can drain (R5)

@@ -113,4 +113,4 @@ def _children() -> Iterator[int]:
 
 
 def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - half the time of Path

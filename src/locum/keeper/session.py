@@ -48,7 +48,7 @@ class Session:
         ttl: The wanted TTL in nanoseconds.
         clock: Counts the lease.
         may_beat: Asked before each beat: whether the worker is alive and not stopped (R10).
-        acknowledged: Told with the instant before the sending of each answered beat.
+        acknowledged: Told of each answered beat: the budget, and the instant before the sending.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Session:
         *,
         clock: Clock,
         may_beat: Callable[[], bool],
-        acknowledged: Callable[[int], object],
+        acknowledged: Callable[[Budget, int], object],
     ) -> None:
         self.id = random_id()
         self.budget = Budget.of(ttl)
@@ -133,7 +133,7 @@ class Session:
             if self._clock.now() >= self.budget.kill_at(self._sent):
                 return Loss("the store's answer came after the deadline", certain=False)
             self._sent = now
-            self._acknowledged(now)
+            self._acknowledged(self.budget, now)
             due = now + round(beat * 1e9)
 
     async def close(self, ending: Ending, *, patience: float | None = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from locum.clock import seconds
-from locum.scopes import Backoff, Scope, happens
+from locum.scopes import Backoff, Scope
 from locum.service import Mode, ServiceHooks, Stopping
 from locum.services.bodies import Body
 from locum.telemetry import ServiceFailed, logger
@@ -81,13 +81,13 @@ class BackgroundRunner:
     async def _supervise(self) -> None:
         backoff = Backoff(0.1, 30.0)
         clock = self._surroundings.clock
-        while not self._stopping.stopping:
+        while not self._asked_to_stop():
             begun = clock.now()
             self._surroundings.show(self.name, Mode.RUNNING)
             self._running = Body(self.name, self._surroundings.call(self._body, self._stopping), scope=self._scope)
             await self._running.ended()
             error = self._running.error
-            if self._stopping.stopping:
+            if self._asked_to_stop():
                 if error is not None:
                     _log.error("%s failed while it stopped", self.name, exc_info=error)
                 return
@@ -103,6 +103,9 @@ class BackgroundRunner:
                 ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=delay)
             )
             await self._stopping.sleep(delay)
+
+    def _asked_to_stop(self) -> bool:
+        return self._stopping.stopping
 
     def _on_error(self, task: str, error: BaseException) -> None:
         _log.error("%s failed", task, exc_info=error)

@@ -1,7 +1,7 @@
 """A thread with one connection that does calls in order, each under a deadline of ours.
 
-A call that does not return cannot be interrupted, so it is left behind. Whether it had *begun* decides what the caller is
-told: a call that had not (it queued, or waited for the writers' lock) will never run, and may safely be tried again.
+A call that does not return cannot be interrupted, so it is left behind. Whether it had *begun* decides what the caller
+is told: a call that had not (it queued, or waited for the writers' lock) will never run, and may safely be tried again.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def prepare(connection: sqlite3.Connection, store: str) -> None:
     """
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         raise UnsupportedError(
-            f"SQLite {sqlite3.sqlite_version} is too old for the embedded store: it needs {'.'.join(map(str, _LEAST_SQLITE))}"
+            f"SQLite {sqlite3.sqlite_version} is too old for the embedded store: it needs"
+            f" {'.'.join(map(str, _LEAST_SQLITE))}"
         )
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     connection.execute("BEGIN IMMEDIATE")

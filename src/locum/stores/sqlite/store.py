@@ -47,7 +47,7 @@ _POLL_WATCHED: Final = 5.0
 _POLL_BLIND: Final = 0.05
 _RING: Final = 4096  # changes that a wake-up can still name
 _TOMBSTONE_AGE: Final = 24 * 3600 * NANOSECONDS
-_RECORD: Final = "key, value, revision, created, session"
+_RECORD: Final = "SELECT key, value, revision, created, session FROM locum_records WHERE namespace = ?"
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> SqliteStore:
@@ -251,7 +251,7 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> Listing:
             rows = db.execute(
-                f"SELECT {_RECORD} FROM locum_records WHERE namespace = ? AND key >= ? AND key < ? ORDER BY created",
+                f"{_RECORD} AND key >= ? AND key < ? ORDER BY created",
                 (self.namespace, prefix, prefix + "\U0010ffff"),
             ).fetchall()
             return Listing([Record(*row) for row in rows], _revision(db))
@@ -378,7 +378,8 @@ class SqliteStore:
         db.execute(
             "DELETE FROM locum_sessions AS s WHERE namespace = ? AND closed"
             " AND (CASE WHEN closed_boot = ? THEN ? - closed_at ELSE ? END) > ?"
-            " AND NOT EXISTS (SELECT 1 FROM locum_records AS r WHERE r.namespace = s.namespace AND instr(r.value, s.id))",
+            " AND NOT EXISTS"
+            " (SELECT 1 FROM locum_records AS r WHERE r.namespace = s.namespace AND instr(r.value, s.id))",
             (self.namespace, self._boot, now, now, _TOMBSTONE_AGE),
         )
 
@@ -400,9 +401,7 @@ class SqliteStore:
             raise SessionClosedError(session_id, _text(status.reason))
 
     def _record(self, db: sqlite3.Connection, key: str) -> Record | None:
-        row = db.execute(
-            f"SELECT {_RECORD} FROM locum_records WHERE namespace = ? AND key = ?", (self.namespace, key)
-        ).fetchone()
+        row = db.execute(f"{_RECORD} AND key = ?", (self.namespace, key)).fetchone()
         return Record(*row) if row else None
 
     def _session(self, db: sqlite3.Connection, session_id: str) -> SessionStatus:

@@ -1,7 +1,7 @@
 """Who waits for which keys, and how a touch of the side file reaches them.
 
-One watcher a connection reads what changed since it last looked, once, and wakes only those whose prefixes match: a process
-that waits in a thousand lines costs one query a change, not a thousand.
+One watcher a connection reads what changed since it last looked, once, and wakes only those whose prefixes match: a
+process that waits in a thousand lines costs one query a change, not a thousand.
 """
 
 from __future__ import annotations

@@ -1,0 +1,62 @@
+"""The host of the demo, as a user would write it: `locum run locum.demo.app:host`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+from locum import Host, Stopping, TermStarted
+from locum.demo.folder import Folder
+from locum.demo.grace_period import GracePeriod
+from locum.demo.orders import Orders
+from locum.demo.trace import Trace
+from locum.identity import stat_fields
+
+__all__ = ["host"]
+
+host = Host("demo")
+
+
+def open_orders() -> Iterator[Orders]:
+    """The orders database of this run."""
+    orders = Orders(Folder.of_this_run().orders)
+    yield orders
+    orders.close()
+
+
+def open_trace() -> Iterator[Trace]:
+    """The trace of this run."""
+    trace = Trace(Folder.of_this_run().trace)
+    yield trace
+    trace.close()
+
+
+host.provide(open_orders)
+host.provide(open_trace)
+host.fence(Orders)
+host.add(GracePeriod, stop_timeout=2)
+
+
+@host.on(TermStarted)
+def note_term(event: TermStarted) -> None:
+    """Note for the view who is active, by one write."""
+    line = json.dumps({"instance": event.instance, "token": event.token, "sentence": str(event)})
+    with Folder.of_this_run().terms.open("ab", buffering=0) as file:
+        file.write(line.encode() + b"\n")
+
+
+@host.background
+async def end_with_demo(stopping: Stopping) -> None:
+    """End this instance when the demo that started it is gone: it can end its instances only as long as it lives."""
+    keeper = os.getppid()
+    demo = _parent(keeper)
+    async for _ in stopping.every(0.5):
+        if _parent(keeper) != demo:
+            os.kill(keeper, signal.SIGTERM)
+
+
+def _parent(pid: int) -> int:
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else 0

@@ -1,0 +1,60 @@
+"""Who stands in line, and how an active is asked to resign: for the direction of the demo, never for the audit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from locum.coordination.coordinator import REQUESTS
+from locum.coordination.line import Entry, line_prefix
+from locum.errors import StoreError
+from locum.keeper.owner import Owner
+from locum.names import join
+from locum.registry import make_store
+from locum.store import ANY
+
+if TYPE_CHECKING:
+    from locum.clock import Clock
+
+__all__ = ["Lineup"]
+
+SCOPE: Final = join("election", "grace_period")
+
+
+class Lineup:
+    """A look at Locum's store.
+
+    Args:
+        url: The store's.
+        clock: For its deadlines.
+    """
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        self._store = make_store(url, namespace="demo", clock=clock)
+
+    async def open(self) -> None:
+        """Open the store."""
+        await self._store.open()
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._store.close()
+
+    async def keepers(self) -> list[int]:
+        """The keepers' pids of the instances in line, the active one included, in the line's order."""
+        try:
+            entries = [Entry.of(record) for record in (await self._store.list(line_prefix(SCOPE))).records]
+            sessions = (await self._store.sessions([entry.session for entry in entries])).by_id
+        except StoreError:
+            return []  # not now; whoever asks will ask again
+        found = [sessions[entry.session] for entry in entries]
+        return [Owner.from_bytes(session.owner).keeper.pid for session in found if session.is_open]
+
+    async def ask_to_resign(self, token: int) -> None:
+        """Ask the holder of a token for its planned end, as `locum resign` does.
+
+        Raises:
+            StoreError: The request could not be written.
+        """
+        request = {"token": token, "why": "was asked to resign"}
+        await self._store.write(REQUESTS + SCOPE, json.dumps(request).encode(), expect=ANY)

@@ -1,0 +1,62 @@
+"""What a user has declared, as the worker needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from locum.host.container import Container
+from locum.service import ServiceHooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locum.host.settings import Settings
+    from locum.telemetry import Event
+
+__all__ = ["Declaration", "Plan", "hooks_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One service as it was declared.
+
+    Attributes:
+        name: Its name, unique in the host.
+        kind: `active_passive` or `background`.
+        what: Its class, an object of it, or a function.
+        every: Seconds from one call of a function to the next; `None` to call it once a run.
+        stop_timeout: Seconds it may take to stop.
+    """
+
+    name: str
+    kind: str
+    what: Any
+    every: float | None
+    stop_timeout: float
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that a host runs.
+
+    Attributes:
+        name: The host's name.
+        settings: As the code says them.
+        container: Builds collaborators.
+        declarations: The services, in the order of their declaration.
+        fences: Databases, or the types of collaborators that reach one.
+        handlers: Who asked for which events.
+    """
+
+    name: str
+    settings: Settings
+    container: Container = field(default_factory=Container)
+    declarations: list[Declaration] = field(default_factory=list)
+    fences: list[Any] = field(default_factory=list)
+    handlers: list[tuple[type[Event], Callable[[Any], object]]] = field(default_factory=list)
+
+
+def hooks_of(what: object) -> ServiceHooks | None:
+    """The start and close of a service, if it is a class's."""
+    return what if isinstance(what, ServiceHooks) else None

@@ -1,0 +1,1 @@
+"""Immutable pictures for people and programs, read from the store alone."""

@@ -1,0 +1,374 @@
+"""What runs where, at one moment: a picture read from the store alone.
+
+A record that cannot be read is shown as such and spoils nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from locum.clock import seconds
+from locum.coordination.grant import Grant, grant_key
+from locum.coordination.line import Entry, line_prefix
+from locum.errors import CorruptRecordError
+from locum.identity import MachineKey
+from locum.keeper.owner import Ending, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from locum.clock import Clock
+    from locum.store import Record, SessionStatus, Store
+
+__all__ = ["BeatWatch", "Instance", "Part", "Service", "Status", "read_status"]
+
+_MEMBERS: Final = "member/"
+_ELECTION: Final = "election/"
+_GRANTS: Final = grant_key(_ELECTION)
+_LINES: Final = line_prefix(_ELECTION.removesuffix("/"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one instance does in one service.
+
+    Attributes:
+        service: The service's name.
+        mode: What it does, as `locum.service.Mode` names it; empty if it has not said so.
+        token: The token of its term, if it has or had one.
+        since: Since when it does that (ISO 8601, UTC); empty if unknown.
+        place: Its place in line, 1 for the next; `None` if it does not wait.
+    """
+
+    service: str
+    mode: str
+    token: int | None = None
+    since: str = ""
+    place: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance: one open session.
+
+    Attributes:
+        name: Its name; the session's id where its owner cannot be read.
+        machine: Its machine's name.
+        session: The session's id.
+        keeper: The pid of the process that beats, as its own machine numbers it; `None` if unknown.
+        worker: The pid of the process that works; `None` if unknown.
+        enforcement: `kill` or `cancel`; empty if unknown.
+        ttl: Its TTL in seconds.
+        beat: The number of its last beat; `None` where the store times the session itself.
+        beat_age: Seconds since its last beat; `None` if that cannot be known from here.
+        parts: What it does, by the order in which its services were declared.
+        trouble: What of it cannot be read; empty if all can.
+    """
+
+    name: str
+    machine: str
+    session: str
+    keeper: int | None
+    worker: int | None
+    enforcement: str
+    ttl: float
+    beat: int | None
+    beat_age: float | None
+    parts: tuple[Part, ...]
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One service of all instances.
+
+    Attributes:
+        name: Its name.
+        exclusive: Whether one instance at a time is active in it; the others run on every instance.
+        active: The instance that is active; `None` if none is.
+        mode: What the active instance says that it does, `active` or `completed` for example; empty if unknown.
+        session: The session of the active instance; empty if there is none.
+        token: The token of the active instance, or of the last one.
+        since: Since when it is active (ISO 8601, UTC); empty if unknown.
+        previous: Where nobody is active: the instance that was; empty if none was.
+        why: How that one ended, in words that follow its name; empty if unknown.
+        waiting: The instances in line, the next one first.
+        running: On how many instances it runs, where it is not exclusive.
+        trouble: What of it cannot be read; empty if all can.
+    """
+
+    name: str
+    exclusive: bool
+    active: str | None = None
+    mode: str = ""
+    session: str = ""
+    token: int = 0
+    since: str = ""
+    previous: str = ""
+    why: str = ""
+    waiting: tuple[str, ...] = ()
+    running: int = 0
+    trouble: str = ""
+
+    @property
+    def next(self) -> str | None:
+        """The instance that is next in line."""
+        return self.waiting[0] if self.waiting else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All instances and services of one namespace.
+
+    Attributes:
+        namespace: Whose they are: the host's name.
+        store: The store's URL, without secrets.
+        instances: Every instance, by name.
+        services: Every service, by name.
+    """
+
+    namespace: str
+    store: str
+    instances: tuple[Instance, ...]
+    services: tuple[Service, ...]
+
+    def service(self, name: str) -> Service | None:
+        """The service of that name."""
+        return next((one for one in self.services if one.name == name), None)
+
+
+async def read_status(store: Store, *, clock: Clock) -> Status:
+    """Read the picture of this moment.
+
+    Args:
+        store: The open store; nothing is written to it.
+        clock: Tells the age of beats of this very machine.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    # a session is read after what names it: one that is missing then is over, and not yet to come (R11)
+    members = (await store.list(_MEMBERS)).records
+    lines = (await store.list(_LINES)).records
+    grants = (await store.list(_GRANTS)).records
+    sessions = (await store.sessions()).by_id
+    now = clock.now()
+    endings = await _endings(store, grants, sessions)
+
+    waiting = _waiting(lines, grants, sessions)
+    said = {record.key.removeprefix(_MEMBERS): _said(record) for record in members}
+    instances = [_instance(session, said.get(session.id), waiting, now) for session in sessions.values()]
+    exclusive = [_exclusive(record, sessions, endings, said, waiting) for record in grants]
+    names = {service.name for service in exclusive}
+    everywhere = [_everywhere(name, instances) for name in _services(instances) if name not in names]
+    return Status(
+        namespace=store.namespace,
+        store=store.url,
+        instances=tuple(sorted(instances, key=lambda one: (one.name, one.session))),
+        services=tuple(sorted((*exclusive, *everywhere), key=lambda one: one.name)),
+    )
+
+
+class BeatWatch:
+    """Times the beats of other machines on this machine's clock, from the moment their number is seen to change."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[int | None, int | None]] = {}
+
+    def timed(self, status: Status, *, now: int) -> Status:
+        """The picture with ages for the beats that its own reader could not time.
+
+        Args:
+            status: The picture, read just now.
+            now: This machine's boot clock (ns).
+        """
+        seen: dict[str, tuple[int | None, int | None]] = {}
+        instances = []
+        for one in status.instances:
+            before = self._seen.get(one.session)
+            if before is None:
+                seen[one.session] = (one.beat, None)  # who knows how old it was when we came
+            else:
+                seen[one.session] = before if before[0] == one.beat else (one.beat, now)
+            changed = seen[one.session][1]
+            if one.beat_age is None and changed is not None:
+                one = replace(one, beat_age=seconds(now - changed))
+            instances.append(one)
+        self._seen = seen
+        return replace(status, instances=tuple(instances))
+
+
+# -- what the records say ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What an instance said of itself, or why that cannot be read."""
+
+    parts: tuple[Part, ...] = ()
+    trouble: str = ""
+
+    def mode(self, service: str, token: int) -> str:
+        return next((one.mode for one in self.parts if one.service == service and one.token == token), "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Who waits for one service: pairs of session and instance, the next one first."""
+
+    waiting: tuple[tuple[str, str], ...] = ()
+    trouble: str = ""
+
+    def place(self, session: str) -> int | None:
+        return next((place for place, (one, _) in enumerate(self.waiting, 1) if one == session), None)
+
+
+def _said(record: Record) -> _Said:
+    try:
+        services: dict[str, dict[str, Any]] = json.loads(record.value)["services"]
+        parts = tuple(
+            Part(service=str(name), mode=str(one["mode"]), token=_token(one["token"]), since=str(one["since"]))
+            for name, one in services.items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _Said(trouble=f"what it does is not readable ({error!r})")
+    return _Said(parts)
+
+
+def _token(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _waiting(
+    lines: Sequence[Record], grants: Sequence[Record], sessions: Mapping[str, SessionStatus]
+) -> dict[str, _Line]:
+    """By the service's name: who waits, without those that hold or held what they stand in line for."""
+    granted = {record.key.removeprefix(_GRANTS): _grant(record) for record in grants}
+    found: dict[str, _Line] = {}
+    for record in lines:
+        name = record.key.removeprefix(_LINES).partition("/")[0]
+        line, grant = found.get(name, _Line()), granted.get(name)
+        try:
+            entry = Entry.of(record)
+        except CorruptRecordError as error:
+            found[name] = replace(line, trouble=str(error))
+            continue
+        stands = entry.session in sessions and not (isinstance(grant, Grant) and grant.is_done_with(entry.attempt))
+        found[name] = replace(line, waiting=(*line.waiting, (entry.session, entry.instance))) if stands else line
+    return found
+
+
+def _grant(record: Record) -> Grant | CorruptRecordError:
+    try:
+        return Grant.of(record)
+    except CorruptRecordError as error:
+        return error
+
+
+async def _endings(
+    store: Store, grants: Sequence[Record], sessions: Mapping[str, SessionStatus]
+) -> dict[str, SessionStatus]:
+    """The sessions that grants name though they are not open any more."""
+    gone = [
+        grant.holder.session
+        for grant in map(_grant, grants)
+        if isinstance(grant, Grant) and grant.holder is not None and grant.holder.session not in sessions
+    ]
+    return dict((await store.sessions(gone)).by_id) if gone else {}
+
+
+# -- instances ---------------------------------------------------------------------------------------------------
+
+
+def _instance(session: SessionStatus, said: _Said | None, waiting: Mapping[str, _Line], now: int) -> Instance:
+    said = said or _Said()
+    unknown = Instance(
+        name=session.id,
+        machine="",
+        session=session.id,
+        keeper=None,
+        worker=None,
+        enforcement="",
+        ttl=seconds(session.ttl),
+        beat=session.beat,
+        beat_age=None,
+        parts=_placed(said.parts, session.id, waiting),
+        trouble=said.trouble,
+    )
+    try:
+        owner = Owner.from_bytes(session.owner)
+    except CorruptRecordError as error:
+        return replace(unknown, trouble=str(error))
+    return replace(
+        unknown,
+        name=owner.name,
+        machine=owner.machine,
+        keeper=owner.keeper.pid,
+        worker=owner.worker.pid,
+        enforcement=owner.enforcement,
+        beat_age=_beat_age(session, owner, now),
+    )
+
+
+def _placed(parts: tuple[Part, ...], session: str, waiting: Mapping[str, _Line]) -> tuple[Part, ...]:
+    """The parts with their places in line; one that waits and has not said so yet is added."""
+    places = {name: line.place(session) for name, line in waiting.items()}
+    known = {one.service for one in parts}
+    unsaid = (
+        Part(service=name, mode="", place=place) for name, place in places.items() if place and name not in known
+    )
+    return (*(replace(one, place=places.get(one.service)) for one in parts), *unsaid)
+
+
+def _beat_age(session: SessionStatus, owner: Owner, now: int) -> float | None:
+    """Seconds since the last beat, whose number is its owner's boot clock: it means something within one boot only."""
+    if not session.beat or session.beat > now or owner.key != MachineKey.of_this_process():
+        return None
+    return seconds(now - session.beat)
+
+
+# -- services ----------------------------------------------------------------------------------------------------
+
+
+def _exclusive(
+    record: Record,
+    sessions: Mapping[str, SessionStatus],
+    endings: Mapping[str, SessionStatus],
+    said: Mapping[str, _Said],
+    waiting: Mapping[str, _Line],
+) -> Service:
+    name = record.key.removeprefix(_GRANTS)
+    line = waiting.get(name, _Line())
+    instances = tuple(instance for _, instance in line.waiting)
+    service = Service(name=name, exclusive=True, waiting=instances, trouble=line.trouble)
+    grant = _grant(record)
+    if isinstance(grant, CorruptRecordError):
+        return replace(service, trouble=str(grant))
+    service = replace(service, token=grant.token)
+    holder = grant.holder
+    if holder is None:
+        return replace(service, previous=grant.past.instance, why=grant.past.why) if grant.past else service
+    if holder.session not in sessions:
+        return replace(service, previous=holder.instance, why=_why(endings.get(holder.session)))
+    return replace(
+        service,
+        active=holder.instance,
+        session=holder.session,
+        since=holder.since,
+        mode=said.get(holder.session, _Said()).mode(name, grant.token),
+    )
+
+
+def _why(session: SessionStatus | None) -> str:
+    return Ending.from_bytes(session.reason).why if session is not None and session.is_closed else ""
+
+
+def _services(instances: Iterable[Instance]) -> set[str]:
+    return {part.service for one in instances for part in one.parts}
+
+
+def _everywhere(name: str, instances: Iterable[Instance]) -> Service:
+    running = sum(part.service == name and part.mode == "running" for one in instances for part in one.parts)
+    return Service(name=name, exclusive=False, running=running)

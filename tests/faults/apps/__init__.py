@@ -1,0 +1,1 @@
+"""The small applications that the fault tests run, and what runs beside them."""

@@ -1,0 +1,107 @@
+"""The rows that bodies write, as a test reads them: the only witness of who worked when."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["Row", "RowFile", "now"]
+
+
+def now() -> int:
+    """This instant on the clock that the rows carry (boot clock, ns)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sign of life of a body, or of one of its children.
+
+    Attributes:
+        at: When it was about to be written (boot clock, ns).
+        pid: Who wrote it, as its own pid namespace numbers it.
+        token: The token it was written under.
+        who: `body`, `end` for the last row of a body that was ended in peace, or what sort of child.
+    """
+
+    at: int
+    pid: int
+    token: int
+    who: str
+
+    @property
+    def is_of_body(self) -> bool:
+        """Whether the body itself wrote it."""
+        return self.who in ("body", "end")
+
+
+class RowFile:
+    """The file of rows, read on from where it was left.
+
+    Args:
+        path: The file; it need not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        """All that was read so far, in the order of writing."""
+        self._offset = 0
+
+    def read(self) -> list[Row]:
+        """Read on.
+
+        Returns:
+            The rows that are new.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return []
+        try:
+            size = os.fstat(fd).st_size
+            data = os.pread(fd, size - self._offset, self._offset)
+        finally:
+            os.close(fd)
+        data = data[: data.rfind(b"\n") + 1]  # a row that is being written is read the next time
+        self._offset += len(data)
+        new = [_row(line) for line in data.splitlines()]
+        self.rows += new
+        return new
+
+    def last(self) -> Row | None:
+        """The newest row of a body, if there is any."""
+        self.read()
+        return next((row for row in reversed(self.rows) if row.is_of_body), None)
+
+    def first_of_newer(self, token: int) -> Row | None:
+        """The first row under a newer token than this, if there is any."""
+        return self._from_end(lambda row: row.token > token)
+
+    def first_of(self, token: int) -> Row | None:
+        """The first row under this token."""
+        return next((row for row in self.rows if row.token == token), None)
+
+    def last_of(self, token: int) -> Row | None:
+        """The last row under this token that was read so far."""
+        return next((row for row in reversed(self.rows) if row.token == token), None)
+
+    def _from_end(self, wanted: Callable[[Row], bool]) -> Row | None:
+        self.read()
+        found = None
+        for row in reversed(self.rows):
+            if not wanted(row):
+                break
+            found = row
+        return found
+
+
+def _row(line: bytes) -> Row:
+    at, pid, token, who = line.split()
+    return Row(int(at), int(pid), int(token), who.decode())

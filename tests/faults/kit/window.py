@@ -1,0 +1,91 @@
+"""A look into the store, through the store contract, for tests that are not asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from locum.clock import Clock
+from locum.coordination.coordinator import REQUESTS
+from locum.coordination.grant import Grant, grant_key
+from locum.coordination.line import Entry, line_prefix
+from locum.journal import Entry as JournalEntry
+from locum.journal import Journal
+from locum.keeper.owner import Owner
+from locum.registry import make_store
+from locum.store import ANY
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Self
+
+    from locum.store import SessionStatus
+
+__all__ = ["Window"]
+
+T = TypeVar("T")
+
+
+class Window:
+    """What the store holds.
+
+    Args:
+        url: The store.
+        namespace: Whose records.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._url, self._namespace = url, namespace
+
+    def __enter__(self) -> Self:
+        self._runner = asyncio.Runner()
+        self._store = make_store(self._url, namespace=self._namespace, clock=Clock())
+        self._store.call_timeout = 10.0
+        self._do(self._store.open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._do(self._store.close())
+        self._runner.close()
+
+    def sessions(self) -> dict[str, SessionStatus]:
+        """The open sessions by the name of their instance."""
+        found = self._do(self._store.sessions())
+        return {Owner.from_bytes(status.owner).name: status for status in found.by_id.values()}
+
+    def session(self, session_id: str) -> SessionStatus:
+        """One session, whatever became of it."""
+        return self._do(self._store.sessions([session_id])).by_id[session_id]
+
+    def owners(self) -> dict[str, Owner]:
+        """Who holds the open sessions, by the name of the instance."""
+        return {name: Owner.from_bytes(status.owner) for name, status in self.sessions().items()}
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """What each instance shows of its services, by its name."""
+        records = self._do(self._store.list("member/")).records
+        members = [json.loads(record.value) for record in records]
+        return {member["instance"]: member["services"] for member in members}
+
+    def grant(self, service: str) -> Grant:
+        """Who is active in a service."""
+        return Grant.of(self._do(self._store.read(grant_key(f"election/{service}"))))
+
+    def line(self, service: str) -> list[str]:
+        """Who stands in line for a service, the active one too."""
+        records = self._do(self._store.list(line_prefix(f"election/{service}"))).records
+        return [Entry.of(record).instance for record in records]
+
+    def journal(self, service: str) -> dict[int, JournalEntry]:
+        """The ended terms of a service by their tokens."""
+        entries = self._do(Journal(self._store).entries(f"election/{service}"))
+        return {entry.token: entry for entry in entries}
+
+    def ask_to_resign(self, service: str, token: int, why: str) -> None:
+        """Ask the active one for its planned end."""
+        request = json.dumps({"token": token, "why": why}).encode()
+        self._do(self._store.write(f"{REQUESTS}election/{service}", request, expect=ANY))
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)

@@ -1,0 +1,62 @@
+"""F09: what a dead worker's children still write, they write before a successor begins.
+
+A grandchild in a session of its own is ended too where the keeper lives: it is the subreaper. With the keeper dead as
+well such a one is out of reach, which is a stated limit. (A planned end waits for the body alone: the children that it
+has started are the body's to end, until the worker itself ends.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kit.runs import INJURIES, count
+from tests.faults.kit.waiting import pass_by, until
+
+if TYPE_CHECKING:
+    from tests.faults.kit.cluster import Cluster
+    from tests.faults.kit.rows import Row
+
+IN_REACH = "subprocess group"
+OUT_OF_REACH = "subprocess group session"
+
+
+def app(children: str) -> dict[str, object]:
+    """The arguments of a cluster whose bodies have such children."""
+    return {"app": "parent", "environment": {"FAULTS_CHILDREN": children}}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind"),
+    [
+        pytest.param(app(OUT_OF_REACH), "worker-killed", id="worker"),
+        pytest.param(app(IN_REACH), "keeper-killed", id="keeper"),
+        pytest.param(app(IN_REACH), "instance-killed", id="both"),
+    ],
+    indirect=["cluster"],
+)
+@pytest.mark.timeout(900)
+def test_f09_children(cluster: Cluster, kind: str) -> None:
+    for _ in range(count(25, small=3)):
+        cluster.renew()
+        cluster.phase()
+        active = cluster.stand()
+        before = all_write(cluster)
+        INJURIES[kind](cluster, active)
+        cluster.takeover(before.token, within=0.75 * cluster.ttl)
+        pass_by(0.2)  # a child that lives would write now
+        cluster.judge()
+
+
+def all_write(cluster: Cluster) -> Row:
+    """Wait until the body and all its children write; the body's last row."""
+    wanted = {"body", "fork", *cluster.environment("")["FAULTS_CHILDREN"].split()}
+
+    def all_have_written() -> Row | None:
+        last = cluster.rows.last()
+        if last is None:
+            return None
+        return last if {row.who for row in cluster.rows.rows if row.token == last.token} == wanted else None
+
+    return until(all_have_written, f"rows of {sorted(wanted)}")

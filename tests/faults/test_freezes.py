@@ -1,0 +1,81 @@
+"""F04: the active one is stopped as a whole, and comes back after others have taken over."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kit.processes import send
+from tests.faults.kit.runs import count
+from tests.faults.kit.waiting import pass_by
+
+if TYPE_CHECKING:
+    from tests.faults.kit.cluster import Cluster
+
+SHORT_TTL = pytest.mark.parametrize("cluster", [{"ttl": 1.5}], indirect=True)
+
+
+def freeze_for_three_ttls(cluster: Cluster, *, spinning: bool = False) -> None:
+    """Freeze the active one, let it go on after 3 TTL, and judge what was written then and before."""
+    cluster.renew()
+    cluster.phase()
+    active = cluster.stand()
+    before = cluster.rows.last()
+    assert before is not None
+    if spinning:
+        cluster.order("spin")
+    frozen = cluster.freeze(active)
+    pass_by(3 * cluster.ttl)
+    cluster.resume(frozen)
+    after = cluster.takeover(before.token)
+    pass_by(0.3)  # an old body that lives would write now
+    cluster.judge()
+    ended = cluster.window.journal(cluster.service)[before.token]
+    assert ended.instance == active.name
+    assert ended.told_by == cluster.window.grant(cluster.service).holder.instance  # type: ignore[union-attr]
+    assert ended.why in ("died: its processes are gone",) or ended.why.startswith("fell silent"), ended
+    assert after.at > before.at
+
+
+@SHORT_TTL
+@pytest.mark.timeout(900)
+def test_f04_frozen(cluster: Cluster) -> None:
+    for _ in range(count(100, small=2)):
+        freeze_for_three_ttls(cluster)
+
+
+@SHORT_TTL
+def test_f04_frozen_while_the_loop_is_blocked(cluster: Cluster) -> None:
+    """A body that looks at nothing would write on as soon as it may run again."""
+    freeze_for_three_ttls(cluster, spinning=True)
+
+
+@SHORT_TTL
+def test_f04_only_the_keeper_is_frozen(cluster: Cluster) -> None:
+    """The worker runs on, but nobody beats for it: it must be over before anyone else begins."""
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    cluster.order("spin")
+    keeper = cluster.pids(active).keeper
+    send(keeper, signal.SIGSTOP)
+    cluster.takeover(before.token)
+    send(keeper, signal.SIGCONT)
+    pass_by(0.3)
+    cluster.judge()
+
+
+@SHORT_TTL
+def test_f04_only_the_worker_is_frozen(cluster: Cluster) -> None:
+    """The keeper runs on, and must not beat for a worker that is stopped (R10)."""
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    worker = cluster.pids(active).worker
+    send(worker, signal.SIGSTOP)
+    cluster.takeover(before.token)
+    send(worker, signal.SIGCONT)
+    pass_by(0.3)
+    cluster.judge()

@@ -1,0 +1,48 @@
+"""F01 to F03: the active one is killed in parts or as a whole, and another is active without waiting for a TTL.
+
+The TTL is long, and the bound on a takeover well below it: who waits for a TTL fails.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kit.processes import send, state
+from tests.faults.kit.runs import count, takeovers
+from tests.faults.kit.waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.kit.cluster import Cluster
+
+
+@pytest.mark.timeout(900)
+def test_f01_worker_killed(tmp_path: Path) -> None:
+    assert len(takeovers("worker-killed", count(100), tmp_path)) == count(100)
+
+
+@pytest.mark.timeout(900)
+def test_f02_keeper_and_worker_killed(tmp_path: Path) -> None:
+    assert len(takeovers("instance-killed", count(100), tmp_path)) == count(100)
+
+
+@pytest.mark.timeout(900)
+def test_f03_keeper_killed(tmp_path: Path) -> None:
+    assert len(takeovers("keeper-killed", count(100), tmp_path)) == count(100)
+
+
+def test_f03_keeper_killed_while_the_loop_is_blocked(cluster: Cluster) -> None:
+    """The worker can do nothing about its keeper's end: the kernel must."""
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    cluster.order("spin")
+    pids = cluster.pids(active)
+    send(pids.keeper, signal.SIGKILL)
+    until(lambda: state(pids.worker) in (None, "Z", "X"), "the end of a worker without keeper", within=10)
+    cluster.takeover(before.token, within=0.75 * cluster.ttl)
+    cluster.judge()
