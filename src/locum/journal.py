@@ -44,6 +44,19 @@ class Entry:
     why: str
     told_by: str
 
+    @classmethod
+    def of(cls, record: Record) -> Entry:
+        """The entry that a record holds.
+
+        Raises:
+            CorruptRecordError: It holds something else.
+        """
+        try:
+            value = json.loads(record.value)
+            return cls(**{**value, "token": int(value["token"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptRecordError(record.key, f"it is no journal entry ({error})") from error
+
 
 class Journal:
     """The journal of one namespace.
@@ -55,9 +68,18 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def note(self, entry: Entry) -> None:
-        """Write the entry of a term; one call."""
+    async def note(self, entry: Entry, *, unless_noted: bool = False) -> None:
+        """Write the entry of a term; one call.
+
+        Args:
+            entry: The entry.
+            unless_noted: Leave an entry alone that stands there for the same term; that costs a call more.
+        """
         key = f"journal/{entry.scope}/{entry.token % _RING}"
+        if unless_noted:
+            noted = await self._store.read(key)
+            if noted is not None and Entry.of(noted).token == entry.token:
+                return
         await self._store.write(key, json.dumps(asdict(entry)).encode(), expect=ANY)
 
     async def entries(self, scope: str | None = None) -> list[Entry]:
@@ -67,11 +89,4 @@ class Journal:
             CorruptRecordError: One of them cannot be read.
         """
         listing = await self._store.list(f"journal/{scope}/" if scope else "journal/")
-        return [_entry(record) for record in sorted(listing.records, key=lambda record: record.revision)]
-
-
-def _entry(record: Record) -> Entry:
-    try:
-        return Entry(**json.loads(record.value))
-    except (ValueError, TypeError) as error:
-        raise CorruptRecordError(record.key, f"it is no journal entry ({error})") from error
+        return [Entry.of(record) for record in sorted(listing.records, key=lambda record: record.revision)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -43,6 +43,8 @@ class Event:
     """
 
     instance: str
+
+    level: ClassVar[int] = logging.INFO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,8 @@ class InstanceJoined(Event):
     name: str
     machine: str
 
+    level: ClassVar[int] = logging.DEBUG  # every instance is told: on each console, that is noise
+
     def __str__(self) -> str:
         return f"{self.name} on {self.machine} has joined."
 
@@ -139,6 +143,8 @@ class InstanceLost(Event):
     name: str
     why: str
 
+    level: ClassVar[int] = logging.DEBUG  # every instance is told: on each console, that is noise
+
     def __str__(self) -> str:
         return f"{self.name} is gone: it {self.why}."
 
@@ -154,7 +160,7 @@ class StoreLost(Event):
     why: str
 
     def __str__(self) -> str:
-        return f"{self.instance} has lost its session: {self.why}."
+        return f"{self.instance} {self.why}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +190,7 @@ class Events:
 
     def tell(self, event: Event) -> None:
         """Log an event and give it to its handlers."""
-        logger("events").info("%s", event)
+        logger("events").log(event.level, "%s", event)
         for kind, handler in self._handlers:
             if isinstance(event, kind):
                 self._call(handler, event)

@@ -123,7 +123,7 @@ class Claim:
         ended_at = self._clock.now()
         term.end(why)
         self._disarm()
-        past = Past(self._attempt, term.instance, why, ended_at, self._commons.key)
+        past = Past(self._attempt, term.instance, term.since.isoformat(), why, ended_at, self._commons.key)
         vacant = Grant(term.token, None, past)
         try:
             await self._until_known(
@@ -267,7 +267,7 @@ class Claim:
         if taking.cancelled() or taking.exception() is not None or (record := taking.result()) is None:
             return  # nothing landed, or the session's end has taken care of it
         landed, grant = record, Grant.of(record)
-        past = Past(self._attempt, self._commons.instance, "stopped waiting", self._clock.now(), self._commons.key)
+        past = Past(self._attempt, self._commons.instance, "", "stopped waiting", self._clock.now(), self._commons.key)
         await self._until_known(
             lambda: self._store.write(self._key, grant.given_up(past).to_bytes(), expect=landed.revision),
             lambda found: found.is_done_with(self._attempt) and found.holder is None,
@@ -301,47 +301,37 @@ class Claim:
         except StoreError as error:
             _log.debug("%s: the place in line is left to the session's end: %s", self._scope, error)
 
-    async def _note(self, term: Term, why: str, *, instance: str | None = None) -> None:
-        wall = self._clock.wall().isoformat()
-        entry = JournalEntry(
+    async def _note(self, term: Term, why: str) -> None:
+        await self._commons.note(self._entry(term.token, term.instance, term.since.isoformat(), why))
+
+    def _entry(self, token: int, instance: str, since: str, why: str) -> JournalEntry:
+        return JournalEntry(
             scope=self._scope,
-            token=term.token,
-            instance=instance or term.instance,
-            since=term.since.isoformat(),
-            until=wall,
+            token=token,
+            instance=instance,
+            since=since,
+            until=self._clock.wall().isoformat(),
             why=why,
             told_by=self._commons.instance,
         )
-        await self._commons.note(entry)
 
     def _tell(self, term: Term, view: _View) -> None:
-        """Tell of the takeover, and note the end of a holder that could not do so itself."""
-        before = view.grant
-        previous, why, gap = "", "", None
-        now = self._clock.now()
-        if before.holder is not None and view.ending is not None:
-            previous, why = before.holder.instance, view.ending.why
-            gap = view.ending.age(now, self._commons.key)
-            entry = JournalEntry(
-                scope=self._scope,
-                token=before.token,
-                instance=previous,
-                since=before.holder.since,
-                until=self._clock.wall().isoformat(),
-                why=why,
-                told_by=self._commons.instance,
+        """Tell of the takeover, and note the end of the term before, unless its holder did so itself."""
+        before = _before(view)
+        gap = None
+        if before is not None:
+            gap = before.ending.age(self._clock.now(), self._commons.key)
+            entry = self._entry(view.grant.token, before.instance, before.since, before.ending.why)
+            self._commons.settle(
+                self._commons.note(entry, unless_noted=True), f"note the end of {before.instance} in {self._scope}"
             )
-            self._commons.settle(self._commons.note(entry), f"note the end of {previous} in {self._scope}")
-        elif before.past is not None:
-            previous, why = before.past.instance, before.past.why
-            gap = Ending(why, before.past.at, before.past.key).age(now, self._commons.key)
         self._commons.events.tell(
             TermStarted(
                 instance=term.instance,
                 service=term.name,
                 token=term.token,
-                previous=previous,
-                why=why,
+                previous=before.instance if before else "",
+                why=before.ending.why if before else "",
                 gap=None if gap is None else seconds(gap),
             )
         )
@@ -382,6 +372,24 @@ class Claim:
                 if lease.is_lost:
                     raise SessionLostError(f"the session ended in {self._scope}: {lease.loss}") from None
                 await self._clock.sleep(backoff.delay())
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The term before ours."""
+
+    instance: str
+    since: str
+    ending: Ending
+
+
+def _before(view: _View) -> _Before | None:
+    holder, past = view.grant.holder, view.grant.past
+    if holder is not None and view.ending is not None:
+        return _Before(holder.instance, holder.since, view.ending)
+    if past is not None:
+        return _Before(past.instance, past.since, Ending(past.why, past.at, past.key))
+    return None
 
 
 def _why_not(error: BaseException) -> str:

@@ -78,10 +78,10 @@ class Commons:
         task.add_done_callback(self._settlers.discard)
         return task
 
-    async def note(self, entry: Entry) -> None:
+    async def note(self, entry: Entry, *, unless_noted: bool = False) -> None:
         """Write a journal entry; a journal that cannot be written harms nobody."""
         try:
-            await self._journal.note(entry)
+            await self._journal.note(entry, unless_noted=unless_noted)
         except StoreError as error:
             _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
 

@@ -102,6 +102,7 @@ class Coordinator:
                     past = Past(
                         holder.attempt,
                         holder.instance,
+                        holder.since,
                         "held it without knowing",
                         self._commons.clock.now(),
                         self._commons.key,

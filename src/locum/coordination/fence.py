@@ -16,6 +16,7 @@ them.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, closing
@@ -69,7 +70,7 @@ class Fence(ABC):
             StaleTermError: It has seen a higher token.
             TimeoutError: An older transaction still holds it.
         """
-        await asyncio.to_thread(_raise_in_file, self.path, scope, token, timeout)
+        await _raise_in_file(self.path, scope, token, timeout)
 
     async def raise_within(self, connection: Any, scope: str, token: int) -> None:
         """Raise the fence inside an open transaction of the user's, which then holds it until its end."""
@@ -115,7 +116,7 @@ def fence_of(target: Any) -> Fence:
             return _KINDS[kind](target)
     for attribute in ("engine", "connection"):
         inner = getattr(target, attribute, None)
-        if inner is not None and not callable(inner):
+        if inner is not None and not inspect.isroutine(inner):  # not `callable`: a sqlite3.Connection is
             return fence_of(inner)
     raise UnsupportedError(
         f"{type(target).__name__} is no database that can be fenced: give a sqlite3 or aiosqlite connection, a"
@@ -214,8 +215,22 @@ _KINDS: Final[dict[str, Callable[[Any], Fence]]] = {
 }
 
 
-def _raise_in_file(path: str, scope: str, token: int, timeout: float) -> None:
-    with closing(sqlite3.connect(path, timeout=max(0.0, timeout), isolation_level=None)) as connection:
+async def _raise_in_file(path: str, scope: str, token: int, timeout: float) -> None:
+    # SQLite's own busy handler sleeps up to 100 ms between two tries; a takeover waits no longer than it must
+    try:
+        async with asyncio.timeout(timeout):
+            # whoever writes there just now is a process of its own, and tells nobody when it is done
+            while (highest := await asyncio.to_thread(_try_to_raise, path, scope, token)) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
+    except TimeoutError:
+        raise TimeoutError(f"an older transaction holds the fence in {path} for more than {timeout:.1f} s") from None
+    if highest > token:
+        raise StaleTermError(scope, token, highest)
+
+
+def _try_to_raise(path: str, scope: str, token: int) -> int | None:
+    """The highest token after the raise; `None` if somebody else writes just now."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_CREATE)
@@ -223,13 +238,10 @@ def _raise_in_file(path: str, scope: str, token: int, timeout: float) -> None:
             (highest,) = connection.execute(_HIGHEST, {"scope": scope}).fetchone()
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            if "locked" not in str(error) and "busy" not in str(error):
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise
-            raise TimeoutError(
-                f"an older transaction holds the fence in {path} for more than {timeout:.1f} s"
-            ) from error
-    if highest > token:
-        raise StaleTermError(scope, token, highest)
+            return None
+        return int(highest)
 
 
 def _file_of(databases: Any) -> str:

@@ -50,6 +50,7 @@ class Past:
     Attributes:
         attempt: Which acquisition it was.
         instance: Its instance's name.
+        since: When it had taken it (ISO 8601, UTC), for people.
         why: In words that follow the name.
         at: When its body had ended (boot clock, ns), within `key`.
         key: The machine key of that clock.
@@ -57,6 +58,7 @@ class Past:
 
     attempt: str
     instance: str
+    since: str
     why: str
     at: int
     key: str

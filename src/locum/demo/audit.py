@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from locum.demo.orders import Event, Order
     from locum.demo.trace import Row
 
-__all__ = ["Span", "Takeover", "Tally", "overlap", "reused_tokens", "spans", "stale_writes", "takeovers", "tally", "unasked"]
+__all__ = [
+    "Span",
+    "Takeover",
+    "Tally",
+    "Trail",
+    "overlap",
+    "reused_tokens",
+    "stale_writes",
+    "takeovers",
+    "tally",
+    "unasked",
+]
 
 
 @dataclass(slots=True)
@@ -70,25 +81,35 @@ class Tally:
     duplicated: int
 
 
-def spans(rows: Iterable[Row]) -> list[Span]:
-    """The rows by token, the tokens in order; the rows are given in the order in which they were written.
+class Trail:
+    """The rows by token, taken up in the order in which they were written.
 
     A body can be frozen between its look at the clock and its write. So a row that was written late counts from the
     latest instant that stands before it in the file.
     """
-    found: dict[int, Span] = {}
-    latest = highest = 0
-    for row in rows:
-        latest, highest = max(latest, row.at), max(highest, row.token)
-        span = found.get(row.token)
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._spans: dict[int, Span] = {}
+        self._latest = self._highest = 0
+        for row in rows:
+            self.add(row)
+
+    @property
+    def spans(self) -> list[Span]:
+        """The spans, in the order of their tokens."""
+        return [self._spans[token] for token in sorted(self._spans)]
+
+    def add(self, row: Row) -> None:
+        """Take up the next row."""
+        self._latest, self._highest = max(self._latest, row.at), max(self._highest, row.token)
+        span = self._spans.get(row.token)
         if span is None:
-            span = found[row.token] = Span(row.token, row.at, row.at, False, set())
-        is_late = row.token < highest
+            span = self._spans[row.token] = Span(row.token, row.at, row.at, False, set())
+        is_late = row.token < self._highest
         span.first = min(span.first, row.at)
-        span.last = max(span.last, latest if is_late else row.at)
+        span.last = max(span.last, self._latest if is_late else row.at)
         span.trespassed = span.trespassed or is_late
         span.pids.add(row.pid)
-    return [found[token] for token in sorted(found)]
 
 
 def overlap(found: Sequence[Span]) -> int:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from locum import exit_codes
 from locum.clock import nanoseconds
 from locum.demo.folder import FOLDER_VARIABLE
 from locum.demo.plan import TTL
@@ -65,6 +66,8 @@ class Cluster:
         self._folder, self._clock = folder, clock
         self._instances: dict[str, subprocess.Popen[bytes]] = {}
         self._others: list[subprocess.Popen[bytes]] = []
+        self.broken: str | None = None
+        """Why an instance can never run, in a sentence."""
 
     async def keep_up(self) -> None:
         """Start every instance, and start it again whenever it has died; to be run as a task."""
@@ -72,6 +75,8 @@ class Cluster:
             for name in self.names:
                 process = self._instances.get(name)
                 if process is None or process.poll() is not None:
+                    if process is not None and process.returncode == exit_codes.BAD_CONFIGURATION:
+                        self.broken = f"{name} cannot run: see {self._folder.log(name).name}."
                     self._instances[name] = self._start(name, _COMMAND)
             await self._clock.sleep(_LOOK_EVERY)
 

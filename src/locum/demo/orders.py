@@ -115,7 +115,9 @@ class Orders:
 
     def unsent(self) -> list[tuple[int, int]]:
         """What lies in the outbox: number and order, a bounded number."""
-        rows = self.connection.execute("SELECT id, order_id FROM outbox WHERE sent IS NULL ORDER BY id LIMIT ?", (_AT_ONCE,))
+        rows = self.connection.execute(
+            "SELECT id, order_id FROM outbox WHERE sent IS NULL ORDER BY id LIMIT ?", (_AT_ONCE,)
+        )
         return [(row, order) for row, order in rows]
 
     def publish(self, unsent: Sequence[tuple[int, int]], token: int, *, now: int) -> None:

@@ -54,7 +54,7 @@ class Host:
             raise UnsupportedError(
                 f"enforcement={enforcement!r} is not known: a host under a keeper is enforced by 'kill'"
             )
-        file = inspect.stack()[1].frame.f_globals.get("__file__")
+        file = sys._getframe(1).f_globals.get("__file__")
         self.name = check_name(name, what="the name of a host")
         settings = Settings(
             name=name,
@@ -162,6 +162,8 @@ class Host:
         """
         end = WorkerEnd.take()
         if end is None:
+            if len(sys.orig_argv) < 2:
+                raise ConfigurationError("host.run() needs a program that can be started again: call it from a file")
             sys.stdout.flush()
             sys.stderr.flush()
             os.execv(sys.executable, keeper_command([sys.executable, *sys.orig_argv[1:]]))  # noqa: S606 - it is ourselves

@@ -97,7 +97,7 @@ class _Worker:
             self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
             for kind, handler in plan.handlers:
                 self._events.on(kind, handler)
-            link = KeeperLink(self._end, clock=self.clock, scope=scope)
+            link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self._events)
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, self._told_to_stop.set)
             hello = Hello(
@@ -119,7 +119,7 @@ class _Worker:
             commons = Commons(store, link, events=self._events, fences=lambda: self._fences)
             coordinator = Coordinator(commons)
             await coordinator.open()
-            scope.spawn(self._publish(coordinator), name="modes of the services")
+            scope.spawn(self._publish(coordinator, link), name="modes of the services")
             try:
                 return await self._run_services(coordinator, link)
             finally:
@@ -241,18 +241,24 @@ class _Worker:
             link.turned()
             await self.clock.sleep(seconds(budget.ttl) / 8)
 
-    async def _publish(self, coordinator: Coordinator) -> None:
+    async def _publish(self, coordinator: Coordinator, link: KeeperLink) -> None:
         """Show the services' modes in the store: changes that come together are one write."""
         while True:
             await self._modes_changed.wait()
             await self.clock.sleep(0.05)
             self._modes_changed.clear()
+            # what is shown goes with the session: when that is lost, it is shown again under the next one
+            (await link.lease()).on_end(self._show_again)
             try:
                 await coordinator.publish(self._modes)
             except LocumError as error:
                 _log.debug("the modes were not shown: %s", error)
                 self._modes_changed.set()
                 await self.clock.sleep(0.5)
+
+    def _show_again(self, why: str) -> None:
+        del why
+        self._modes_changed.set()
 
     def _on_error(self, task: str, error: BaseException) -> None:
         if isinstance(error, KeeperGoneError):

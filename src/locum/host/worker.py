@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from locum import exit_codes
 from locum.errors import ConfigurationError
 from locum.host.host import Host
 from locum.host.runtime import work
-from locum.keeper.control import WorkerEnd
+from locum.keeper.control import WORKER_VARIABLE, WorkerEnd
 
 __all__ = ["find_host", "main"]
 
@@ -38,8 +39,7 @@ def find_host(name: str) -> Host:
 
 def main() -> None:
     """Import the user's module, and run its host."""
-    end = WorkerEnd.take()
-    if end is None:
+    if WORKER_VARIABLE not in os.environ:
         sys.stderr.write("this is the worker's half: use `locum run MODULE:HOST`\n")
         raise SystemExit(exit_codes.USAGE)
     sys.path.insert(0, str(Path.cwd()))
@@ -48,6 +48,10 @@ def main() -> None:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(exit_codes.BAD_CONFIGURATION) from error
+    # taken only now: a module that calls host.run() while it is imported has become the worker by itself
+    end = WorkerEnd.take()
+    if end is None:
+        raise SystemExit(exit_codes.BAD_CONFIGURATION)
     work(host.plan, end)
 
 

@@ -6,11 +6,15 @@ All in whole nanoseconds, so that no rounding can turn an inequality (R4, R30).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from locum.clock import NANOSECONDS, nanoseconds, seconds
 from locum.errors import ConfigurationError
 
 __all__ = ["Budget"]
+
+_LEAST_TTL: Final = 0.5
+_LONGEST_TTL: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class Budget:
     @classmethod
     def of_seconds(cls, ttl: float) -> Budget:
         """The default division of a TTL in seconds."""
-        if not 0 < ttl <= 3600:
-            raise ConfigurationError(f"a TTL of {ttl!r} s cannot be: it is between 0.5 s and an hour")
+        if not _LEAST_TTL <= ttl <= _LONGEST_TTL:
+            raise ConfigurationError(f"a TTL of {ttl!r} s cannot be: it is between {_LEAST_TTL} s and an hour")
         return cls.of(nanoseconds(ttl))
 
     def checked(self) -> Budget:

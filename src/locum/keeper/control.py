@@ -1,7 +1,7 @@
 """The pipe between keeper and worker: one JSON object a line, both ways.
 
 Worker to keeper: `hello` (what to keep), `arm` and `disarm` (a body is about to run, has ended), `started`.
-Keeper to worker: `open` (the start gate: a session is there), `armed`, `lost`.
+Keeper to worker: `open` (the start gate: a session is there), `armed`, `lost`; `joined` and `gone` (another instance).
 """
 
 from __future__ import annotations

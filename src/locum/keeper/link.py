@@ -16,12 +16,13 @@ from locum.keeper.control import Control
 from locum.keeper.lease import Lease
 from locum.keeper.owner import Owner
 from locum.keeper.timer import Alarm
-from locum.telemetry import logger
+from locum.telemetry import InstanceJoined, InstanceLost, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.keeper.control import Hello, WorkerEnd
     from locum.scopes import Scope
+    from locum.telemetry import Events
 
 __all__ = ["KeeperGoneError", "KeeperLink"]
 
@@ -42,10 +43,11 @@ class KeeperLink:
         end: The pipe and the cell, as the environment named them.
         clock: The clock on which the leases are counted.
         scope: Owns the tasks.
+        events: Told of sessions lost and had again, and of other instances.
     """
 
-    def __init__(self, end: WorkerEnd, *, clock: Clock, scope: Scope) -> None:
-        self._end, self._scope = end, scope
+    def __init__(self, end: WorkerEnd, *, clock: Clock, scope: Scope, events: Events) -> None:
+        self._end, self._scope, self._events = end, scope, events
         self.clock = clock
         self._cell = Cell(end.cell_fd)
         self._owner: Owner | None = None
@@ -131,6 +133,8 @@ class KeeperLink:
             case "open":
                 self._owner = Owner.from_bytes(message["owner"].encode())
                 budget = Budget(message["ttl"], message["beat"], message["call"])
+                if message["generation"] > 1:
+                    self._events.tell(StoreRestored(instance=self._events.instance))
                 self._lease = Lease(message["session"], message["generation"], budget, self._cell, self.clock)
                 self._deadline.set(self._lease.cancel_at)
                 self._opened.set()
@@ -142,8 +146,16 @@ class KeeperLink:
                 lease, self._lease = self._lease, None
                 self._opened.clear()
                 self._deadline.clear()
+                self._events.tell(StoreLost(instance=self._events.instance, why=message["why"]))
                 if lease is not None:
                     lease.lose(message["why"])
+            case "joined":
+                name, machine = message["name"], message["machine"]
+                self._events.tell(InstanceJoined(instance=self._events.instance, name=name, machine=machine))
+            case "gone":
+                self._events.tell(
+                    InstanceLost(instance=self._events.instance, name=message["name"], why=message["why"])
+                )
             case kind:
                 _log.warning("the keeper says %r, which this release does not know", kind)
 

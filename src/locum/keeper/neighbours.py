@@ -38,10 +38,24 @@ class Neighbours:
         clock: On which foreign beats are watched.
         own: The id of this instance's session, which changes over time.
         key: This process's machine key, as text.
+        joined: Told of each owner that was not there before.
+        gone: Told of each owner that is not there any more, and how it ended, in words.
     """
 
-    def __init__(self, store: Store, *, budget: Budget, clock: Clock, own: Callable[[], str | None], key: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        budget: Budget,
+        clock: Clock,
+        own: Callable[[], str | None],
+        key: str,
+        joined: Callable[[Owner], object],
+        gone: Callable[[Owner, str], object],
+    ) -> None:
         self._store, self._budget, self._clock, self._own, self._key = store, budget, clock, own, key
+        self._joined, self._gone = joined, gone
+        self._known: dict[str, Owner] = {}
         self._observer = Observer()
 
     async def watch(self) -> None:
@@ -69,6 +83,7 @@ class Neighbours:
         arrived = self._clock.now()
         own = self._own()
         owners = _owners(sessions)
+        await self._tell({session_id: owner for session_id, owner in owners.items() if session_id != own})
         witness.forget(set(sessions.by_id))
         for session_id, owner in owners.items():
             if session_id != own:
@@ -79,6 +94,22 @@ class Neighbours:
                 await self._store.close_if_silent(silent.id, beat=silent.beat, reason=ending.to_bytes())
             except StoreError as error:
                 _log.debug("a silent session was not closed: %s", error)
+
+    async def _tell(self, others: dict[str, Owner]) -> None:
+        """Tell who has come and who has gone since the last look."""
+        known, self._known = self._known, others
+        for session_id in others.keys() - known.keys():
+            self._joined(others[session_id])
+        gone = known.keys() - others.keys()
+        if not gone:
+            return
+        try:
+            tombstones = (await self._store.sessions(gone)).by_id
+        except StoreError:
+            tombstones = {}
+        for session_id in gone:
+            reason = tombstones[session_id].reason if session_id in tombstones else b""
+            self._gone(known[session_id], Ending.from_bytes(reason).why)
 
 
 def _owners(sessions: Sessions) -> dict[str, Owner]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from locum import exit_codes
 from locum.clock import Clock, nanoseconds, seconds
 from locum.errors import ConfigurationError, SchemaError, StoreError
-from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
+from locum.identity import MachineKey, ProcessId, host_name, process_state, sees_own_processes, start_time
 from locum.keeper import kernel
 from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
@@ -85,6 +85,12 @@ class Keeper:
         Returns:
             The exit code.
         """
+        if not sees_own_processes():
+            # without it neither a stopped worker nor what it leaves behind could be told from strangers
+            _log.error(
+                "/proc shows another pid namespace than this one: mount it (unshare --mount-proc), then start again"
+            )
+            return exit_codes.BAD_CONFIGURATION
         kernel.become_subreaper()
         self.timer = KillTimer()
         loop = asyncio.get_running_loop()
@@ -266,7 +272,15 @@ class _Life:
                 call=budget.call,
                 owner=owner.to_bytes().decode(),
             )
-            neighbours = Neighbours(store, budget=budget, clock=self._clock, own=self._session_id, key=self._key)
+            neighbours = Neighbours(
+                store,
+                budget=budget,
+                clock=self._clock,
+                own=self._session_id,
+                key=self._key,
+                joined=lambda owner: self._control.send("joined", name=owner.name, machine=owner.machine),
+                gone=lambda owner, why: self._control.send("gone", name=owner.name, why=why),
+            )
             watching = self._scope.spawn(neighbours.watch(), name="neighbours")
             loss = await session.keep()
             await cancel_and_wait(watching)

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locum.identity import ProcessId, stat_fields
+from locum.identity import ProcessId, start_time, stat_fields
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ _log = logger("keeper.processes")
 def group_members(leader: ProcessId) -> list[ProcessId]:
     """The living processes of a worker's process group or session, zombies not counted.
 
-    The worker leads both, so its pid is their number; a process that started before it belongs to an earlier group of
-    the same number.
+    The worker leads both, so its pid is their number, and the kernel gives that to no new process while one of them is
+    left: where another process has it now, none is. What started before the worker belongs to an earlier group.
     """
-    found = []
+    found: list[ProcessId] = []
+    if start_time(leader.pid) not in (None, leader.start):
+        return found
     for pid in _pids():
         fields = stat_fields(pid)
         if fields is None or fields[0] in _DEAD:

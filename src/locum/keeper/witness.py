@@ -45,7 +45,8 @@ class Witness:
 
     def can_see(self, owner: Owner) -> bool:
         """Whether this process may speak of the life and death of that owner's processes."""
-        return self._can_see and owner.key == self._key
+        named = owner.keeper.start > 0 and owner.worker.start > 0
+        return self._can_see and named and owner.key == self._key
 
     def watch(self, session_id: str, owner: Owner) -> None:
         """Watch an owner until its session is closed; calling it again is harmless."""

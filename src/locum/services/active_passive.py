@@ -127,13 +127,15 @@ class ActivePassiveRunner:
         self._surroundings.show(self.name, Mode.PASSIVE)
         standby = self._stand_by()
         try:
-            term = await self._election.win()
+            # known from the first moment on: a stop that comes now must give it up, not forget it
+            term = self._term = await self._election.win()
         except TimeoutError as error:
             return error
         finally:
             if standby is not None:
                 await cancel_and_wait(standby.task)
-        self._term = term
+                if standby.error is not None:
+                    _log.error("%s failed in its passive body", self.name, exc_info=standby.error)
         try:
             return await self._hold(term)
         finally:
@@ -160,6 +162,8 @@ class ActivePassiveRunner:
             await self._end_lost(term, body)
             return None
         error = body.error
+        if body.task.cancelled() and not over.done():
+            error = RuntimeError("the body was cancelled, and not by Locum")
         why = (
             f"raised {type(error).__name__}: {error}"
             if error is not None

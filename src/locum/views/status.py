@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.store import Record, SessionStatus, Store
 
-__all__ = ["BeatWatch", "Instance", "Part", "Service", "Status", "read_status"]
+__all__ = ["Instance", "Part", "Service", "Status", "read_status"]
 
 _MEMBERS: Final = "member/"
 _ELECTION: Final = "election/"
@@ -171,35 +171,6 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
     )
 
 
-class BeatWatch:
-    """Times the beats of other machines on this machine's clock, from the moment their number is seen to change."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, tuple[int | None, int | None]] = {}
-
-    def timed(self, status: Status, *, now: int) -> Status:
-        """The picture with ages for the beats that its own reader could not time.
-
-        Args:
-            status: The picture, read just now.
-            now: This machine's boot clock (ns).
-        """
-        seen: dict[str, tuple[int | None, int | None]] = {}
-        instances = []
-        for one in status.instances:
-            before = self._seen.get(one.session)
-            if before is None:
-                seen[one.session] = (one.beat, None)  # who knows how old it was when we came
-            else:
-                seen[one.session] = before if before[0] == one.beat else (one.beat, now)
-            changed = seen[one.session][1]
-            if one.beat_age is None and changed is not None:
-                one = replace(one, beat_age=seconds(now - changed))
-            instances.append(one)
-        self._seen = seen
-        return replace(status, instances=tuple(instances))
-
-
 # -- what the records say ----------------------------------------------------------------------------------------
 
 
@@ -316,9 +287,7 @@ def _placed(parts: tuple[Part, ...], session: str, waiting: Mapping[str, _Line])
     """The parts with their places in line; one that waits and has not said so yet is added."""
     places = {name: line.place(session) for name, line in waiting.items()}
     known = {one.service for one in parts}
-    unsaid = (
-        Part(service=name, mode="", place=place) for name, place in places.items() if place and name not in known
-    )
+    unsaid = (Part(service=name, mode="", place=place) for name, place in places.items() if place and name not in known)
     return (*(replace(one, place=places.get(one.service)) for one in parts), *unsaid)
 
 

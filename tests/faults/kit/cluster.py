@@ -175,6 +175,10 @@ class Cluster:
         self._beside.append(process)
         return process
 
+    def output_beside(self) -> str:
+        """What the last one beside the instances has said so far."""
+        return (self.folder / f"beside-{len(self._beside) - 1}.out").read_text(errors="replace")
+
     def _popen(self, command: Sequence[str], name: str, output: Path) -> subprocess.Popen[bytes]:
         with output.open("wb") as file:
             return subprocess.Popen(
@@ -210,7 +214,10 @@ class Cluster:
         Returns:
             The active one.
         """
-        return until(self._standing, "all instances to stand")
+        try:
+            return until(self._standing, "all instances to stand")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the store says:\n{self.window.describe(self.service)}") from None
 
     def _standing(self) -> Instance | None:
         names = {instance.name for instance in self.alive()}

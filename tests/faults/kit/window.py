@@ -72,6 +72,10 @@ class Window:
         """Who is active in a service."""
         return Grant.of(self._do(self._store.read(grant_key(f"election/{service}"))))
 
+    def active_in(self) -> int:
+        """How many scopes have a holder."""
+        return sum(Grant.of(record).holder is not None for record in self._do(self._store.list("grant/")).records)
+
     def line(self, service: str) -> list[str]:
         """Who stands in line for a service, the active one too."""
         records = self._do(self._store.list(line_prefix(f"election/{service}"))).records
@@ -86,6 +90,12 @@ class Window:
         """Ask the active one for its planned end."""
         request = json.dumps({"token": token, "why": why}).encode()
         self._do(self._store.write(f"{REQUESTS}election/{service}", request, expect=ANY))
+
+    def describe(self, service: str) -> str:
+        """What a message should tell of one service."""
+        sessions = [f"{name}: {status.id} beat {status.beat}" for name, status in sorted(self.sessions().items())]
+        shown = [f"{name} shows {services.get(service)}" for name, services in sorted(self.services().items())]
+        return "\n".join([*sessions, *shown, f"line: {self.line(service)}", str(self.grant(service))])
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)

@@ -1,0 +1,1 @@
+"""The command line: `locum run`, `status`, `resign`, `journal`, `demo`."""

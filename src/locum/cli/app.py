@@ -1,0 +1,61 @@
+"""Which host is meant: `MODULE:HOST` on the command line, or `[tool.locum] app` in the nearest pyproject.toml."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from locum.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from locum.host.host import Host
+
+__all__ = ["app_name", "load_host"]
+
+
+def app_name(given: str | None) -> str:
+    """The `MODULE:HOST` that is meant.
+
+    Args:
+        given: What the command line names, if anything.
+
+    Raises:
+        ConfigurationError: Nothing names one.
+    """
+    return given or _configured(Path.cwd())
+
+
+def load_host(given: str | None) -> Host:
+    """Import the host that is meant, as a worker would: from the current folder.
+
+    What the module prints meanwhile goes to stderr, so that a command's own output stays what it is.
+    """
+    from locum.host.worker import find_host
+
+    name = app_name(given)
+    sys.path.insert(0, str(Path.cwd()))
+    with contextlib.redirect_stdout(sys.stderr):
+        return find_host(name)
+
+
+def _configured(folder: Path) -> str:
+    file = next(
+        (one for one in (parent / "pyproject.toml" for parent in (folder, *folder.parents)) if one.is_file()), None
+    )
+    if file is None:
+        raise ConfigurationError(
+            'no host is named: give MODULE:HOST, or write app = "MODULE:HOST" under [tool.locum] in a pyproject.toml'
+        )
+    try:
+        settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("locum", {})
+        app = settings.get("app")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{file} is not readable: {error}") from error
+    if not isinstance(app, str) or not app:
+        raise ConfigurationError(
+            f'no host is named: give MODULE:HOST, or write app = "MODULE:HOST" under [tool.locum] in {file}'
+        )
+    return app

@@ -1,0 +1,29 @@
+"""`locum demo`: the real thing, hurt on purpose, and then audited."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("demo", short_help="Run real instances, hurt them, and audit what they did.")
+@click.option("--seconds", metavar="S", type=click.FloatRange(min=1), default=20, show_default=True, help="How long.")
+@click.option(
+    "--kills", metavar="K", type=click.IntRange(min=0), default=4, show_default=True, help="How often to hurt."
+)
+@click.option(
+    "--rate", metavar="R", type=click.FloatRange(min=0.1), default=50, show_default=True, help="Orders a second."
+)
+@click.option(
+    "--instances", metavar="N", type=click.IntRange(min=2), default=3, show_default=True, help="How many run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(seconds: float, kills: int, rate: float, instances: int, as_json: bool) -> int:
+    """Start real instances that publish orders, hurt the active one again and again, and audit the rows they wrote.
+
+    The exit code is 0 only if nothing was lost, nothing was done twice, and every takeover happened.
+    """
+    from locum.demo.main import run_demo
+
+    return run_demo(seconds=seconds, kills=kills, rate=rate, instances=instances, as_json=as_json)

@@ -1,0 +1,100 @@
+"""Which store a command looks at, and how it is opened without being made."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from urllib.parse import quote, unquote, urlsplit
+
+import click
+
+from locum.clock import Clock
+from locum.errors import StoreUnavailableError
+from locum.registry import make_store, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from locum.store import Store
+
+__all__ = ["Place", "looking_at", "which_store"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_NO_STORE_YET: Final = (
+    "there is no store yet; start an instance with `locum run`, or check the folder, --app and --store"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look.
+
+    Attributes:
+        url: The store's URL.
+        namespace: The host's name.
+    """
+
+    url: str
+    namespace: str
+
+
+def which_store(command: F) -> F:
+    """Options that name a store; the command gets them as its argument `place`, a function that finds it."""
+
+    @click.option("--app", metavar="MODULE:HOST", help="The host; [tool.locum] app of pyproject.toml if not given.")
+    @click.option("--store", metavar="URL", help="Another store than the host's.")
+    @click.option("--namespace", metavar="NAME", help="The host's name; with --store, no module is imported.")
+    @functools.wraps(command)
+    def with_place(app: str | None, store: str | None, namespace: str | None, **others: Any) -> object:
+        return command(place=lambda: _place(app, store, namespace), **others)
+
+    return cast("F", with_place)
+
+
+def _place(app: str | None, store: str | None, namespace: str | None) -> Place:
+    if store is not None and namespace is not None:
+        return Place(store, namespace)
+    from locum.cli.app import load_host
+
+    host = load_host(app)
+    settings = host.settings
+    return Place(replace(settings, store=store or settings.store).store_url, namespace or host.name)
+
+
+@asynccontextmanager
+async def looking_at(place: Place, *, clock: Clock) -> AsyncIterator[Store]:
+    """The store, open for the length of the block; one that is not there is not made.
+
+    Raises:
+        StoreUnavailableError: It is not there, or does not answer.
+    """
+    store = make_store(place.url, namespace=place.namespace, clock=clock)
+    _demand_that_it_exists(place.url)
+    store.call_timeout = 5.0  # a person waits rather longer than a lease
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _demand_that_it_exists(url: str) -> None:
+    """A SQLite file is made when it is opened, and tables are made in any: looking must do neither."""
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        return
+    path = Path(unquote(parts.path[1:])).absolute()
+    if not path.is_file():
+        raise StoreUnavailableError(without_secrets(url), _NO_STORE_YET)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db:
+            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'locum_store'").fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnavailableError(without_secrets(url), f"SQLite says {error}") from error
+    if not found:
+        raise StoreUnavailableError(without_secrets(url), f"the file exists, but {_NO_STORE_YET}")

@@ -1,0 +1,120 @@
+"""The picture of the status as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from locum.cli.tables import Cell, Column, Table
+from locum.cli.words import NOTHING, age, instant, place_in_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from locum.views.status import Instance, Part, Service, Status
+
+__all__ = ["heading", "notes", "tables"]
+
+_SERVICES: Final = (
+    Column("Service"),
+    Column("Active"),
+    Column("Token", right=True),
+    Column("Since"),
+    Column("Next in line"),
+    Column("Waiting", right=True),
+)
+_INSTANCES: Final = (
+    Column("Instance"),
+    Column("Machine", wraps=True),
+    Column("Keeper", right=True),
+    Column("Worker", right=True),
+    Column("Beat", right=True),
+    Column("Level"),
+    Column("Services", wraps=True),
+    Column("Session", least=110),
+)
+_LATE: Final = 0.5  # of the TTL: a beat that old has missed two others
+_ORDER: Final = ("active", "completed", "stopping", "backoff", "starting", "passive", "running", "stopped")
+_STYLES: Final = {"active": "green", "completed": "cyan", "backoff": "yellow", "stopping": "yellow"}
+
+
+def heading(status: Status) -> str:
+    """The line above it all."""
+    return f"{status.namespace} on {status.store}"
+
+
+def tables(status: Status, *, now: datetime | None) -> list[Table]:
+    """The table of the services and the table of the instances.
+
+    Args:
+        status: The picture.
+        now: This moment, in the reader's time zone; `None` where a program reads.
+    """
+    return [
+        Table(columns, rows)
+        for columns, rows in (
+            (_SERVICES, [_service(one, now) for one in status.services]),
+            (_INSTANCES, [_instance(one, is_short=now is not None) for one in status.instances]),
+        )
+        if rows
+    ]
+
+
+def notes(status: Status) -> list[str]:
+    """What has to be said besides."""
+    found = [] if status.instances else [f"No instance of {status.namespace} is running."]
+    found += [f"{one.name}: {one.trouble}" for one in status.services if one.trouble]
+    found += [f"{one.name}: {one.trouble}" for one in status.instances if one.trouble]
+    return found
+
+
+def _service(one: Service, now: datetime | None) -> list[Cell]:
+    if not one.exclusive:
+        where = f"runs on {one.running} instance{'' if one.running == 1 else 's'}"
+        return [Cell(one.name), Cell(where), *[Cell(NOTHING, "dim")] * 4]
+    return [
+        Cell(one.name),
+        _active(one),
+        Cell(str(one.token) if one.token else NOTHING),
+        Cell(instant(one.since, now=now)),
+        Cell(one.next or NOTHING, "" if one.next else "dim"),
+        Cell(str(len(one.waiting))),
+    ]
+
+
+def _active(one: Service) -> Cell:
+    if one.active is not None:
+        if one.mode in ("", "active"):
+            return Cell(one.active, "green")
+        return Cell(f"{one.active} ({one.mode})", _STYLES.get(one.mode, ""))
+    if one.trouble and not one.token:
+        return Cell("not readable", "red")
+    return Cell(f"nobody (was {one.previous})" if one.previous else "nobody", "red")
+
+
+def _instance(one: Instance, *, is_short: bool) -> list[Cell]:
+    late = one.beat_age is not None and one.ttl > 0 and one.beat_age > _LATE * one.ttl
+    return [
+        Cell(one.name),
+        Cell(one.machine or NOTHING),
+        Cell(_pid(one.keeper)),
+        Cell(_pid(one.worker)),
+        Cell(age(one.beat_age), "yellow" if late else ""),
+        Cell(one.enforcement or NOTHING),
+        Cell(_parts(one.parts), _STYLES["active"] if any(part.mode == "active" for part in one.parts) else ""),
+        Cell(one.session[:8] if is_short else one.session, "dim"),
+    ]
+
+
+def _pid(pid: int | None) -> str:
+    return NOTHING if pid is None else str(pid)
+
+
+def _parts(parts: Sequence[Part]) -> str:
+    """One line a mode: `active settle`, `passive reminders (next), archive (2nd)`."""
+    by_mode: dict[str, list[str]] = {}
+    for part in parts:
+        text = f"{part.service} ({place_in_line(part.place)})" if part.place else part.service
+        by_mode.setdefault(part.mode or "waits for", []).append(text)
+    modes = sorted(by_mode, key=lambda mode: _ORDER.index(mode) if mode in _ORDER else len(_ORDER))
+    return "\n".join(f"{mode} {', '.join(by_mode[mode])}" for mode in modes) or NOTHING

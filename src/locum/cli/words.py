@@ -1,0 +1,52 @@
+"""Instants and durations as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+__all__ = ["NOTHING", "age", "instant", "place_in_line"]
+
+NOTHING: Final = "–"  # noqa: RUF001 - a dash that cannot be taken for a minus
+
+
+def age(duration: float | None) -> str:
+    """A duration in seconds, in one unit: `0.3 s`, `42 s`, `17 min`, `5 h`, `12 d`."""
+    if duration is None:
+        return NOTHING
+    if duration < 9.95:
+        return f"{max(0.0, duration):.1f} s"
+    if duration < 100:
+        return f"{duration:.0f} s"
+    if duration < 100 * 60:
+        return f"{duration / 60:.0f} min"
+    if duration < 48 * 3600:
+        return f"{duration / 3600:.0f} h"
+    return f"{duration / 86400:.0f} d"
+
+
+def instant(text: str, *, now: datetime | None) -> str:
+    """An instant (ISO 8601) for people: by their own clock and without the date if that is today's.
+
+    Args:
+        text: The instant; what is none is shown as it is.
+        now: This moment, in the reader's time zone; `None` for a program, which gets UTC in full.
+    """
+    if not text:
+        return NOTHING
+    try:
+        at = datetime.fromisoformat(text)
+        if now is None:
+            return at.isoformat(timespec="seconds").replace("+00:00", "Z")
+        at = at.astimezone(now.tzinfo)
+    except (ValueError, OverflowError):
+        return text
+    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M}"
+
+
+def place_in_line(place: int) -> str:
+    """A place in line: `next`, `2nd`, `3rd`, `4th`."""
+    if place == 1:
+        return "next"
+    ending = "th" if place % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending}"

@@ -1,0 +1,94 @@
+"""F15: the store cannot be written to for three TTLs.
+
+Another process holds both of its locks. Reading still works, as it does on a full disk: nobody may take that for life.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kit import judges
+from tests.faults.kit.rows import RowFile
+from tests.faults.kit.waiting import pass_by, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.faults.kit.cluster import Cluster, Instance
+
+HOLDER = Path(__file__).with_name("apps") / "holder.py"
+TTL = pytest.mark.parametrize("cluster", [{"ttl": 3.0}], indirect=True)
+
+
+@contextmanager
+def store_away(cluster: Cluster) -> Iterator[None]:
+    """The store is away for the length of the block."""
+    holder = cluster.beside([sys.executable, str(HOLDER), str(cluster.database)])
+    until(lambda: "held" in cluster.output_beside(), "the store to be held")
+    try:
+        yield
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(10)
+
+
+def pulses(cluster: Cluster, instance: Instance) -> RowFile:
+    """The rows of an instance's background body."""
+    found = RowFile(cluster.rows.path.with_name(f"{cluster.rows.path.name}-{instance.name}"))
+    found.read()
+    return found
+
+
+@TTL
+def test_f15_background_goes_on(cluster: Cluster) -> None:
+    """Where no term runs nothing is killed, and background work does not even notice."""
+    active = cluster.three()
+    others = [instance for instance in cluster.alive() if instance is not active]
+    pids = {instance.name: cluster.pids(instance) for instance in others}
+    with store_away(cluster):
+        begun = {instance.name: len(pulses(cluster, instance).rows) for instance in others}
+        pass_by(3 * cluster.ttl)
+        for instance in others:
+            rows = pulses(cluster, instance).rows[begun[instance.name] :]
+            assert {row.pid for row in rows} == {pids[instance.name].worker}
+            assert len(rows) > 3 * cluster.ttl / 0.01 / 4, f"the background work of {instance.name} has faltered"
+    cluster.stand()
+    assert {instance.name: cluster.pids(instance) for instance in others} == pids
+    cluster.judge()
+
+
+@TTL
+@pytest.mark.parametrize("how", ["", "stubborn", "spin"], ids=["obedient", "stubborn", "loop-blocked"])
+def test_f15_lost_term(cluster: Cluster, how: str) -> None:
+    """The worker of a lost term is ended by its keeper, which lives, and a new one stands in line.
+
+    A body that ends when it is told to has nothing left that could overlap: its worker may stay.
+    Counted from the last beat that was answered, whose number is the instant of its sending: 80 % for the keeper, which
+    a machine under load may let wait a little, 85 % for the kernel, which does not wait.
+    """
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    if how:
+        cluster.order(how)
+    keeper = cluster.pids(active).keeper
+    until(lambda: cluster.window.sessions()[active.name].beat, "a beat after the opening")
+    with store_away(cluster):
+        beat = cluster.window.sessions()[active.name].beat
+        assert beat
+        pass_by(3 * cluster.ttl)
+        late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.85 * cluster.ttl * 1e9))
+        assert not late, "\n".join(late)
+        assert cluster.rows.first_of_newer(before.token) is None, "a term began without the store"
+    cluster.takeover(before.token)
+    cluster.stand()
+    assert cluster.pids(active).keeper == keeper, "the keeper was ended, not only its worker"
+    if how:
+        assert cluster.pids(active).worker != before.pid, "a body that did not end has kept its worker"
+    cluster.judge()
