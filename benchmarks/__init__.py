@@ -1,0 +1,1 @@
+"""What Locum costs and how fast it is, measured side by side in one run: `make bench`."""

@@ -1,0 +1,95 @@
+"""What an instance costs while nothing happens, and what importing costs."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import spread
+from tests.faults.kit.cluster import Cluster, Pids
+from tests.faults.kit.waiting import until
+
+__all__ = ["idle", "imports"]
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_TTL = 6.0
+
+
+def imports(n: int) -> dict[str, Any]:
+    """The time of `import locum`, of its face with `Host`, and of `import asyncio`, in turn, in fresh processes."""
+    statements = {
+        "locum": "import locum",
+        "locum, with Host and Term loaded": "from locum import Host, Term",
+        "asyncio": "import asyncio",
+    }
+    found: dict[str, list[float]] = {name: [] for name in statements}
+    for _ in range(n):
+        for name, statement in statements.items():
+            code = f"import time; t = time.perf_counter(); {statement}; print((time.perf_counter() - t) * 1000)"
+            output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+            found[name].append(float(output))
+    figures = {name: spread(values, "ms") for name, values in found.items()}
+    ratio = figures["locum, with Host and Term loaded"].p50 / figures["asyncio"].p50
+    return {**figures, "Host and Term / asyncio": round(ratio, 2)}
+
+
+def idle(folder: Path, *, seconds: float) -> dict[str, Any]:
+    """Processor time, memory and store writes of three instances that only stand by or hold; TTL 6 s."""
+    with Cluster(folder, app="quiet", ttl=_TTL) as cluster:
+        instances = [cluster.start() for _ in range(3)]
+        until(lambda: len(cluster.window.owners()) == 3, "three sessions")
+        pids = [cluster.pids(instance) for instance in instances]
+        time.sleep(2.0)
+        before, beats, revision = _cpu(pids), _beats(cluster.database), _revision(cluster.database)
+        begun = time.monotonic()
+        time.sleep(seconds)
+        elapsed = time.monotonic() - begun
+        cpu = [(after - earlier) / elapsed * 100 for after, earlier in zip(_cpu(pids), before, strict=True)]
+        writes = _revision(cluster.database) - revision
+        beaten = {session: beat != beats.get(session) for session, beat in _beats(cluster.database).items()}
+        return {
+            "processor of an instance (keeper + worker)": spread(cpu, "% of a core"),
+            "memory of a keeper": spread([_resident(pid.keeper) for pid in pids], "MiB"),
+            "memory of a worker": spread([_resident(pid.worker) for pid in pids], "MiB"),
+            "store writes other than beats": writes,
+            "sessions that beat": sum(beaten.values()),
+            "beats an instance and second": round(1 / (_TTL / 6), 2),
+            "seconds": round(elapsed, 1),
+        }
+
+
+def _cpu(pids: list[Pids]) -> list[float]:
+    """Processor seconds used so far by each instance."""
+    return [_process_seconds(pid.keeper) + _process_seconds(pid.worker) for pid in pids]
+
+
+def _process_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _resident(pid: int) -> float:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _beats(database: Path) -> dict[str, int]:
+    return dict(_query(database, "SELECT id, beat FROM locum_sessions WHERE NOT closed"))
+
+
+def _revision(database: Path) -> int:
+    return int(_query(database, "SELECT revision FROM locum_store")[0][0])
+
+
+def _query(database: Path, statement: str) -> list[Any]:
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
