@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class MakeCluster(Protocol):
-    def __call__(
-        self, *, app: str = ..., ttl: float = ..., service: str = ..., environment: dict[str, str] | None = ...
-    ) -> Cluster: ...
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "cluster(**arguments): what the fixture `cluster` makes its cluster with")
 
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster; `@pytest.mark.parametrize("cluster", [{...}], indirect=True)` gives it other arguments."""
-    with Cluster(tmp_path, **getattr(request, "param", {})) as made:
+    """A cluster without instances; all that a test starts in it ends with the test."""
+    mark = request.node.get_closest_marker("cluster")
+    with Cluster(tmp_path, **(mark.kwargs if mark else {})) as made:
         yield made

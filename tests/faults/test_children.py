@@ -15,6 +15,8 @@ from tests.faults.kit.runs import INJURIES, count
 from tests.faults.kit.waiting import pass_by, until
 
 if TYPE_CHECKING:
+    from _pytest.mark.structures import ParameterSet
+
     from tests.faults.kit.cluster import Cluster
     from tests.faults.kit.rows import Row
 
@@ -22,21 +24,21 @@ IN_REACH = "subprocess group"
 OUT_OF_REACH = "subprocess group session"
 
 
-def app(children: str) -> dict[str, object]:
-    """The arguments of a cluster whose bodies have such children."""
-    return {"app": "parent", "environment": {"FAULTS_CHILDREN": children}}
+def victims(name: str, kind: str, children: str) -> ParameterSet:
+    """An injury, and a cluster whose bodies have such children."""
+    mark = pytest.mark.cluster(app="parent", environment={"FAULTS_CHILDREN": children})
+    return pytest.param(kind, marks=mark, id=name)
 
 
 @pytest.mark.parametrize(
-    ("cluster", "kind"),
+    "kind",
     [
-        pytest.param(app(OUT_OF_REACH), "worker-killed", id="worker"),
-        pytest.param(app(IN_REACH), "keeper-killed", id="keeper"),
-        pytest.param(app(IN_REACH), "instance-killed", id="both"),
+        victims("worker", "worker-killed", OUT_OF_REACH),
+        victims("keeper", "keeper-killed", IN_REACH),
+        victims("both", "instance-killed", IN_REACH),
     ],
-    indirect=["cluster"],
 )
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_f09_children(cluster: Cluster, kind: str) -> None:
     for _ in range(count(25, small=3)):
         cluster.renew()

@@ -14,7 +14,7 @@ from tests.faults.kit.waiting import pass_by
 if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster
 
-SHORT_TTL = pytest.mark.parametrize("cluster", [{"ttl": 1.5}], indirect=True)
+SHORT_TTL = pytest.mark.cluster(ttl=1.5)
 
 
 def freeze_for_three_ttls(cluster: Cluster, *, spinning: bool = False) -> None:
@@ -40,7 +40,7 @@ def freeze_for_three_ttls(cluster: Cluster, *, spinning: bool = False) -> None:
 
 
 @SHORT_TTL
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_f04_frozen(cluster: Cluster) -> None:
     for _ in range(count(100, small=2)):
         freeze_for_three_ttls(cluster)

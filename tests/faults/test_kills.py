@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_f01_worker_killed(tmp_path: Path) -> None:
     assert len(takeovers("worker-killed", count(100), tmp_path)) == count(100)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_f02_keeper_and_worker_killed(tmp_path: Path) -> None:
     assert len(takeovers("instance-killed", count(100), tmp_path)) == count(100)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_f03_keeper_killed(tmp_path: Path) -> None:
     assert len(takeovers("keeper-killed", count(100), tmp_path)) == count(100)
 

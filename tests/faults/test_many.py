@@ -10,15 +10,18 @@ from tests.faults.kit.counting import Traffic, watch_writes
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
+    from _pytest.mark.structures import ParameterSet
+
     from tests.faults.kit.cluster import Cluster
 
 TTL = 6.0
 BEAT = TTL / 6
 
 
-def elections(number: int) -> dict[str, object]:
-    """The arguments of a cluster whose instances take part in so many."""
-    return {"app": "many", "ttl": TTL, "environment": {"FAULTS_ELECTIONS": str(number)}}
+def elections(number: int) -> ParameterSet:
+    """The number, and a cluster whose instances take part in so many."""
+    mark = pytest.mark.cluster(app="many", ttl=TTL, environment={"FAULTS_ELECTIONS": str(number)})
+    return pytest.param(number, marks=mark, id=str(number))
 
 
 def settled_traffic(cluster: Cluster, number: int) -> Traffic:
@@ -29,11 +32,11 @@ def settled_traffic(cluster: Cluster, number: int) -> Traffic:
     return watch_writes(cluster.database, 8 * BEAT)
 
 
-@pytest.mark.parametrize("cluster", [pytest.param(elections(n), id=str(n)) for n in (1, 1000)], indirect=True)
+@pytest.mark.parametrize("number", [elections(1), elections(1000)])
 @pytest.mark.timeout(200)
-def test_f12_store_writes_do_not_grow(cluster: Cluster) -> None:
+def test_f12_store_writes_do_not_grow(cluster: Cluster, number: int) -> None:
     """One beat an interval and nothing else, for one election as for a thousand."""
-    traffic = settled_traffic(cluster, int(cluster.environment("")["FAULTS_ELECTIONS"]))
+    traffic = settled_traffic(cluster, number)
     assert traffic.changes == 0
     assert traffic.commits == traffic.beats, "something else than beats is written"
     assert 1 <= traffic.beats <= traffic.duration / BEAT + 1, "one beat an interval"

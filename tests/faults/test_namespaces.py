@@ -31,7 +31,7 @@ def start_as_pid_1(cluster: Cluster) -> Instance:
 
 
 def active_as_pid_1(cluster: Cluster) -> Instance:
-    """An active instance in a pid namespace of its own, and two that stand by: one outside, one in another namespace."""
+    """An active instance in a pid namespace, and two that stand by: one outside, one in another namespace."""
     inside = start_as_pid_1(cluster)
     assert cluster.stand() is inside
     cluster.start()
@@ -56,9 +56,7 @@ def test_f10_worker_of_pid_1_killed(cluster: Cluster) -> None:
     assert cluster.stand() is not active
 
 
-@pytest.mark.parametrize(
-    "cluster", [{"app": "parent", "environment": {"FAULTS_CHILDREN": "subprocess session"}}], indirect=True
-)
+@pytest.mark.cluster(app="parent", environment={"FAULTS_CHILDREN": "subprocess session"})
 def test_f10_strays_are_reaped(cluster: Cluster) -> None:
     """Strays that end, and strays that a dead worker leaves: nothing is left, not even a zombie."""
     inside = start_as_pid_1(cluster)
@@ -74,8 +72,8 @@ def test_f10_strays_are_reaped(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.parametrize("cluster", [{"ttl": 1.5}], indirect=True)
-@pytest.mark.parametrize("spinning", [False, True], ids=["", "loop-blocked"])
+@pytest.mark.cluster(ttl=1.5)
+@pytest.mark.parametrize("spinning", [False, True], ids=["loop-turns", "loop-blocked"])
 def test_f10_pid_1_frozen(cluster: Cluster, spinning: bool) -> None:
     """Frozen as a whole, its PID 1 too; the kernel ends the keeper all the same, for that is not PID 1."""
     active = active_as_pid_1(cluster)
@@ -106,7 +104,7 @@ def test_f10_pid_1_is_told_to_stop(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.parametrize("cluster", [{"ttl": 1.0}], indirect=True)
+@pytest.mark.cluster(ttl=1.0)
 def test_f11_neighbours_in_two_namespaces(cluster: Cluster) -> None:
     """The pids of one mean nothing to the other, or somebody else: both see only beats, and nobody is declared dead."""
     first, second = start_as_pid_1(cluster), start_as_pid_1(cluster)

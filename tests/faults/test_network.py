@@ -37,9 +37,10 @@ def run_alone(cluster: Cluster, command: Sequence[str]) -> tuple[int, str, dict[
 
 
 def test_f13_demo_contacts_nothing(cluster: Cluster) -> None:
-    demo = [sys.executable, "-m", "locum.cli.main", "demo", "--seconds", "12", "--kills", "4", "--json"]
+    demo = [sys.executable, "-m", "locum", "demo", "--seconds", "12", "--kills", "4", "--json"]
     code, output, sent = run_alone(cluster, demo)
     assert code == 0, output
+    assert '"takeovers"' in output, f"no demo was shown:\n{output}"
     assert sent == {}, output
 
 

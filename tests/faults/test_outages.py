@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster, Instance
 
 HOLDER = Path(__file__).with_name("apps") / "holder.py"
-TTL = pytest.mark.parametrize("cluster", [{"ttl": 3.0}], indirect=True)
+TTL = pytest.mark.cluster(ttl=3.0)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""F14: all are dead, and one starts later: where it can see that they are dead it is active at once, elsewhere it observes.
+"""F14: all are dead, and one starts later: where it can see their death it is active at once, elsewhere it observes.
 
-Another boot cannot be had here: it is told to the newcomer by rewriting the boot id in the sessions that the dead have left.
+Another boot cannot be had here: it is simulated by rewriting the boot id in the sessions that the dead have left.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster
     from tests.faults.kit.rows import Row
 
-LONG_TTL = pytest.mark.parametrize("cluster", [{"ttl": 6.0}], indirect=True)
-OBSERVED_TTL = pytest.mark.parametrize("cluster", [{"ttl": 3.0}], indirect=True)
+LONG_TTL = pytest.mark.cluster(ttl=6.0)
+OBSERVED_TTL = pytest.mark.cluster(ttl=3.0)
 
 
 def kill_all(cluster: Cluster) -> Row:
@@ -55,7 +55,7 @@ def first_row_of_newcomer(cluster: Cluster, last: Row, *, below: Sequence[str] =
 
 
 @LONG_TTL
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_f14_same_boot(cluster: Cluster) -> None:
     for _ in range(count(10, small=2)):
         last = kill_all(cluster)

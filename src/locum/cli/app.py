@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from locum.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from locum.host.host import Host
 
 __all__ = ["app_name", "load_host"]
@@ -37,8 +39,27 @@ def load_host(given: str | None) -> Host:
 
     name = app_name(given)
     sys.path.insert(0, str(Path.cwd()))
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _only_declared():
         return find_host(name)
+
+
+@contextlib.contextmanager
+def _only_declared() -> Iterator[None]:
+    """A module that runs its host while it is imported would turn whoever only looks into an instance."""
+    from locum.host.host import Host
+
+    run = Host.run
+
+    def refuse(host: Host) -> None:
+        raise ConfigurationError(
+            f"the host {host.name} is run when its module is imported: put host.run() under if __name__ == '__main__'"
+        )
+
+    Host.run = refuse  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Host.run = run  # type: ignore[method-assign]
 
 
 def _configured(folder: Path) -> str:

@@ -11,7 +11,7 @@ import click
 from locum import exit_codes
 from locum.cli.looking import looking_at, which_store
 from locum.cli.tables import Cell, Column, Table, is_terminal, show
-from locum.cli.words import NOTHING, instant
+from locum.cli.words import NOTHING, instant, one_line
 from locum.clock import Clock
 from locum.scopes import run
 from locum.views.journal import read_journal
@@ -28,7 +28,7 @@ __all__ = ["command"]
 
 _COLUMNS: Final = (
     Column("Token", right=True),
-    Column("Instance"),
+    Column("Instance", wraps=True),
     Column("From"),
     Column("Until"),
     Column("How it ended", wraps=True),
@@ -47,7 +47,7 @@ def command(service: str | None, place: Callable[[], Place], as_json: bool) -> i
         click.echo(json.dumps({"namespace": where.namespace, "services": [asdict(one) for one in journals]}, indent=2))
         return exit_codes.CLEAN
     now = Clock().wall().astimezone() if is_terminal() else None
-    said = [f"{one.name}: {trouble}" for one in journals for trouble in one.troubles]
+    said = [f"{one.name}: {one_line(trouble)}" for one in journals for trouble in one.troubles]
     if not journals:
         said.append(f"Nobody has been active in {service or 'anything'} yet.")
     show(f"Journal of {where.namespace}", [_table(one, now) for one in journals], said)
@@ -68,7 +68,7 @@ def _table(journal: ServiceJournal, now: datetime | None) -> Table:
 
 def _ended(entry: Entry, now: datetime | None) -> list[Cell]:
     since, until = instant(entry.since, now=now), instant(entry.until, now=now)
-    return [Cell(str(entry.token)), Cell(entry.instance), Cell(since), Cell(until), Cell(entry.why)]
+    return [Cell(str(entry.token)), Cell(entry.instance), Cell(since), Cell(until), Cell(one_line(entry.why))]
 
 
 def _running(term: RunningTerm, now: datetime | None) -> list[Cell]:

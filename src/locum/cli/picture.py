@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from locum.cli.tables import Cell, Column, Table
-from locum.cli.words import NOTHING, age, instant, place_in_line
+from locum.cli.words import NOTHING, age, instant, one_line, place_in_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["heading", "notes", "tables"]
 
 _SERVICES: Final = (
-    Column("Service"),
-    Column("Active"),
+    Column("Service", wraps=True),
+    Column("Active", wraps=True),
     Column("Token", right=True),
     Column("Since"),
-    Column("Next in line"),
+    Column("Next in line", wraps=True),
     Column("Waiting", right=True),
 )
 _INSTANCES: Final = (
-    Column("Instance"),
+    Column("Instance", wraps=True),
     Column("Machine", wraps=True),
     Column("Keeper", right=True),
     Column("Worker", right=True),
@@ -63,8 +63,8 @@ def tables(status: Status, *, now: datetime | None) -> list[Table]:
 def notes(status: Status) -> list[str]:
     """What has to be said besides."""
     found = [] if status.instances else [f"No instance of {status.namespace} is running."]
-    found += [f"{one.name}: {one.trouble}" for one in status.services if one.trouble]
-    found += [f"{one.name}: {one.trouble}" for one in status.instances if one.trouble]
+    found += [f"{one.name}: {one_line(one.trouble)}" for one in status.services if one.trouble]
+    found += [f"{one.name}: {one_line(one.trouble)}" for one in status.instances if one.trouble]
     return found
 
 

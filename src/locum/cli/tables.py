@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
+    from rich.text import Text
 
 __all__ = ["Cell", "Column", "Table", "drawn", "is_terminal", "plain", "show"]
 
@@ -23,7 +24,7 @@ class Cell:
 
     Attributes:
         text: What stands in it; may have several lines.
-        style: How a terminal shows it, in the words of the terminal library; empty for as it is.
+        style: How a terminal shows its first line, in the words of the terminal library; empty for as it is.
     """
 
     text: str
@@ -88,12 +89,12 @@ def drawn(heading: str, tables: Sequence[Table], notes: Sequence[str], *, width:
     """Tables for a terminal of so many characters."""
     from rich.console import Group
     from rich.padding import Padding
-    from rich.text import Text
+    from rich.text import Text as Line
 
-    parts: list[RenderableType] = [Text(heading, style="bold")]
+    parts: list[RenderableType] = [Line(heading, style="bold")]
     parts += [Padding(_drawn(table, width), (1, 0, 0, 0)) for table in tables]
     parts += [
-        Padding(Text(note, style="yellow"), (1 if place == 0 else 0, 0, 0, 0)) for place, note in enumerate(notes)
+        Padding(Line(note, style="yellow"), (1 if place == 0 else 0, 0, 0, 0)) for place, note in enumerate(notes)
     ]
     return Group(*parts)
 
@@ -115,12 +116,12 @@ def _aligned(row: Iterable[str], widths: Iterable[int], columns: Iterable[Column
 def _drawn(table: Table, width: int) -> RenderableType:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Drawing
-    from rich.text import Text
 
     drawing = Drawing(
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         header_style="dim",
         border_style="dim",
         title=table.title or None,
@@ -128,15 +129,27 @@ def _drawn(table: Table, width: int) -> RenderableType:
         title_style="bold",
     )
     shown = [column.least <= width for column in table.columns]
-    for column, is_shown in zip(table.columns, shown, strict=True):
-        if is_shown:
-            # what does not give way is cut off at the end rather than torn into two lines
+    for place, column in enumerate(table.columns):
+        if shown[place]:
             drawing.add_column(
                 column.title,
                 justify="right" if column.right else "left",
-                overflow="fold" if column.wraps else "ellipsis",
+                overflow="fold",
                 no_wrap=not column.wraps,
+                min_width=None if column.wraps else _width(table, place),
             )
     for row in table.rows:
-        drawing.add_row(*(Text(cell.text, cell.style) for cell, is_shown in zip(row, shown, strict=True) if is_shown))
+        drawing.add_row(*(_text(cell) for cell, is_shown in zip(row, shown, strict=True) if is_shown))
     return drawing
+
+
+def _width(table: Table, place: int) -> int:
+    cells = [line for row in table.rows for line in row[place].text.splitlines()]
+    return max(map(len, [table.columns[place].title, *cells]))
+
+
+def _text(cell: Cell) -> Text:
+    from rich.text import Text
+
+    first, line_end, rest = cell.text.partition("\n")
+    return Text.assemble((first, cell.style), line_end, rest)

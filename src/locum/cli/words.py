@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-__all__ = ["NOTHING", "age", "instant", "place_in_line"]
+__all__ = ["NOTHING", "age", "instant", "one_line", "place_in_line"]
 
 NOTHING: Final = "–"  # noqa: RUF001 - a dash that cannot be taken for a minus
 
@@ -42,6 +42,11 @@ def instant(text: str, *, now: datetime | None) -> str:
     except (ValueError, OverflowError):
         return text
     return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M}"
+
+
+def one_line(text: str) -> str:
+    """What somebody else wrote, such as an exception's message, without what would disturb a terminal."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def place_in_line(place: int) -> str:

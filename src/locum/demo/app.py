@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 
 from locum import Host, Stopping, TermStarted
-from locum.demo.folder import Folder
+from locum.demo.folder import DEMO_VARIABLE, Folder
 from locum.demo.grace_period import GracePeriod
 from locum.demo.orders import Orders
 from locum.demo.trace import Trace
@@ -50,13 +50,11 @@ def note_term(event: TermStarted) -> None:
 @host.background
 async def end_with_demo(stopping: Stopping) -> None:
     """End this instance when the demo that started it is gone: it can end its instances only as long as it lives."""
-    keeper = os.getppid()
-    demo = _parent(keeper)
+    keeper, demo = os.getppid(), os.environ.get(DEMO_VARIABLE)
+    if demo is None:
+        return  # somebody runs it by hand
     async for _ in stopping.every(0.5):
-        if _parent(keeper) != demo:
+        fields = stat_fields(keeper)
+        if fields is not None and fields[1] != demo:
             os.kill(keeper, signal.SIGTERM)
-
-
-def _parent(pid: int) -> int:
-    fields = stat_fields(pid)
-    return int(fields[1]) if fields else 0
+            return

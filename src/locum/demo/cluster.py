@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum import exit_codes
 from locum.clock import nanoseconds
-from locum.demo.folder import FOLDER_VARIABLE
+from locum.demo.folder import DEMO_VARIABLE, FOLDER_VARIABLE
 from locum.demo.plan import TTL
 from locum.host.host import keeper_command
 from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE
@@ -123,6 +123,7 @@ class Cluster:
             STORE_VARIABLE: self._folder.store_url,
             TTL_VARIABLE: str(TTL),
             FOLDER_VARIABLE: str(self._folder.path),
+            DEMO_VARIABLE: str(os.getpid()),
         }
         with self._folder.log(name).open("ab") as log:
             return subprocess.Popen(

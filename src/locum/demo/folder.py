@@ -8,10 +8,13 @@ from typing import Final
 
 from locum.errors import ConfigurationError
 
-__all__ = ["FOLDER_VARIABLE", "Folder"]
+__all__ = ["DEMO_VARIABLE", "FOLDER_VARIABLE", "Folder"]
 
 FOLDER_VARIABLE: Final = "LOCUM_DEMO_FOLDER"
 """The environment variable by which the instances find the folder of their run."""
+
+DEMO_VARIABLE: Final = "LOCUM_DEMO_PID"
+"""The environment variable by which the instances know the demo that started them."""
 
 
 class Folder:

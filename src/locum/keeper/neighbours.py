@@ -6,7 +6,6 @@ witnessed from its first moment on.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
@@ -14,7 +13,7 @@ from locum.errors import CorruptRecordError, StoreError
 from locum.keeper.observer import Observer
 from locum.keeper.owner import Ending, Owner
 from locum.keeper.witness import Witness
-from locum.scopes import Scope, happens
+from locum.scopes import Scope
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -62,17 +61,9 @@ class Neighbours:
         """Watch for ever; to be run as a task."""
         async with Scope("neighbours", on_error=_log_failure) as scope:
             witness = Witness(self._store, clock=self._clock, scope=scope)
-            changed = asyncio.Event()
-            scope.spawn(self._hear(changed), name="changes of sessions")
             while True:
-                changed.clear()  # before the look: what changes while we look is looked at again
                 await self._look(witness)
-                await happens(changed.wait(), within=seconds(self._budget.beat))
-
-    async def _hear(self, changed: asyncio.Event) -> None:
-        async with self._store.changes(["session/"]) as changes:
-            async for _ in changes:
-                changed.set()
+                await self._clock.sleep(seconds(self._budget.beat))
 
     async def _look(self, witness: Witness) -> None:
         try:

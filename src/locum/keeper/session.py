@@ -76,7 +76,6 @@ class Session:
             told: Called with each reason why it is not open yet.
 
         Raises:
-            SessionClosedError: Somebody closed it before we heard that it was open.
             ConfigurationError: The store grants a TTL that cannot be kept (R30).
         """
         backoff = Backoff(0.05, seconds(self.budget.beat))
@@ -90,6 +89,10 @@ class Session:
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 told(str(error))
                 await self._clock.sleep(backoff.delay())
+                continue
+            except SessionClosedError as error:
+                told(str(error))  # we slept after an unanswered sending, and it was seen silent: nothing lived under it
+                self.id, self._sent = random_id(), self._clock.now()
                 continue
             self.budget = Budget.of(info.ttl)
             self.incarnation = info.incarnation

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import seconds
-from locum.coordination.grant import Grant, grant_key
-from locum.coordination.line import Entry, line_prefix
+from locum.coordination.grant import Grant
 from locum.errors import CorruptRecordError
 from locum.identity import MachineKey
 from locum.keeper.owner import Ending, Owner
+from locum.views.line import GRANTS, LINES, Line, grant_of, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Instance", "Part", "Service", "Status", "read_status"]
 
 _MEMBERS: Final = "member/"
-_ELECTION: Final = "election/"
-_GRANTS: Final = grant_key(_ELECTION)
-_LINES: Final = line_prefix(_ELECTION.removesuffix("/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +148,13 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
     """
     # a session is read after what names it: one that is missing then is over, and not yet to come (R11)
     members = (await store.list(_MEMBERS)).records
-    lines = (await store.list(_LINES)).records
-    grants = (await store.list(_GRANTS)).records
+    lines = (await store.list(LINES)).records
+    grants = (await store.list(GRANTS)).records
     sessions = (await store.sessions()).by_id
     now = clock.now()
     endings = await _endings(store, grants, sessions)
 
-    waiting = _waiting(lines, grants, sessions)
+    waiting = lines_of(lines, grants, sessions)
     said = {record.key.removeprefix(_MEMBERS): _said(record) for record in members}
     instances = [_instance(session, said.get(session.id), waiting, now) for session in sessions.values()]
     exclusive = [_exclusive(record, sessions, endings, said, waiting) for record in grants]
@@ -185,17 +182,6 @@ class _Said:
         return next((one.mode for one in self.parts if one.service == service and one.token == token), "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """Who waits for one service: pairs of session and instance, the next one first."""
-
-    waiting: tuple[tuple[str, str], ...] = ()
-    trouble: str = ""
-
-    def place(self, session: str) -> int | None:
-        return next((place for place, (one, _) in enumerate(self.waiting, 1) if one == session), None)
-
-
 def _said(record: Record) -> _Said:
     try:
         services: dict[str, dict[str, Any]] = json.loads(record.value)["services"]
@@ -212,39 +198,13 @@ def _token(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _waiting(
-    lines: Sequence[Record], grants: Sequence[Record], sessions: Mapping[str, SessionStatus]
-) -> dict[str, _Line]:
-    """By the service's name: who waits, without those that hold or held what they stand in line for."""
-    granted = {record.key.removeprefix(_GRANTS): _grant(record) for record in grants}
-    found: dict[str, _Line] = {}
-    for record in lines:
-        name = record.key.removeprefix(_LINES).partition("/")[0]
-        line, grant = found.get(name, _Line()), granted.get(name)
-        try:
-            entry = Entry.of(record)
-        except CorruptRecordError as error:
-            found[name] = replace(line, trouble=str(error))
-            continue
-        stands = entry.session in sessions and not (isinstance(grant, Grant) and grant.is_done_with(entry.attempt))
-        found[name] = replace(line, waiting=(*line.waiting, (entry.session, entry.instance))) if stands else line
-    return found
-
-
-def _grant(record: Record) -> Grant | CorruptRecordError:
-    try:
-        return Grant.of(record)
-    except CorruptRecordError as error:
-        return error
-
-
 async def _endings(
     store: Store, grants: Sequence[Record], sessions: Mapping[str, SessionStatus]
 ) -> dict[str, SessionStatus]:
     """The sessions that grants name though they are not open any more."""
     gone = [
         grant.holder.session
-        for grant in map(_grant, grants)
+        for grant in map(grant_of, grants)
         if isinstance(grant, Grant) and grant.holder is not None and grant.holder.session not in sessions
     ]
     return dict((await store.sessions(gone)).by_id) if gone else {}
@@ -253,7 +213,7 @@ async def _endings(
 # -- instances ---------------------------------------------------------------------------------------------------
 
 
-def _instance(session: SessionStatus, said: _Said | None, waiting: Mapping[str, _Line], now: int) -> Instance:
+def _instance(session: SessionStatus, said: _Said | None, waiting: Mapping[str, Line], now: int) -> Instance:
     said = said or _Said()
     unknown = Instance(
         name=session.id,
@@ -283,7 +243,7 @@ def _instance(session: SessionStatus, said: _Said | None, waiting: Mapping[str, 
     )
 
 
-def _placed(parts: tuple[Part, ...], session: str, waiting: Mapping[str, _Line]) -> tuple[Part, ...]:
+def _placed(parts: tuple[Part, ...], session: str, waiting: Mapping[str, Line]) -> tuple[Part, ...]:
     """The parts with their places in line; one that waits and has not said so yet is added."""
     places = {name: line.place(session) for name, line in waiting.items()}
     known = {one.service for one in parts}
@@ -306,13 +266,13 @@ def _exclusive(
     sessions: Mapping[str, SessionStatus],
     endings: Mapping[str, SessionStatus],
     said: Mapping[str, _Said],
-    waiting: Mapping[str, _Line],
+    waiting: Mapping[str, Line],
 ) -> Service:
-    name = record.key.removeprefix(_GRANTS)
-    line = waiting.get(name, _Line())
+    name = record.key.removeprefix(GRANTS)
+    line = waiting.get(name, Line())
     instances = tuple(instance for _, instance in line.waiting)
     service = Service(name=name, exclusive=True, waiting=instances, trouble=line.trouble)
-    grant = _grant(record)
+    grant = grant_of(record)
     if isinstance(grant, CorruptRecordError):
         return replace(service, trouble=str(grant))
     service = replace(service, token=grant.token)

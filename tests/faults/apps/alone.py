@@ -31,7 +31,8 @@ def counters() -> dict[str, int]:
     lines = Path("/proc/net/snmp").read_text().splitlines()
     for names, values in zip(lines[::2], lines[1::2], strict=True):
         protocol = names.split()[0]
-        found |= {f"{protocol}{name}": int(value) for name, value in zip(names.split()[1:], values.split()[1:])}
+        pairs = zip(names.split()[1:], values.split()[1:], strict=True)
+        found |= {f"{protocol}{name}": int(value) for name, value in pairs}
     for line in Path("/proc/net/snmp6").read_text().splitlines() if Path("/proc/net/snmp6").exists() else []:
         name, value = line.split()
         found[name] = int(value)

@@ -1,4 +1,4 @@
-"""An active body with children by fork and by subprocess, all of which write rows under its token and none of which leave."""
+"""An active body with children by fork and by subprocess, which all write rows under its token and never leave."""
 
 from __future__ import annotations
 

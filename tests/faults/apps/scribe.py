@@ -1,4 +1,4 @@
-"""A child by subprocess: writes rows under its parent's token, and so do its own children. Without the project's imports.
+"""A child by subprocess: writes rows under its parent's token, and so do its children. Without the project's imports.
 
 Usage: scribe.py ROWS TOKEN WHO [WHO...]: each WHO beyond the first is a child of the one before, in a process group of
 its own if it is called `group`, in a session of its own if it is called `session`.

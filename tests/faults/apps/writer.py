@@ -11,6 +11,7 @@ from tests.faults.apps.ledger import Ledger, take_order
 
 host = Host("faults")
 ledger = Ledger()
+farewell = float(os.environ.get("FAULTS_FAREWELL", "0"))  # seconds that the body takes to end
 pulses = Ledger(os.environ["FAULTS_ROWS"] + "-" + os.environ.get("LOCUM_INSTANCE", "pulse"))
 
 
@@ -31,6 +32,7 @@ async def settle(term: Term) -> None:
                 case ["stubborn"]:
                     await ignore_the_end(term)
     finally:
+        await asyncio.sleep(farewell)
         ledger.write(term.token, "end")
 
 

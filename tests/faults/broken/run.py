@@ -1,7 +1,7 @@
 """Breaks one rule at a time, and sees to it that its test notices.
 
 Usage: run.py [NAME...]: all patches beside this file, or those whose names begin so. Each is applied to a copy of the
-tree, where the test that its first line names is run: it must fail, by an assertion. Leaves with 1 if one is not noticed.
+tree, where the test that its first line names is run: it must fail, by an assertion. Leaves with 1 if one does not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Verdict:
     Attributes:
         name: The patch.
         noticed: Whether its test failed, and by an assertion.
-        why: What happened instead.
+        why: The assertion that failed, or what happened instead.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Verdict:
     why: str
 
     def __str__(self) -> str:
-        return f"noticed      {self.name}" if self.noticed else f"NOT NOTICED  {self.name}: {self.why}"
+        return f"{'noticed' if self.noticed else 'NOT NOTICED':<11}  {self.name}: {self.why}"
 
 
 def header(patch: Path, key: str) -> str:
@@ -81,7 +81,8 @@ def judge(patch: Path) -> Verdict:
         return Verdict(patch.name, False, f"{test} passes")
     if tested.returncode != 1 or "AssertionError" not in tested.stdout:
         return Verdict(patch.name, False, f"{test} fails, but not by an assertion:\n{tested.stdout[-2000:]}")
-    return Verdict(patch.name, True, "")
+    failed = next(line for line in tested.stdout.splitlines() if line.startswith("E") and "AssertionError" in line)
+    return Verdict(patch.name, True, failed.removeprefix("E").strip()[:160])
 
 
 def main(names: list[str]) -> int:

@@ -236,13 +236,19 @@ class Cluster:
         return self.by_name(active[0])
 
     def pids(self, instance: Instance) -> Pids:
-        """The keeper and the worker of an instance that has a session."""
-        owner = until(lambda: self.window.owners().get(instance.name), f"a session of {instance.name}")
-        return Pids(self._outer(instance, owner.keeper.pid), self._outer(instance, owner.worker.pid))
+        """The keeper and the worker of an instance, once it has a session."""
+        return until(lambda: self._pids(instance), f"a session of {instance.name}, and its processes")
 
-    def _outer(self, instance: Instance, pid: int) -> int:
+    def _pids(self, instance: Instance) -> Pids | None:
+        owner = self.window.owners().get(instance.name)
+        if owner is None:
+            return None
         below = [instance.process.pid, *processes.descendants(instance.process.pid)]
-        return next(found for found in below if processes.inner_pid(found) == pid)
+        outer = {processes.inner_pid(pid): pid for pid in below}
+        try:
+            return Pids(outer[owner.keeper.pid], outer[owner.worker.pid])
+        except KeyError:
+            return None  # it is being ended, or started again, at this very moment
 
     def phase(self, longest: float = 0.5) -> None:
         """Let a random time pass, so that injuries come at any phase of a beat."""

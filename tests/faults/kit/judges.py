@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
 
     from tests.faults.kit.rows import Row
 
-__all__ = ["faults", "falls", "gap", "overlaps", "rows_after", "twins"]
+__all__ = ["falls", "faults", "gap", "overlaps", "rows_after", "twins"]
 
 _ENOUGH = 5  # findings of one sort: more of them say nothing new
 
@@ -47,7 +48,7 @@ def overlaps(rows: Sequence[Row]) -> list[str]:
     tokens = sorted(first)
     return [
         f"{last[old]} is {(last[old].at - first[new].at) / 1e6:.3f} ms later than {first[new]}"
-        for old, new in zip(tokens, tokens[1:], strict=False)
+        for old, new in pairwise(tokens)
         if last[old].at >= first[new].at
     ][:_ENOUGH]
 

@@ -1,4 +1,4 @@
-"""Processes as the kernel shows them: descendants, marks, pids of other namespaces, and signals that hit whom they mean."""
+"""Processes as the kernel shows them: descendants, marks, pids of other namespaces; signals that hit whom they mean."""
 
 from __future__ import annotations
 
@@ -99,4 +99,4 @@ def _is_marked(pid: int, mark: str) -> bool:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

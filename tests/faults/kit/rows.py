@@ -80,13 +80,14 @@ class RowFile:
         self.read()
         return next((row for row in reversed(self.rows) if row.is_of_body), None)
 
+    def last_after(self, instant: int) -> Row | None:
+        """The newest row of a body, if it is later than that."""
+        row = self.last()
+        return row if row is not None and row.at > instant else None
+
     def first_of_newer(self, token: int) -> Row | None:
         """The first row under a newer token than this, if there is any."""
         return self._from_end(lambda row: row.token > token)
-
-    def first_of(self, token: int) -> Row | None:
-        """The first row under this token."""
-        return next((row for row in self.rows if row.token == token), None)
 
     def last_of(self, token: int) -> Row | None:
         """The last row under this token that was read so far."""

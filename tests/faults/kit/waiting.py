@@ -16,7 +16,7 @@ LONG = 30.0
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, *, within: float = LONG, pause: float = 0.005) -> T:
+def until(condition: Callable[[], T | None], what: str, *, within: float = LONG, pause: float = 0.005) -> T:
     """Ask again and again until the answer is something.
 
     Args:

@@ -61,14 +61,11 @@ class Wakeups:
         self._subscribers: set[_Subscriber] = set()
         self._touched = asyncio.Event()
         self._revision = 0
+        self._listens = False
 
     async def watch(self, revision: int) -> None:
         """Watch for ever, from a revision on; to be run as a task."""
         self._revision = revision
-        loop = asyncio.get_running_loop()
-        fd = self._file.watch_fd
-        if fd is not None:
-            loop.add_reader(fd, self._on_touch)
         try:
             while True:
                 await happens(self._touched.wait(), within=self._poll_interval)
@@ -76,14 +73,18 @@ class Wakeups:
                 if self._subscribers:
                     await self._dispatch()
         finally:
-            if fd is not None:
-                loop.remove_reader(fd)
+            if self._listens and self._file.watch_fd is not None:
+                asyncio.get_running_loop().remove_reader(self._file.watch_fd)
 
     @asynccontextmanager
     async def subscribe(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for some prefixes, from here on."""
         subscriber = _Subscriber(prefixes, self._poll_interval)
         self._subscribers.add(subscriber)
+        if not self._listens and self._file.watch_fd is not None:
+            # only from the first subscriber on: a keeper has none, and is not woken in the middle of takeovers
+            asyncio.get_running_loop().add_reader(self._file.watch_fd, self._on_touch)
+            self._listens = True
         try:
             yield subscriber
         finally:
