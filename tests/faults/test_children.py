@@ -51,6 +51,18 @@ def test_f09_children(cluster: Cluster, kind: str) -> None:
         cluster.judge()
 
 
+@pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": IN_REACH})
+def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
+    """Frozen with its children: the kernel ends the keeper and so the worker, a witness ends the children."""
+    active = cluster.three()
+    before = all_write(cluster)
+    frozen = cluster.freeze(active)
+    cluster.takeover(before.token)
+    cluster.resume(frozen)
+    pass_by(0.5)
+    cluster.judge()
+
+
 def all_write(cluster: Cluster) -> Row:
     """Wait until the body and all its children write; the body's last row."""
     wanted = {"body", "fork", *cluster.environment("")["FAULTS_CHILDREN"].split()}

@@ -50,9 +50,9 @@ def _only_declared() -> Iterator[None]:
 
     run = Host.run
 
-    def refuse(host: Host) -> None:
+    def refuse(self: Host) -> None:
         raise ConfigurationError(
-            f"the host {host.name} is run when its module is imported: put host.run() under if __name__ == '__main__'"
+            f"the host {self.name} is run when its module is imported: put host.run() under if __name__ == '__main__'"
         )
 
     Host.run = refuse  # type: ignore[method-assign]

@@ -131,13 +131,36 @@ class _SqliteFence(Fence):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        await self._begin()
         try:
             yield self._connection
         except BaseException:
             self._connection.rollback()
             raise
         self._connection.commit()
+
+    async def _begin(self) -> None:
+        """Begin to write, for as long as the connection's own timeout allows, but without holding up the event loop."""
+        (patience,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        limit = asyncio.timeout(patience / 1000)
+        try:
+            async with limit:
+                while not self._try_to_begin():  # noqa: ASYNC110 - another process writes
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            raise sqlite3.OperationalError(f"{self.path} was locked for {patience / 1000:g} s") from None
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {patience}")
+
+    def _try_to_begin(self) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            return False
+        return True
 
     async def _run(self, connection: sqlite3.Connection, statement: str, values: dict[str, object]) -> tuple[int, Any]:
         cursor = connection.execute(statement, values)
@@ -238,10 +261,14 @@ def _try_to_raise(path: str, scope: str, token: int) -> int | None:
             (highest,) = connection.execute(_HIGHEST, {"scope": scope}).fetchone()
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if not _is_busy(error):
                 raise
             return None
         return int(highest)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _file_of(databases: Any) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from locum.clock import Clock, nanoseconds
 from locum.coordination.coordinator import Coordinator
+from locum.coordination.grant import Past
 from locum.keeper.owner import Ending
 from locum.store import ANY
 from locum.views.beats import BeatWatch
@@ -111,8 +112,8 @@ async def test_a_holder_of_an_unknown_session_is_nobody(store: Store) -> None:
 
 
 async def test_a_vacant_grant_tells_who_gave_it_up(store: Store) -> None:
-    past = {"attempt": "a", "instance": "web-1", "why": "resigned", "at": 1, "key": "k"}
-    await grant(store, "settle", past=past)
+    past = Past(attempt="a", instance="web-1", since="s", why="resigned", at=1, key="k")
+    await grant(store, "settle", past=asdict(past))
     service = await only_service(store)
     assert (service.active, service.previous, service.why) == (None, "web-1", "resigned")
 

@@ -1,0 +1,95 @@
+"""The command line as a process of its own, in a folder with a small host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BILLING = """
+from locum import Host, Stopping, Term
+
+print("this module prints while it is imported")
+host = Host("billing", ttl=1.5)
+
+@host.active_passive
+async def settle(term: Term) -> None:
+    async for _ in term.every(0.1):
+        pass
+
+@host.background
+async def poll(stopping: Stopping) -> None:
+    async for _ in stopping.every(1):
+        pass
+"""
+LONG = 20.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("LOCUM_")}
+
+
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "locum", *arguments],
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def locum(folder: Path, *arguments: str) -> Said:
+    process = begin(folder, *arguments)
+    out, err = process.communicate(timeout=LONG)
+    return Said(process.returncode, out, err)
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs (one that waits to be reaped does not)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return text[text.rindex(")") + 2] not in "ZX"
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:
+        return []
+
+
+def end(process: subprocess.Popen[str]) -> Said:
+    """Tell it to stop, and wait for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=LONG)
+    return Said(process.returncode, out, err)
