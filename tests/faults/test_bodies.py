@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.cluster(environment={"FAULTS_FAREWELL": "0.03"})
-@pytest.mark.parametrize(("kind", "full"), [("terminated", 50), ("resigned", 50)], ids=["terminated", "resigned"])
+@pytest.mark.parametrize(("kind", "full"), [("terminated", 100), ("resigned", 100)], ids=["terminated", "resigned"])
 @pytest.mark.timeout(1800)
 def test_f05_planned_end(cluster: Cluster, kind: str, full: int) -> None:
     """A body that takes its time to end has its last word before the new one's first, each time."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import NANOSECONDS, Clock, nanoseconds
@@ -22,7 +24,6 @@ from locum.telemetry import Event, Events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from locum.store import Expect, Record, SessionInfo
 
@@ -30,7 +31,6 @@ LONG = 20.0
 """Seconds after which something that takes milliseconds has not happened."""
 
 T = TypeVar("T")
-Fault = "Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]"
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -53,6 +53,11 @@ async def turns(count: int = 20) -> None:
     """Let the event loop turn, for what needs no more than that."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+def open_files() -> int:
+    """How many descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # -- time
@@ -296,8 +301,6 @@ class InProcessLeases:
         self.armed.discard(handle)
 
     def close(self) -> None:
-        import os
-
         self.cell.close()
         os.close(self._memory)
 
@@ -316,9 +319,7 @@ class Instance:
 
 
 @asynccontextmanager
-async def instance(
-    path: Path, name: str, *, ttl: float = 60.0, clock: Clock | None = None
-) -> AsyncIterator[Instance]:
+async def instance(path: Path, name: str, *, ttl: float = 60.0, clock: Clock | None = None) -> AsyncIterator[Instance]:
     """An instance on a store's file, with a session."""
     clock = clock or Clock()
     async with opened(path, clock=clock) as store:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from locum.cli.looking import Place
     from locum.store import Store
 
-__all__ = ["command"]
+__all__ = ["Printer", "command"]
 
 _SHOWN: Final = ("grant/", "line/", "member/", "session/")
 _AT_MOST: Final = 0.1  # seconds from one picture to the next, however much happens
@@ -95,7 +95,7 @@ async def _hear(store: Store, changed: asyncio.Event) -> None:
 def _screen(clock: Clock, *, as_json: bool) -> Iterator[Callable[[Status | None, str], None]]:
     """What each new picture, or the trouble that kept it from coming, is told to."""
     if as_json or not is_terminal():
-        yield _Printer(as_json=as_json).tell
+        yield Printer(as_json=as_json).tell
         return
     from rich.console import Console
     from rich.live import Live
@@ -115,8 +115,12 @@ def _screen(clock: Clock, *, as_json: bool) -> Iterator[Callable[[Status | None,
         yield draw
 
 
-class _Printer:
-    """Prints a picture if it says something new: the ages of beats alone are nothing new."""
+class Printer:
+    """Prints a picture if it says something new: the ages of beats alone are nothing new.
+
+    Args:
+        as_json: One JSON object a line.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

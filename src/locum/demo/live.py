@@ -80,8 +80,8 @@ class View(Protocol):
     def end(self) -> None:
         """The run is over, or was given up."""
 
-    def report(self, result: Result) -> None:
-        """What the audit found."""
+    def report(self, result: Result, *, is_good: bool) -> None:
+        """What the audit found, and whether that is all as it should be."""
 
 
 class SilentView:
@@ -99,7 +99,7 @@ class SilentView:
     def end(self) -> None:
         """Show nothing."""
 
-    def report(self, result: Result) -> None:
+    def report(self, result: Result, *, is_good: bool) -> None:
         """Show nothing."""
 
 
@@ -121,9 +121,11 @@ class PlainView(SilentView):
         """Write the sentence."""
         self._line(f"{elapsed:6.1f} s  {sentence}")
 
-    def report(self, result: Result) -> None:
+    def report(self, result: Result, *, is_good: bool) -> None:
         """Write what was found."""
         self._console.print(_report(result), highlight=False)
+        if is_good:
+            self._console.print("One worked at any time, and every order was published exactly once.", style="green")
 
     def _line(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -264,32 +266,35 @@ def _bar(ms: float) -> Text:
 
 
 def _report(result: Result) -> RenderableType:
-    orders = result.orders
+    parts: list[RenderableType] = [Text("What the bodies' own rows say", style="bold"), _findings(result)]
+    if result.takeovers:
+        parts += [Text("From the injury to the successor's first row", style="bold"), _times(result.takeovers)]
+    if result.unasked:
+        parts += [Text(f"{len(result.unasked)} more takeovers came without an injury (token {result.unasked}).")]
+    return Group(Text(), *parts)
+
+
+def _findings(result: Result) -> RenderableType:
+    orders, overlap = result.orders, result.overlap_ms
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right")
     table.add_column()
     table.add_row(f"{orders.created:,}", "orders were placed")
     table.add_row(f"{orders.due:,}", "were due")
     table.add_row(f"{orders.published:,}", "were published")
-    for value, name in (
-        (orders.lost, "lost"),
-        (orders.duplicated, "published twice"),
-        (result.stale_writes, "stale writes accepted"),
+    for is_wrong, value, name in (
+        (orders.lost, f"{orders.lost:,}", "lost"),
+        (orders.duplicated, f"{orders.duplicated:,}", "published twice"),
+        (result.stale_writes, f"{result.stale_writes:,}", "stale writes accepted"),
+        (overlap, f"{overlap:g} ms", "with two bodies at work"),
     ):
-        table.add_row(Text(f"{value:,}", style="bold red" if value else "bold green"), name)
-    overlap = Text(f"{result.overlap_ms:g} ms", style="bold red" if result.overlap_ms else "bold green")
-    table.add_row(overlap, "with two bodies at work")
-    parts: list[RenderableType] = [Text("What the bodies' own rows say", style="bold"), Padding(table, (0, 0, 0, 2))]
-    if result.takeovers:
-        parts += [_fastest_and_slowest(result.takeovers)]
-    if result.unasked:
-        parts += [Text(f"{len(result.unasked)} more takeovers came without an injury (token {result.unasked}).")]
-    return Group(Text(), *parts)
+        table.add_row(Text(value, style="bold red" if is_wrong else "bold green"), name)
+    return Padding(table, (0, 0, 0, 2))
 
 
-def _fastest_and_slowest(takeovers: Sequence[Takeover]) -> RenderableType:
+def _times(takeovers: Sequence[Takeover]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for kind in dict.fromkeys(takeover.kind for takeover in takeovers):
         times = [takeover.ms for takeover in takeovers if takeover.kind == kind]
         table.add_row(kind, Text(", ".join(f"{ms:,.0f}" for ms in times) + " ms", overflow="fold"))
-    return Group(Text("From the injury to the successor's first row", style="bold"), Padding(table, (0, 0, 0, 2)))
+    return Padding(table, (0, 0, 0, 2))

@@ -39,7 +39,7 @@ _FAILED: Final = 1
 _START_WITHIN: Final = 30.0  # s
 _SETTLE_WITHIN: Final = 10.0  # s
 _LOOK_EVERY: Final = 0.02  # s
-_DRAW_EVERY: Final = 0.125  # s
+_DRAW_EVERY: Final = 0.2  # s
 
 
 def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json: bool) -> int:
@@ -95,7 +95,6 @@ class _Run:
     def __init__(self, wanted: Wanted, folder: Folder, view: View, *, as_json: bool) -> None:
         self._wanted, self._folder, self._view, self._as_json = wanted, folder, view, as_json
         self._clock = Clock()
-        Orders(folder.orders).prepare()
         self._cluster = Cluster(wanted.instances, folder, clock=self._clock)
         self._lineup = Lineup(folder.store_url, clock=self._clock)
         self._watch = Watch(folder, clock=self._clock)
@@ -226,8 +225,8 @@ class _Run:
         result = self._audit()
         if self._as_json:
             print(json.dumps(result.to_dict()))
-        self._view.report(result)
         reasons = [*reasons, *result.objections()]
+        self._view.report(result, is_good=not reasons)
         for reason in reasons:
             _complain(reason)
         return _FAILED if reasons else exit_codes.CLEAN

@@ -36,6 +36,7 @@ class Watch:
         self._terms = folder.terms
         self._terms_read = 0
         self._orders = Orders(folder.orders)
+        self._orders.prepare()  # before the first instance starts
         self._trail = Trail()
         self._latest: Row | None = None
         self.instance_of: dict[int, str] = {}

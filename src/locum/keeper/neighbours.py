@@ -78,7 +78,7 @@ class Neighbours:
         witness.forget(set(sessions.by_id))
         for session_id, owner in owners.items():
             if session_id != own:
-                witness.watch(session_id, owner)
+                witness.watch(sessions.by_id[session_id], owner)
         for silent in self._observer.see(sessions, arrived=arrived, own=own):
             ending = Ending(f"fell silent for {seconds(silent.waited):.1f} s", self._clock.now(), self._key)
             try:

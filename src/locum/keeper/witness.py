@@ -10,6 +10,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from locum.clock import seconds
 from locum.errors import StoreError
 from locum.identity import MachineKey, sees_own_processes, start_time
 from locum.keeper.owner import Ending
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.identity import ProcessId
     from locum.keeper.owner import Owner
-    from locum.store import Store
+    from locum.store import SessionStatus, Store
 
 __all__ = ["Witness"]
 
@@ -42,26 +43,30 @@ class Witness:
         self._key = MachineKey.of_this_process()
         self._can_see = sees_own_processes()
         self._watched: dict[str, asyncio.Task[None]] = {}
+        self._last: dict[str, SessionStatus] = {}
 
     def can_see(self, owner: Owner) -> bool:
         """Whether this process may speak of the life and death of that owner's processes."""
         named = owner.keeper.start > 0 and owner.worker.start > 0
         return self._can_see and named and owner.key == self._key
 
-    def watch(self, session_id: str, owner: Owner) -> None:
-        """Watch an owner until its session is closed; calling it again is harmless."""
-        if session_id not in self._watched and self.can_see(owner):
-            self._watched[session_id] = self._scope.spawn(self._attend(session_id, owner), name=f"witness {owner.name}")
+    def watch(self, session: SessionStatus, owner: Owner) -> None:
+        """Watch an owner until its session is closed; to be called again with each look at the session."""
+        self._last[session.id] = session
+        if session.id not in self._watched and self.can_see(owner):
+            self._watched[session.id] = self._scope.spawn(self._attend(session.id, owner), name=f"witness {owner.name}")
 
     def forget(self, still_open: set[str]) -> None:
         """Stop watching every session that is not among these."""
         for session_id in set(self._watched) - still_open:
             self._watched.pop(session_id).cancel()
+        for session_id in set(self._last) - still_open:
+            del self._last[session_id]
 
     async def _attend(self, session_id: str, owner: Owner) -> None:
         await _death(owner.keeper)
         await _death(owner.worker)
-        ending = Ending("died: its processes are gone", self._clock.now(), str(self._key))
+        ending = self._ending(session_id)
         backoff = Backoff(0.001, 0.5)
         while not end_group(owner.worker):
             await self._clock.sleep(backoff.delay())
@@ -74,6 +79,15 @@ class Witness:
                 await self._clock.sleep(backoff.delay())
             else:
                 return
+
+    def _ending(self, session_id: str) -> Ending:
+        """How it ended: at once, or after a silence, as one does that was frozen until its own timer ended it."""
+        now, last = self._clock.now(), self._last[session_id]
+        silent = now - last.beat if last.beat else 0  # a beat's number is its owner's reading of this very clock
+        if silent < last.ttl // 2:
+            return Ending("died: its processes are gone", now, str(self._key))
+        words = f"fell silent for {seconds(silent):.1f} s until it was ended: its processes are gone"
+        return Ending(words, now - silent, str(self._key))
 
 
 async def _death(process: ProcessId) -> None:

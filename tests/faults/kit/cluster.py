@@ -188,6 +188,7 @@ class Cluster:
                 stderr=subprocess.STDOUT,
                 env=self.environment(name),
                 cwd=self.folder,
+                start_new_session=True,  # what a terminal tells the tests is not meant for the instances
             )
 
     def three(self) -> Instance:

@@ -31,6 +31,8 @@ async def poll(stopping: Stopping) -> None:
         pass
 """
 LONG = 20.0
+BEGUN: list[subprocess.Popen[str]] = []
+"""Every process that was begun."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def environment() -> dict[str, str]:
 
 
 def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "locum", *arguments],
         cwd=folder,
         env=environment(),
@@ -56,12 +58,13 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    BEGUN.append(process)
+    return process
 
 
 def locum(folder: Path, *arguments: str) -> Said:
     process = begin(folder, *arguments)
-    out, err = process.communicate(timeout=LONG)
-    return Said(process.returncode, out, err)
+    return _outcome(process)
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -91,5 +94,14 @@ def end(process: subprocess.Popen[str]) -> Said:
     """Tell it to stop, and wait for it."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=LONG)
+    return _outcome(process)
+
+
+def _outcome(process: subprocess.Popen[str]) -> Said:
+    try:
+        out, err = process.communicate(timeout=LONG)
+    except subprocess.TimeoutExpired:
+        process.kill()  # what it started dies with it
+        process.communicate()
+        raise
     return Said(process.returncode, out, err)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -91,8 +93,6 @@ def test_status_fits_the_terminal(folder: Path, width: int) -> None:
         pass  # so a terminal says that nobody writes any more
     os.close(ours)
     assert process.wait() == 0
-    import re
-
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
     assert max(map(len, lines)) <= width
 
@@ -122,8 +122,6 @@ def test_a_request_is_taken_back_when_its_time_is_up(folder: Path) -> None:
 
 
 def requests(folder: Path) -> list[str]:
-    import sqlite3
-
     db = sqlite3.connect(folder / "billing.locum.db")
     found = [key for (key,) in db.execute("SELECT key FROM locum_records WHERE key LIKE 'request/%'")]
     db.close()

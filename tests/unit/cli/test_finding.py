@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +41,7 @@ def test_the_nearest_pyproject_upwards_names_the_app(folder: Path, monkeypatch: 
 @pytest.mark.parametrize("text", ["", "[tool.locum]\n", "[tool.locum]\napp = 3\n", "[tool", "tool = 1\n"])
 def test_a_pyproject_that_names_none_is_pointed_at(folder: Path, text: str) -> None:
     (folder / "pyproject.toml").write_text(text)
-    with pytest.raises(ConfigurationError, match="pyproject.toml"):
+    with pytest.raises(ConfigurationError, match=r"pyproject\.toml"):
         app_name(None)
 
 
@@ -131,11 +133,8 @@ def test_whoever_looks_never_becomes_an_instance(tmp_path: Path) -> None:
     assert not (tmp_path / "billing.locum.db").exists()
 
 
-def test_a_command_loads_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
+def test_a_command_loads_what_it_needs_and_nothing_else() -> None:
     code = "import sys, locum.cli.main as m; m.main(['--version']); print(*sys.modules)"
-    import subprocess
-    import sys
-
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "locum.cli.main" in loaded
     assert not {"rich", "sqlite3", "locum.cli.run", "locum.cli.status", "locum.host.host"} & set(loaded)

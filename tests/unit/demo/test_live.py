@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from locum.demo.audit import Takeover
+from locum.demo.audit import Takeover, Tally
 from locum.demo.live import Instance, Picture, draw, view_for
 from locum.demo.orders import Counts
-from locum.demo.verdict import Wanted
+from locum.demo.verdict import Result, Wanted
 
 WANTED = Wanted(seconds=30.0, kills=40, rate=50.0, instances=3)
 SENTENCE = (
@@ -74,3 +74,21 @@ def test_there_are_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"   1.0 s  {SENTENCE}"
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_the_report_says_what_was_found(capsys: pytest.CaptureFixture[str], is_good: bool) -> None:
+    result = Result(
+        wanted=WANTED,
+        orders=Tally(created=500, due=480, published=479, lost=1, duplicated=2),
+        overlap_ms=7.5,
+        stale_writes=3,
+        takeovers=[Takeover("frozen", 1234.5, 2), Takeover("frozen", 1000.0, 3)],
+        reused=[],
+        unasked=[4],
+    )
+    view_for(as_json=False).report(result, is_good=is_good)
+    text = capsys.readouterr().out
+    for words in ("500  orders were placed", "1  lost", "2  published twice", "7.5 ms", "1,234, 1,000 ms", "token [4]"):
+        assert words in text
+    assert ("exactly once" in text) is is_good

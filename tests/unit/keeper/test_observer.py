@@ -47,11 +47,11 @@ SILENT = [("s", 1, TTL)]
         pytest.param([Answer(0), Answer(99)], [], id="not before the TTL is over"),
         pytest.param([Answer(0), Answer(100)], SILENT, id="after a whole TTL of one beat"),
         pytest.param([Answer(50), Answer(149)], [], id="counted from the first arrival"),
-        pytest.param([Answer(0), Answer(40), Answer(80), Answer(100)], SILENT, id="looks between do not start it again"),
-        pytest.param([Answer(0), Answer(99, beat=2), Answer(198, beat=2)], [], id="another beat starts it again"),
         pytest.param(
-            [Answer(0), Answer(99, beat=2), Answer(199, beat=2)], [("s", 2, TTL)], id="and ends on that beat"
+            [Answer(0), Answer(40), Answer(80), Answer(100)], SILENT, id="looks between do not start it again"
         ),
+        pytest.param([Answer(0), Answer(99, beat=2), Answer(198, beat=2)], [], id="another beat starts it again"),
+        pytest.param([Answer(0), Answer(99, beat=2), Answer(199, beat=2)], [("s", 2, TTL)], id="and ends on that beat"),
         pytest.param([Answer(0, beat=5), Answer(100, beat=4)], [], id="a smaller beat is another beat"),
         pytest.param([Answer(0), Answer(100, incarnation="new")], [], id="another incarnation starts it again"),
         pytest.param([Answer(0), Answer(50, there=False), Answer(100)], [], id="so does a gap"),

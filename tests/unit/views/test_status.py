@@ -152,6 +152,12 @@ async def test_one_that_waits_and_has_not_said_so_is_in_line(store: Store) -> No
     assert (part.service, part.mode, part.place) == ("settle", "", 1)
 
 
+async def test_whoever_is_gone_waits_for_nothing(store: Store) -> None:
+    await store.write("line/election/settle/abc", b'{"instance": "web-1"}', expect=ANY)
+    await grant(store, "settle")
+    assert (await only_service(store)).waiting == ()
+
+
 @pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b"null", b'{"token": "x"}', b'"text"'])
 async def test_a_corrupt_record_spoils_nothing_else(store: Store, value: bytes) -> None:
     good = await session(store, "web-1")

@@ -291,10 +291,10 @@ class SqliteStore:
     ) -> T:
         def transaction(db: sqlite3.Connection, call: Call[T]) -> T:
             with self._queue.turn():
-                call.begin()
                 db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 db.execute("BEGIN IMMEDIATE")
                 try:
+                    call.begin()  # only now: the user's own writers know nothing of the queue, and may keep us waiting
                     before = db.total_changes
                     result = work(db)
                     changed = db.total_changes > before
@@ -333,7 +333,12 @@ class SqliteStore:
     def _prepare(self, db: sqlite3.Connection, call: Call[None]) -> None:
         with self._queue.turn():
             call.begin()
-            prepare(db, self.url)
+            try:
+                prepare(db, self.url)
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                    raise
+                raise ConfigurationError(f"{self.path} is no SQLite database: name another file") from error
 
     async def _changed_since(self, revision: int) -> tuple[int, set[str] | None]:
         def work(db: sqlite3.Connection) -> tuple[int, set[str] | None]:
