@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import NANOSECONDS, Clock, nanoseconds
 from locum.coordination.commons import Commons
+from locum.coordination.election import Election
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.identity import MachineKey, ProcessId
 from locum.keeper.budget import Budget
@@ -37,7 +38,7 @@ async def until(condition: Callable[[], object], what: str) -> None:
     """Ask again and again, for what nobody signals to this process."""
     try:
         async with asyncio.timeout(LONG):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what the kernel or another process does, nobody signals here
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(f"waited in vain for {what}") from None
@@ -316,6 +317,11 @@ class Instance:
         self.events.on(Event, self.told.append)
         self.fences: list[Any] = []
         self.commons = Commons(store, leases, events=self.events, fences=lambda: self.fences)
+        self._elections: dict[str, Election] = {}
+
+    def election(self, name: str) -> Election:
+        """The election of that name, which knows the claims of its terms."""
+        return self._elections.setdefault(name, Election(self.commons, name))
 
 
 @asynccontextmanager

@@ -22,7 +22,6 @@ from locum.errors import (
     SessionClosedError,
     SessionLostError,
     StaleTermError,
-    StoreError,
     StoreUnavailableError,
 )
 from locum.journal import Entry as JournalEntry
@@ -97,7 +96,7 @@ class Claim:
             await self._stand_in_line(lease)
             view, record = await self._wait_for_turn(lease)
         except BaseException:
-            self._commons.settle(self._leave(), f"leave the line of {self._scope}")
+            self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
             raise
         grant = Grant.of(record)
         term = Term(
@@ -113,13 +112,17 @@ class Claim:
         try:
             await self._make_ready(term)
         except BaseException as error:
-            self._commons.settle(self.release(term, _why_not(error)), f"release {self._scope}")
+            self._commons.settle(self._release(term, _why_not(error)), f"release {self._scope}")
             raise
         self._tell(term, view)
         return term
 
     async def release(self, term: Term, why: str) -> None:
-        """Give the scope up, after its body has ended (R18)."""
+        """Give the scope up, after its body has ended (R18); it goes on even if the caller no longer waits (R16)."""
+        releasing = self._commons.settle(self._release(term, why), f"release {self._scope}")
+        await asyncio.wait([releasing])
+
+    async def _release(self, term: Term, why: str) -> None:
         ended_at = self._clock.now()
         term.end(why)
         self._disarm()
@@ -135,7 +138,7 @@ class Claim:
             pass  # the close of the session has ended it; the successor notes how
         else:
             self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
-        await self._leave()
+        await self._leave(term.lease)
 
     def rest(self) -> None:
         """The body has ended, and the grant is kept."""
@@ -174,12 +177,16 @@ class Claim:
                     await happens(anext(changes), within=self._patience(view, lease))
 
     def _is_our_turn(self, view: _View, lease: Lease) -> bool:
+        if not lease.is_current:
+            return False  # nothing could begin under it: the take would only skip a token
         # a head that does not take within its window yields to the next (R23)
         return view.free_for is not None and view.free_for >= view.place.ahead * lease.budget.claim_window
 
     def _patience(self, view: _View, lease: Lease) -> float:
         if view.free_for is None:
             return seconds(lease.budget.ttl)
+        if not lease.is_current:
+            return seconds(lease.budget.beat)
         return max(0.001, seconds(view.place.ahead * lease.budget.claim_window - view.free_for))
 
     async def _look(self, lease: Lease) -> _View:
@@ -294,12 +301,18 @@ class Claim:
         if handle is not None:
             self._commons.leases.disarm(handle)
 
-    async def _leave(self) -> None:
+    async def _leave(self, lease: Lease) -> None:
+        """Leave the line: a place left behind would hold up each later turn for a claim window."""
         self._commons.attempts.discard(self._attempt)
-        try:
-            await self._store.delete(self._entry_key, expect=ANY)
-        except StoreError as error:
-            _log.debug("%s: the place in line is left to the session's end: %s", self._scope, error)
+        backoff = Backoff(0.02, seconds(lease.budget.beat))
+        while not lease.is_lost:  # then it goes with the session
+            try:
+                await self._store.delete(self._entry_key, expect=ANY)
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                _log.debug("%s: %s", self._scope, error)
+                await self._clock.sleep(backoff.delay())
+            else:
+                return
 
     async def _note(self, term: Term, why: str) -> None:
         await self._commons.note(self._entry(term.token, term.instance, term.since.isoformat(), why))

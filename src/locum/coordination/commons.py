@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from locum.clock import nanoseconds, seconds
 from locum.coordination.grant import FLOOR_KEY, Floor
 from locum.errors import ConflictError, StoreError
 from locum.journal import Journal
@@ -47,6 +48,8 @@ class Commons:
         """The acquisitions that somebody here runs or settles (R17)."""
         self.terms: dict[str, Term] = {}
         """The running terms by scope."""
+        self.requests: dict[str, tuple[int, str]] = {}
+        """Who is asked for a planned end: the token and the reason, by scope."""
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
         self._settlers: set[asyncio.Task[Any]] = set()
@@ -61,10 +64,26 @@ class Commons:
         """The machine key of this process: where readings of its boot clock mean something."""
         return str(self.leases.owner.key)
 
+    def enter(self, term: Term) -> None:
+        """A term runs from here on; what was asked of it while it was being made ready is heard now."""
+        self.terms[term.scope] = term
+        self.hear(term.scope)
+
+    def hear(self, scope: str) -> None:
+        """Give a request to the term that it means, if that runs here."""
+        term, request = self.terms.get(scope), self.requests.get(scope)
+        if term is not None and request is not None and request[0] == term.token:
+            term.ask_to_resign(request[1])
+
     async def close(self, *, patience: float) -> None:
         """Let the settlers finish, at most so many seconds, and end."""
-        for task in list(self._settlers):
-            await finish(task, timeout=patience)
+        until = self.clock.now() + nanoseconds(patience)
+        # one that ends may leave the next thing to settle behind, as a release does with its note in the journal
+        while pending := [task for task in self._settlers if not task.done()]:
+            left = until - self.clock.now()
+            if left <= 0:
+                break
+            await finish(pending[0], timeout=seconds(left))
         await self._scope.close()
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

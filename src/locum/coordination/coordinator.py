@@ -15,11 +15,13 @@ from locum.store import ANY
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from locum.coordination.term import Term
+    from locum.store import Record
 
 __all__ = ["REQUESTS", "Coordinator"]
 
 _log = logger("coordination")
+
+_MODES_A_RECORD: Final = 200  # a name has up to 128 letters: so many fit into a record for certain
 
 REQUESTS: Final = "request/"
 """The prefix of requests: `request/SCOPE` asks the holder of one token for its planned end."""
@@ -54,39 +56,32 @@ class Coordinator:
         return Election(self._commons, check_name(name, what="the name of an election"))
 
     async def publish(self, modes: dict[str, dict[str, object]]) -> None:
-        """Show what this instance's services do, for people; the record dies with the session.
+        """Show what this instance's services do, for people; the records die with the session.
 
         Args:
             modes: By the service's name.
         """
         lease = await self._commons.leases.lease()
         owner = self._commons.leases.owner
-        value = json.dumps({"instance": owner.name, "machine": owner.machine, "services": modes}).encode()
-        await self._commons.store.write(f"member/{lease.session}", value, expect=ANY, session=lease.session)
+        names = list(modes)
+        for part in range(0, max(1, len(names)), _MODES_A_RECORD):
+            shown = {name: modes[name] for name in names[part : part + _MODES_A_RECORD]}
+            value = json.dumps({"instance": owner.name, "machine": owner.machine, "services": shown}).encode()
+            key = f"member/{lease.session}/{part // _MODES_A_RECORD}"
+            await self._commons.store.write(key, value, expect=ANY, session=lease.session)
 
     async def _hear_requests(self) -> None:
         """Hear, for all terms at once, that somebody asks for a planned end."""
         async with self._commons.store.changes([REQUESTS]) as changes:
             async for _ in changes:
-                if not self._commons.terms:
-                    continue
                 try:
                     requests = (await self._commons.store.list(REQUESTS)).records
                 except StoreError as error:
                     _log.debug("requests cannot be read: %s", error)
                     continue
-                for record in requests:
-                    term = self._commons.terms.get(record.key.removeprefix(REQUESTS))
-                    if term is not None:
-                        self._grant_request(term, record.value)
-
-    def _grant_request(self, term: Term, value: bytes) -> None:
-        try:
-            request = json.loads(value)
-            if request["token"] == term.token:
-                term.ask_to_resign(str(request["why"]))
-        except (ValueError, KeyError, TypeError) as error:
-            _log.warning("a request for %s is not readable (%r): it is not followed", term.scope, error)
+                self._commons.requests = dict(filter(None, map(_request, requests)))
+                for scope in self._commons.requests:
+                    self._commons.hear(scope)
 
     async def _sweep(self) -> None:
         """Release, every ten TTLs, grants that name our session but that nobody here runs or settles (R17)."""
@@ -113,3 +108,12 @@ class Coordinator:
                 pass  # it has moved on by itself
             except (StoreError, CorruptRecordError) as error:
                 _log.debug("leftovers cannot be looked for: %s", error)
+
+
+def _request(record: Record) -> tuple[str, tuple[int, str]] | None:
+    try:
+        request = json.loads(record.value)
+        return record.key.removeprefix(REQUESTS), (int(request["token"]), str(request["why"]))
+    except (ValueError, KeyError, TypeError) as error:
+        _log.warning("%s is not readable (%r): it is not followed", record.key, error)
+        return None

@@ -74,7 +74,7 @@ class Election:
                 _log.warning("%s: %s; the next token will be higher", self.scope, error)
                 continue
             self._claims[term.token] = claim
-            self._commons.terms[self.scope] = term
+            self._commons.enter(term)
             return term
 
     async def resign(self, term: Term, why: str) -> None:
@@ -135,7 +135,8 @@ class Election:
 
     def _end(self, term: Term, why: str) -> None:
         term.end(why)
-        self._commons.terms.pop(self.scope, None)
+        if self._commons.terms.get(self.scope) is term:  # a lost one may end after the next has begun
+            del self._commons.terms[self.scope]
         self._commons.events.tell(
             TermEnded(instance=term.instance, service=term.name, token=term.token, why=why, lost=term.is_lost)
         )

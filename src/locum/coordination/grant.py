@@ -91,10 +91,12 @@ class Grant:
             return cls()
         try:
             value: dict[str, Any] = json.loads(record.value)
+            if type(value["token"]) is not int:
+                raise ValueError(f"its token is {value['token']!r}")
             return cls(
-                token=int(value["token"]),
-                holder=Holder(**value["holder"]) if value["holder"] else None,
-                past=Past(**value["past"]) if value["past"] else None,
+                token=value["token"],
+                holder=None if value["holder"] is None else Holder(**value["holder"]),
+                past=None if value["past"] is None else Past(**value["past"]),
                 revision=record.revision,
             )
         except (ValueError, KeyError, TypeError) as error:

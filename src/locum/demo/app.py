@@ -50,11 +50,13 @@ def note_term(event: TermStarted) -> None:
 @host.background
 async def end_with_demo(stopping: Stopping) -> None:
     """End this instance when the demo that started it is gone: it can end its instances only as long as it lives."""
-    keeper, demo = os.getppid(), os.environ.get(DEMO_VARIABLE)
+    demo = os.environ.get(DEMO_VARIABLE)
     if demo is None:
         return  # somebody runs it by hand
+    keeper = stat_fields(os.getppid())
+    guardian = int(keeper[1]) if keeper else 0
     async for _ in stopping.every(0.5):
-        fields = stat_fields(keeper)
+        fields = stat_fields(guardian)
         if fields is not None and fields[1] != demo:
-            os.kill(keeper, signal.SIGTERM)
+            os.kill(guardian, signal.SIGTERM)
             return

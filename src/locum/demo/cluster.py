@@ -37,19 +37,21 @@ class Victim:
     Attributes:
         instance: Its name.
         token: Its token.
+        guardian_fd: A pidfd of the process above its keeper.
         keeper_fd: A pidfd of its keeper.
         worker_fd: A pidfd of its worker.
     """
 
     instance: str
     token: int
+    guardian_fd: int
     keeper_fd: int
     worker_fd: int
 
     def let_go(self) -> None:
         """Close the descriptors."""
-        os.close(self.keeper_fd)
-        os.close(self.worker_fd)
+        for fd in (self.guardian_fd, self.keeper_fd, self.worker_fd):
+            os.close(fd)
 
 
 class Cluster:
@@ -86,8 +88,8 @@ class Cluster:
         self._others.append(process)
         return process
 
-    def keepers(self) -> dict[int, str]:
-        """The living keepers: the instance's name by pid."""
+    def _guardians(self) -> dict[int, str]:
+        """The living instances by the pid of what was started: the process above the keeper."""
         return {process.pid: name for name, process in self._instances.items() if process.poll() is None}
 
     def victim(self, worker: int, token: int) -> Victim | None:
@@ -96,14 +98,14 @@ class Cluster:
             worker_fd = os.pidfd_open(worker)
         except ProcessLookupError:
             return None
-        # read after the descriptor was opened: if its parent is ours, it is the process that is meant
-        fields = stat_fields(worker)
-        keeper = int(fields[1]) if fields else 0
-        name = self.keepers().get(keeper)
+        # read after the descriptor was opened: if it descends from ours, it is the process that is meant
+        keeper = _parent(worker)
+        guardian = _parent(keeper)
+        name = self._guardians().get(guardian)
         if name is None:
             os.close(worker_fd)
             return None
-        return Victim(name, token, os.pidfd_open(keeper), worker_fd)
+        return Victim(name, token, os.pidfd_open(guardian), os.pidfd_open(keeper), worker_fd)
 
     async def end(self) -> None:
         """End everything that was started: asked first, and after a bounded time by force."""
@@ -140,3 +142,8 @@ class Cluster:
         for process in processes:
             for number in numbers:
                 process.send_signal(number)  # does nothing to one that has ended
+
+
+def _parent(pid: int) -> int:
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else 0

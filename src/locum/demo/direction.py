@@ -116,13 +116,12 @@ class Direction:
         """The active instance, once all others stand by, or at least one after a while."""
         all_until = self._clock.now() + nanoseconds(_PATIENCE_FOR_ALL)
         while (now := self._clock.now()) < until:
-            in_line = await self._lineup.keepers()
+            in_line = await self._lineup.names()
             self._watch.look()
             row = self._watch.active
             victim = self._cluster.victim(row.pid, row.token) if row is not None else None
             if victim is not None:
-                standing = {self._cluster.keepers().get(keeper) for keeper in in_line} - {None}
-                others = len(standing - {victim.instance})
+                others = len(set(in_line) - {victim.instance})
                 if others == len(self._cluster.names) - 1 or (others and now >= all_until):
                     return victim
                 victim.let_go()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from locum.clock import Clock, nanoseconds, seconds
+from locum.demo.folder import DEMO_VARIABLE
 from locum.demo.orders import Orders
 from locum.keeper import kernel
 
@@ -49,7 +50,7 @@ def _grace() -> int:
 
 def main() -> None:
     """Place orders, and end with whoever started this."""
-    if not kernel.die_with_parent(os.getppid()):
+    if not kernel.die_with_parent(int(os.environ[DEMO_VARIABLE])):
         return
     path, rate, duration = sys.argv[1:]
     orders = Orders(Path(path))

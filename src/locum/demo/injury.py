@@ -37,9 +37,9 @@ class Injury:
             case Kind.WORKER_KILLED:
                 return f"{self.instance}: its worker gets SIGKILL."
             case Kind.INSTANCE_KILLED:
-                return f"{self.instance}: keeper and worker get SIGKILL."
+                return f"{self.instance}: all its processes get SIGKILL."
             case Kind.FROZEN:
-                return f"{self.instance}: keeper and worker get SIGSTOP."
+                return f"{self.instance}: all its processes get SIGSTOP."
             case Kind.RESIGNED:
                 return f"{self.instance} is asked to resign."
 
@@ -55,9 +55,9 @@ async def inflict(kind: Kind, victim: Victim, *, clock: Clock, lineup: Lineup) -
         case Kind.WORKER_KILLED:
             signal.pidfd_send_signal(victim.worker_fd, signal.SIGKILL)
         case Kind.INSTANCE_KILLED:
-            _signal_both(victim, signal.SIGKILL)
+            _signal_all(victim, signal.SIGKILL)
         case Kind.FROZEN:
-            _signal_both(victim, signal.SIGSTOP)
+            _signal_all(victim, signal.SIGSTOP)
         case Kind.RESIGNED:
             at = clock.now()  # before: the answer may come to us after the successor has begun
             await lineup.ask_to_resign(victim.token)
@@ -72,7 +72,7 @@ def thaw(victim: Victim) -> list[str]:
         Which of its processes still lived: usually none, since the kernel ended them at 85 % of the TTL.
     """
     alive = []
-    for name, fd in (("keeper", victim.keeper_fd), ("worker", victim.worker_fd)):
+    for name, fd in (("keeper", victim.keeper_fd), ("worker", victim.worker_fd), ("guardian", victim.guardian_fd)):
         try:
             signal.pidfd_send_signal(fd, signal.SIGCONT)
         except ProcessLookupError:
@@ -81,10 +81,11 @@ def thaw(victim: Victim) -> list[str]:
     return alive
 
 
-def _signal_both(victim: Victim, number: int) -> None:
-    """The keeper first: it would otherwise see what happens to its worker, if only for a moment."""
-    signal.pidfd_send_signal(victim.keeper_fd, number)
-    try:
-        signal.pidfd_send_signal(victim.worker_fd, number)
-    except ProcessLookupError:
-        pass  # dead already, with its keeper
+def _signal_all(victim: Victim, number: int) -> None:
+    """From above: each would otherwise see what happens to the one below, if only for a moment."""
+    signal.pidfd_send_signal(victim.guardian_fd, number)
+    for fd in (victim.keeper_fd, victim.worker_fd):
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except ProcessLookupError:
+            pass  # dead already, with the one above

@@ -40,15 +40,15 @@ class Lineup:
         """Close it."""
         await self._store.close()
 
-    async def keepers(self) -> list[int]:
-        """The keepers' pids of the instances in line, the active one included, in the line's order."""
+    async def names(self) -> list[str]:
+        """The names of the instances in line, the active one included, in the line's order."""
         try:
             entries = [Entry.of(record) for record in (await self._store.list(line_prefix(SCOPE))).records]
             sessions = (await self._store.sessions([entry.session for entry in entries])).by_id
         except StoreError:
             return []  # not now; whoever asks will ask again
         found = [sessions[entry.session] for entry in entries]
-        return [Owner.from_bytes(session.owner).keeper.pid for session in found if session.is_open]
+        return [Owner.from_bytes(session.owner).name for session in found if session.is_open]
 
     async def ask_to_resign(self, token: int) -> None:
         """Ask the holder of a token for its planned end, as `locum resign` does.

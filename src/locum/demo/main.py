@@ -196,10 +196,10 @@ class _Run:
             await self._clock.sleep(_DRAW_EVERY)
 
     async def _instances(self) -> list[Instance]:
-        in_line = await self._lineup.keepers()
-        row, living = self._watch.active, self._cluster.keepers()
+        in_line = await self._lineup.names()
+        row = self._watch.active
         active = self._watch.instance_of.get(row.token, "") if row is not None else ""
-        waiting = [living[pid] for pid in in_line if pid in living and living[pid] != active]
+        waiting = [name for name in in_line if name != active]
         found = []
         for name in self._cluster.names:
             if name == self._direction.frozen and name not in waiting:

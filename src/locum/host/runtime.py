@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["work"]
 
 _log = logger("host")
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def work(plan: Plan, end: WorkerEnd) -> None:
@@ -99,7 +99,8 @@ class _Worker:
                 self._events.on(kind, handler)
             link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self._events)
             for number in _STOP_SIGNALS:
-                loop.add_signal_handler(number, self._told_to_stop.set)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                    loop.add_signal_handler(number, self._told_to_stop.set)
             hello = Hello(
                 instance=self.instance,
                 store=settings.store_url,

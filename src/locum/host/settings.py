@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote
 
 from locum.errors import ConfigurationError
 from locum.identity import host_name
@@ -68,7 +69,7 @@ class Settings:
         """The store's URL with an absolute path, if it is a file."""
         url = self.store or f"{_SQLITE}{self.name}.locum.db"
         if url.startswith(_SQLITE):
-            return _SQLITE + str((self.folder / url.removeprefix(_SQLITE)).absolute())
+            return _SQLITE + quote(str((self.folder / unquote(url.removeprefix(_SQLITE))).absolute()))
         return url
 
 

@@ -7,9 +7,7 @@ import os
 import sys
 
 from locum import exit_codes
-from locum.keeper.init import become_init
-from locum.keeper.process import Keeper
-from locum.scopes import run
+from locum.keeper.guardian import stand_guard
 
 __all__: list[str] = []
 
@@ -22,14 +20,17 @@ def main() -> int:
     if not command:
         sys.stderr.write("usage: python -m locum.keeper -- COMMAND...\n")
         return exit_codes.USAGE
-    if os.getpid() == 1:
-        become_init()
+    stand_guard()
+    # only now, in the child: the guardian stays small
+    from locum.keeper.process import Keeper
+    from locum.scopes import run
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    return run(_keep(command))
 
+    async def keep() -> int:
+        return await Keeper(command).run()
 
-async def _keep(command: list[str]) -> int:
-    return await Keeper(command).run()
+    return run(keep())
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Keeper"]
 
 _log = logger("keeper")
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-_PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_DUMP_SIGNAL: Final = signal.SIGUSR1
 _RESTART_FIRST, _RESTART_LAST = 0.1, 5.0
 _HEALTHY_AFTER: Final = 10.0
 _STOP_GRACE: Final = 5.0
@@ -94,8 +94,9 @@ class Keeper:
         kernel.become_subreaper()
         self.timer = KillTimer()
         loop = asyncio.get_running_loop()
-        for number in (*_STOP_SIGNALS, *_PASSED_ON):
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in (*_STOP_SIGNALS, _DUMP_SIGNAL):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                loop.add_signal_handler(number, self._on_signal, number)
         try:
             return await self._lives()
         finally:
@@ -125,7 +126,7 @@ class Keeper:
     def _code_of_a_stop(self, end: _End) -> int:
         if len(self._signals) > 1:
             return exit_codes.forced_by(self._signals[-1])
-        if end.code == -signal.SIGTERM or end.code == -signal.SIGINT:
+        if -end.code in _STOP_SIGNALS:
             return exit_codes.CLEAN  # it had not yet taken the signals over
         if end.code < 0:
             return exit_codes.forced_by(-end.code)
@@ -207,6 +208,8 @@ class _Life:
             limit = self._hello.result().stop_timeout if self._hello.done() else 0.0
             self._stop_at = self._clock.now() + nanoseconds(limit + _STOP_GRACE)
             self._give_up.set(self._stop_at)
+        if number == _DUMP_SIGNAL and not self._began:
+            return  # it does not know the signal yet, and would die of it
         if not self._ended.is_set():
             os.kill(self._worker.pid, signal.SIGKILL if force else number)
 
@@ -294,7 +297,7 @@ class _Life:
             self._why = f"was ended, for it lost its session: {loss.why}"
             self._kill(exit_codes.FENCED)
             await self._ended.wait()
-        _log.warning("%s has lost its session: %s.", self.name, loss.why)
+        _log.debug("%s has lost its session: %s.", self.name, loss.why)  # its worker tells it
         self._control.send("lost", why=f"lost its session: {loss.why}", generation=self._generation)
         if not loss.certain:
             await session.close(Ending(f"lost its session: {loss.why}", self._clock.now(), self._key))

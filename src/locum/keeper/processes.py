@@ -25,29 +25,40 @@ def group_members(leader: ProcessId) -> list[ProcessId]:
     The worker leads both, so its pid is their number, and the kernel gives that to no new process while one of them is
     left: where another process has it now, none is. What started before the worker belongs to an earlier group.
     """
-    found: list[ProcessId] = []
-    if start_time(leader.pid) not in (None, leader.start):
-        return found
-    for pid in _pids():
-        fields = stat_fields(pid)
-        if fields is None or fields[0] in _DEAD:
-            continue
-        group, session, start = int(fields[2]), int(fields[3]), int(fields[19])
-        if leader.pid in (group, session) and start >= leader.start:
-            found.append(ProcessId(pid, start))
-    return found
+    return _scan(leader)[0]
 
 
 def end_group(leader: ProcessId) -> bool:
     """Kill what is left of a worker's group.
 
     Returns:
-        Whether none of it was left; to be repeated until so. What may not be killed stays, and `False` with it.
+        Whether none of it was left for certain; to be repeated until so. What may not be killed stays, and `False` with
+        it.
     """
-    members = group_members(leader)
+    members, is_whole = _scan(leader)
     for member in members:
         _kill(member)
-    return not members
+    return is_whole and not members
+
+
+def _scan(leader: ProcessId) -> tuple[list[ProcessId], bool]:
+    """The living members, and whether nobody can have been missed.
+
+    One that ended between the listing and our look at it may have forked meanwhile, and the child stands in no listing.
+    """
+    found: list[ProcessId] = []
+    if start_time(leader.pid) not in (None, leader.start):
+        return found, True
+    is_whole = True
+    for pid in _pids():
+        fields = stat_fields(pid)
+        if fields is None:
+            is_whole = False
+        elif fields[0] not in _DEAD:
+            group, session, start = int(fields[2]), int(fields[3]), int(fields[19])
+            if leader.pid in (group, session) and start >= leader.start:
+                found.append(ProcessId(pid, start))
+    return found, is_whole
 
 
 def kill_children(*, group: int | None = None) -> None:

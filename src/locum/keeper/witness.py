@@ -67,7 +67,7 @@ class Witness:
         await _death(owner.keeper)
         await _death(owner.worker)
         ending = self._ending(session_id)
-        backoff = Backoff(0.001, 0.5)
+        backoff = Backoff(0.001, 0.02)
         while not end_group(owner.worker):
             await self._clock.sleep(backoff.delay())
         backoff = Backoff(0.02, 1.0)

@@ -153,13 +153,15 @@ class ActivePassiveRunner:
         body = Body(self.name, self._surroundings.call(self._active, term), scope=self._scope)
         over = self._scope.spawn(term.over(), name="end of the term")
         await asyncio.wait([body.task, over], return_when=asyncio.FIRST_COMPLETED)
+        worked = True
         if body.task.done() and not over.done() and body.error is None and not body.task.cancelled():
+            worked = False
             self._surroundings.show(self.name, Mode.COMPLETED, term.token)
             self._election.rest(term)
             await asyncio.wait([over])
         over.cancel()
         if term.is_lost:
-            await self._end_lost(term, body)
+            await self._end_lost(term, body, worked=worked)
             return None
         error = body.error
         if body.task.cancelled() and not over.done():
@@ -187,13 +189,11 @@ class ActivePassiveRunner:
             _log.error("%s failed while it ended", self.name, exc_info=body.error)
         await self._election.resign(term, why)
 
-    async def _end_lost(self, term: Term, body: Body) -> None:
-        """The body is ended; if it worked, the process ends with it, since nobody knows what it left running."""
-        worked = not body.task.done()
+    async def _end_lost(self, term: Term, body: Body, *, worked: bool) -> None:
+        """The body is ended; if it had not completed, the process ends with it: nobody knows what it left running."""
         why = term.ended or "lost its lease"
         _log.warning("%s: %s %s; its work is cancelled.", self.name, term.instance, why)
-        if worked:
-            await cancel_and_wait(body.task)  # the keeper kills what ignores this
+        await cancel_and_wait(body.task)  # the keeper kills what ignores this
         self._election.abandon(term)
         if worked:
             self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)

@@ -155,7 +155,7 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
     endings = await _endings(store, grants, sessions)
 
     waiting = lines_of(lines, grants, sessions)
-    said = {record.key.removeprefix(_MEMBERS): _said(record) for record in members}
+    said = _by_session(members)
     instances = [_instance(session, said.get(session.id), waiting, now) for session in sessions.values()]
     exclusive = [_exclusive(record, sessions, endings, said, waiting) for record in grants]
     names = {service.name for service in exclusive}
@@ -180,6 +180,16 @@ class _Said:
 
     def mode(self, service: str, token: int) -> str:
         return next((one.mode for one in self.parts if one.service == service and one.token == token), "")
+
+
+def _by_session(members: Sequence[Record]) -> dict[str, _Said]:
+    """What each instance said, by its session; one with many services says it in several records."""
+    found: dict[str, _Said] = {}
+    for record in members:
+        session, said = record.key.removeprefix(_MEMBERS).partition("/")[0], _said(record)
+        before = found.get(session, _Said())
+        found[session] = _Said((*before.parts, *said.parts), before.trouble or said.trouble)
+    return found
 
 
 def _said(record: Record) -> _Said:

@@ -66,7 +66,10 @@ class Window:
         """What each instance shows of its services, by its name."""
         records = self._do(self._store.list("member/")).records
         members = [json.loads(record.value) for record in records]
-        return {member["instance"]: member["services"] for member in members}
+        found: dict[str, dict[str, Any]] = {}
+        for member in members:  # one with many services shows them in several records
+            found.setdefault(member["instance"], {}).update(member["services"])
+        return found
 
     def grant(self, service: str) -> Grant:
         """Who is active in a service."""

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from locum.clock import NANOSECONDS, seconds
 from locum.errors import ConfigurationError, ConflictError, SessionClosedError
@@ -72,7 +72,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, namespace: str, clock: Clock) -> None:
         self.path = path
-        self.url = f"sqlite:///{path}"
+        self.url = f"sqlite:///{quote(str(path))}"
         self.namespace = namespace
         self.call_timeout = 1.0
         self._clock = clock

@@ -1,0 +1,105 @@
+"""Where a candidate stands, as tables: lines are written as letters, each an entry."""
+
+from __future__ import annotations
+
+import pytest
+
+from locum.coordination.grant import Grant, Holder, Past
+from locum.coordination.line import Entry, Place, entry_key, find_place, line_prefix
+from locum.errors import CorruptRecordError
+from locum.store import Record
+
+GRANT = "grant/s"
+
+
+def entries(letters: str) -> list[Entry]:
+    return [Entry(entry_key("s", letter), letter, f"web-{letter}", "session") for letter in letters]
+
+
+def held(letter: str) -> Grant:
+    return Grant(1, Holder("session", letter, f"web-{letter}", ""))
+
+
+def given_up(letter: str) -> Grant:
+    return Grant(1, None, Past(letter, f"web-{letter}", "", "resigned", 0, ""))
+
+
+VACANT = Grant()
+
+
+def place(letters: str, me: str, grant: Grant) -> tuple[int, str] | None:
+    """How many are before me, and whom I watch: letters, and `*` for the grant."""
+    found = find_place(entries(letters), me, grant, GRANT)
+    if found is None:
+        return None
+    return found.ahead, "".join("*" if key == GRANT else key.rpartition("/")[2] for key in found.watch)
+
+
+@pytest.mark.parametrize(
+    ("letters", "me", "grant", "expected"),
+    [
+        ("a", "a", VACANT, (0, "a*")),
+        ("ab", "a", VACANT, (0, "a*")),
+        ("ab", "b", VACANT, (1, "ba*")),
+        ("abc", "c", VACANT, (2, "cb")),
+        ("abcd", "d", VACANT, (3, "dc")),
+        # the holder keeps its entry, and does not count
+        ("ab", "b", held("a"), (0, "ba*")),
+        ("abc", "c", held("a"), (1, "cba*")),
+        ("abcd", "d", held("a"), (2, "dc")),
+        ("abc", "c", held("b"), (1, "cb*")),
+        # nor does the last one, as long as its entry is still there
+        ("ab", "b", given_up("a"), (0, "ba*")),
+        ("abc", "c", given_up("a"), (1, "cb*")),
+        # the holder came later and was quicker: it is watched wherever it stands
+        ("ab", "a", held("b"), (0, "ab*")),
+        ("abc", "b", held("c"), (1, "bac*")),
+        ("abcd", "c", held("d"), (2, "cb")),
+        # a holder without an entry: the grant alone tells
+        ("ab", "a", held("x"), (0, "a*")),
+        # the holder itself
+        ("ab", "a", held("a"), (0, "a*")),
+    ],
+)
+def test_where_a_candidate_stands_and_what_it_watches(
+    letters: str, me: str, grant: Grant, expected: tuple[int, str]
+) -> None:
+    assert place(letters, me, grant) == expected
+
+
+@pytest.mark.parametrize("letters", ["", "bc"])
+def test_whoever_has_no_entry_has_no_place(letters: str) -> None:
+    assert place(letters, "a", VACANT) is None
+
+
+@pytest.mark.parametrize("grant", [VACANT, held("a"), held("c"), given_up("b")])
+def test_everyone_watches_its_own_entry_and_the_one_before_it(grant: Grant) -> None:
+    letters = "abcdef"
+    for before, me in zip(" " + letters, letters, strict=False):
+        found = place(letters, me, grant)
+        assert found is not None
+        assert me in found[1]
+        assert before == " " or before in found[1]
+
+
+@pytest.mark.parametrize("grant", [VACANT, held("a"), held("f"), given_up("a")])
+def test_a_change_of_the_grant_wakes_few(grant: Grant) -> None:
+    watching = [me for me in "abcdef" if "*" in (place("abcdef", me, grant) or (0, ""))[1]]
+    assert len(watching) <= 3
+
+
+def test_an_entry_comes_back_from_its_record() -> None:
+    record = Record("line/election/s/abc", Entry.value("web-1"), 1, 1, "session")
+    assert Entry.of(record) == Entry("line/election/s/abc", "abc", "web-1", "session")
+
+
+@pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b"{}", b"3"])
+def test_what_is_no_entry_is_told(value: bytes) -> None:
+    with pytest.raises(CorruptRecordError, match=r"line/s/abc is not readable: it is no place in a line"):
+        Entry.of(Record("line/s/abc", value, 1, 1, "session"))
+
+
+def test_keys() -> None:
+    assert line_prefix("election/s") == "line/election/s/"
+    assert entry_key("election/s", "abc") == "line/election/s/abc"
+    assert Place(0, ("a",)).watch == ("a",)
