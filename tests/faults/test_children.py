@@ -1,7 +1,7 @@
 """F09: what a dead worker's children still write, they write before a successor begins.
 
-A grandchild in a session of its own is ended too where the keeper lives: it is the subreaper. With the keeper dead as
-well such a one is out of reach, which is a stated limit. (A planned end waits for the body alone: the children that it
+A grandchild in a session of its own is ended too where the keeper or the guardian lives: both are subreapers. With both
+dead such a one is out of reach, which is a stated limit. (A planned end waits for the body alone: the children that it
 has started are the body's to end, until the worker itself ends.)
 """
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.kit.cluster import PID_NAMESPACE
 from tests.faults.kit.runs import INJURIES, count
 from tests.faults.kit.waiting import pass_by, until
 
@@ -34,7 +35,7 @@ def victims(name: str, kind: str, children: str) -> ParameterSet:
     "kind",
     [
         victims("worker", "worker-killed", OUT_OF_REACH),
-        victims("keeper", "keeper-killed", IN_REACH),
+        victims("keeper", "keeper-killed", OUT_OF_REACH),
         victims("both", "instance-killed", IN_REACH),
     ],
 )
@@ -59,6 +60,20 @@ def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     frozen = cluster.freeze(active)
     cluster.takeover(before.token)
     cluster.resume(frozen)
+    pass_by(0.5)
+    cluster.judge()
+
+
+@pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": OUT_OF_REACH})
+def test_f09_children_without_a_witness(cluster: Cluster) -> None:
+    """The successor lives in another pid namespace and can witness nothing: the guardian ends what the keeper left."""
+    active = cluster.start()
+    cluster.stand()
+    cluster.start(below=PID_NAMESPACE)
+    assert cluster.stand() is active
+    before = all_write(cluster)
+    INJURIES["keeper-killed"](cluster, active)
+    cluster.takeover(before.token)
     pass_by(0.5)
     cluster.judge()
 

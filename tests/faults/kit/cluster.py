@@ -38,6 +38,7 @@ _FRESH: Final = 3  # a worker that was ended so often is started again only afte
 class Pids:
     """The processes of an instance, as the tests' own pid namespace numbers them."""
 
+    guardian: int
     keeper: int
     worker: int
 
@@ -247,9 +248,11 @@ class Cluster:
         below = [instance.process.pid, *processes.descendants(instance.process.pid)]
         outer = {processes.inner_pid(pid): pid for pid in below}
         try:
-            return Pids(outer[owner.keeper.pid], outer[owner.worker.pid])
+            keeper, worker = outer[owner.keeper.pid], outer[owner.worker.pid]
         except KeyError:
             return None  # it is being ended, or started again, at this very moment
+        guardian = processes.parent(keeper)
+        return Pids(guardian, keeper, worker) if guardian in below else None
 
     def phase(self, longest: float = 0.5) -> None:
         """Let a random time pass, so that injuries come at any phase of a beat."""
@@ -283,7 +286,7 @@ class Cluster:
             Them, for `resume`.
         """
         pids = self.pids(instance)
-        frozen = [pids.keeper, pids.worker, *processes.descendants(pids.worker)]
+        frozen = [pids.guardian, pids.keeper, pids.worker, *processes.descendants(pids.worker)]
         for pid in frozen:
             processes.send(pid, signal.SIGSTOP)
         return frozen

@@ -9,13 +9,19 @@ from pathlib import Path
 from locum.identity import stat_fields
 from tests.faults.kit.waiting import until
 
-__all__ = ["children", "descendants", "end_marked", "inner_pid", "marked", "send", "state"]
+__all__ = ["children", "descendants", "end_marked", "inner_pid", "marked", "parent", "send", "state"]
 
 
 def state(pid: int) -> str | None:
     """The state letter of a process, or `None` if it is gone."""
     fields = stat_fields(pid)
     return fields[0] if fields else None
+
+
+def parent(pid: int) -> int:
+    """The parent of a process; 0 if it is gone."""
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else 0
 
 
 def children(pid: int) -> list[int]:

@@ -55,6 +55,7 @@ def _worker_killed(cluster: Cluster, active: Instance) -> None:
 
 def _both_killed(cluster: Cluster, active: Instance) -> None:
     pids = cluster.pids(active)
+    send(pids.guardian, signal.SIGKILL)
     send(pids.keeper, signal.SIGKILL)
     send(pids.worker, signal.SIGKILL)
 
