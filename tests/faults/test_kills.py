@@ -36,12 +36,13 @@ def test_f03_keeper_killed(tmp_path: Path) -> None:
 
 
 def test_f03_keeper_killed_while_the_loop_is_blocked(cluster: Cluster) -> None:
-    """The worker can do nothing about its keeper's end: the kernel must."""
+    """The worker can do nothing about its keeper's end, and no guardian is left that could: the kernel must."""
     active = cluster.three()
     before = cluster.rows.last()
     assert before is not None
     cluster.order("spin")
     pids = cluster.pids(active)
+    send(pids.guardian, signal.SIGKILL)
     send(pids.keeper, signal.SIGKILL)
     until(lambda: state(pids.worker) in (None, "Z", "X"), "the end of a worker without keeper", within=10)
     cluster.takeover(before.token, within=0.75 * cluster.ttl)

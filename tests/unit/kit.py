@@ -26,7 +26,7 @@ from locum.telemetry import Event, Events
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from locum.store import Expect, Record, SessionInfo
+    from locum.store import Expect, Listing, Record, SessionInfo
 
 LONG = 20.0
 """Seconds after which something that takes milliseconds has not happened."""
@@ -156,6 +156,7 @@ class FaultyStore(SqliteStore):
     def __init__(self, path: Path, *, namespace: str, clock: Clock) -> None:
         super().__init__(path, namespace=namespace, clock=clock)
         self.calls: list[tuple[str, object]] = []
+        self.answers: list[tuple[str, object]] = []
         self._plans: dict[tuple[str, str], deque[Any]] = defaultdict(deque)
         self._always: dict[tuple[str, str], Any] = {}
 
@@ -171,8 +172,17 @@ class FaultyStore(SqliteStore):
         """How many such calls were made."""
         return len([1 for called, what in self.calls if called == name and str(what).startswith(key)])
 
+    def answered(self, name: str, key: str = "") -> int:
+        """How many such calls have been answered."""
+        return len([1 for called, what in self.answers if called == name and str(what).startswith(key)])
+
     async def _through(self, name: str, what: object, call: Callable[[], Awaitable[T]]) -> T:
         self.calls.append((name, what))
+        result = await self._faulty(name, what, call)
+        self.answers.append((name, what))
+        return result
+
+    async def _faulty(self, name: str, what: object, call: Callable[[], Awaitable[T]]) -> T:
         for (planned, key), faults in self._plans.items():
             if planned == name and faults and str(what).startswith(key):
                 result: T = await faults.popleft()(call)
@@ -215,6 +225,10 @@ class FaultyStore(SqliteStore):
             key,
             lambda: real(key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone),
         )
+
+    async def list(self, prefix: str) -> Listing:
+        real = super().list
+        return await self._through("list", prefix, lambda: real(prefix))
 
     async def delete(self, key: str, *, expect: Expect) -> None:
         real = super().delete
@@ -259,6 +273,7 @@ class InProcessLeases:
         self.armed: set[int] = set()
         self._handles = 0
         self.before_arming: Callable[[], None] = lambda: None
+        self.after_arming: Callable[[], None] = lambda: None
 
     async def begin(self) -> Lease:
         """A new session."""
@@ -296,6 +311,7 @@ class InProcessLeases:
             return None
         self._handles += 1
         self.armed.add(self._handles)
+        self.after_arming()
         return self._handles
 
     def disarm(self, handle: int) -> None:

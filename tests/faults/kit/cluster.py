@@ -292,8 +292,11 @@ class Cluster:
         return frozen
 
     def resume(self, frozen: Sequence[int]) -> None:
-        """Let stopped processes go on, those that the kernel has not ended meanwhile."""
-        for pid in frozen:
+        """Let stopped processes go on, those that the kernel has not ended meanwhile.
+
+        From below: whoever works goes on before those above it can do anything about it.
+        """
+        for pid in reversed(frozen):
             processes.send(pid, signal.SIGCONT)
 
     def renew(self) -> None:

@@ -57,7 +57,7 @@ def test_no_record_is_a_vacant_grant() -> None:
     ],
 )
 def test_what_is_no_grant_is_told_by_its_key_and_what_to_do(value: bytes) -> None:
-    with pytest.raises(CorruptRecordError, match="grant/election/settlement is not readable.*look at it") as refusal:
+    with pytest.raises(CorruptRecordError, match=r"grant/election/settlement is not readable.*look at it") as refusal:
         Grant.of(record(value))
     assert refusal.value.key == "grant/election/settlement"
 
