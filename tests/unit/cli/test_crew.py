@@ -65,7 +65,8 @@ def test_one_instance_keeps_the_pid_and_the_keeper_stays_lean(tmp_path: Path) ->
     assert b"locum.keeper" in Path(f"/proc/{one.pid}/cmdline").read_bytes()
     until(lambda: "settle" in locum(tmp_path, "journal", *where(tmp_path)).out, "a term")
     status = locum(tmp_path, "status", "--json", *where(tmp_path)).out
-    assert f'"keeper": {one.pid},' in status
+    (keeper,) = children(one.pid)  # what was started is the guardian above it
+    assert f'"keeper": {keeper},' in status
     assert '"ttl": 2.5,' in status
     said = end(one)
     assert said.code == 0

@@ -106,7 +106,7 @@ def test_a_number_that_passed_on_to_a_stranger_has_no_members(children: Children
     earlier = ProcessId(identity.pid, identity.start - 1)
     assert group_members(earlier) == []
     assert end_group(earlier)
-    assert process_state(stranger.pid) == "S"
+    assert process_state(stranger.pid) in ("S", "R", "D")
 
 
 def test_what_started_before_the_leader_belongs_to_an_earlier_group(children: Children) -> None:
