@@ -49,9 +49,20 @@ class Scope:
         """Cancel what still runs, wait for its end, and raise the errors that nobody was told of."""
         self._closed = True
         current = asyncio.current_task()
-        for task in list(self._tasks):
-            if task is not current:
-                await cancel_and_wait(task)
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        for task in tasks:
+            try:
+                await finish(task)
+            except asyncio.CancelledError as error:
+                cancelled = error  # none may outlive its owner: the others are waited for first
+            if task in self._tasks:  # it has just ended, and its end is not told yet
+                task.remove_done_callback(self._ended)
+                self._ended(task)
+        if cancelled is not None:
+            raise cancelled
         errors, self._errors = self._errors, []
         if errors:
             raise ExceptionGroup(f"tasks of {self.name} failed", errors)

@@ -55,6 +55,7 @@ class Term(Context):
         self.lease, self.revision = lease, revision
         self._fence_name = fence_name
         self._fences: dict[str, Fence] = {}
+        self._warned_of: set[str] = set()
         self._ended: str | None = None
         self._lost = False
         self._wish: str | None = None
@@ -120,9 +121,9 @@ class Term(Context):
         await fence.open()
         if fence.database not in self._fences:
             self._warn(fence)
+            # each time anew: if the user's transaction is rolled back, so is the raise
             await fence.raise_within(connection, self._fence_name, self.token)
         await fence.check(connection, self._fence_name, self.token)
-        self._fences.setdefault(fence.database, fence)
 
     # -- for those who run the body
 
@@ -178,6 +179,9 @@ class Term(Context):
         return fence
 
     def _warn(self, fence: Fence) -> None:
+        if fence.database in self._warned_of:
+            return
+        self._warned_of.add(fence.database)
         self.log.warning(
             "%s is fenced from its first use on, and what was read from it before is not protected: register it with"
             " host.fence(...)",

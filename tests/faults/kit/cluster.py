@@ -294,10 +294,11 @@ class Cluster:
     def resume(self, frozen: Sequence[int]) -> None:
         """Let stopped processes go on, those that the kernel has not ended meanwhile.
 
-        From below: whoever works goes on before those above it can do anything about it.
+        From below and one by one: whoever works goes on before those above it can do anything about it.
         """
         for pid in reversed(frozen):
             processes.send(pid, signal.SIGCONT)
+            pass_by(0.02)
 
     def renew(self) -> None:
         """Start instances for those that have ended, and for those whose keepers have become slow to start a worker."""

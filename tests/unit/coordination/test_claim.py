@@ -687,8 +687,8 @@ async def test_what_is_to_be_settled_is_settled_before_the_close(one: Instance, 
 
 async def test_a_block_that_ends_resigns(one: Instance, other: Instance) -> None:
     async with election_of(one).lead() as term:
-        assert term.ended is None
-    assert term.ended == "resigned"
+        before = term.ended
+    assert (before, term.ended) == (None, "resigned")
     assert (await win(other)).token == 2
 
 

@@ -1,0 +1,352 @@
+"""One life of one worker: spawn, hello, session, start gate, beat; and then the end (R6, R10).
+
+At the end the tree is killed and reaped, and only then the session closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from locum import exit_codes
+from locum.clock import Clock, nanoseconds, seconds
+from locum.errors import ConfigurationError, SchemaError
+from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
+from locum.keeper.budget import Budget
+from locum.keeper.cell import Cell
+from locum.keeper.complaint import Complaint
+from locum.keeper.control import WORKER_VARIABLE, Control, Hello, WorkerEnd
+from locum.keeper.neighbours import Neighbours
+from locum.keeper.owner import Ending, Owner
+from locum.keeper.processes import kill_children, reap
+from locum.keeper.session import Loss, Session
+from locum.keeper.timer import Alarm, KillTimer
+from locum.scopes import Backoff, Scope, cancel_and_wait
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from locum.clock import Clock
+    from locum.keeper.budget import Budget
+    from locum.keeper.timer import KillTimer
+    from locum.store import Store
+
+__all__ = ["DUMP_SIGNAL", "STOP_SIGNALS", "End", "Life"]
+
+_log = logger("keeper")
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks an instance to stop."""
+DUMP_SIGNAL: Final = signal.SIGUSR1
+"""What asks a worker for its stacks."""
+_STOP_GRACE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How one life of the worker ended.
+
+    Attributes:
+        code: Its exit code, or minus the signal that killed it.
+        why: In words that follow the instance's name.
+        started: Whether its services had all been started.
+    """
+
+    code: int
+    why: str
+    started: bool
+
+
+class Life:
+    """One life of one worker.
+
+    Args:
+        command: The worker's command line.
+        clock: Counts the lease.
+        timer: The kernel's kill of this keeper.
+        find_store: Opens the store that the worker names, as soon as it can be.
+        told_to_stop: Whether the instance is being stopped.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        clock: Clock,
+        timer: KillTimer,
+        find_store: Callable[[Hello], Awaitable[Store]],
+        told_to_stop: Callable[[], bool],
+    ) -> None:
+        self._command, self._clock, self._timer = command, clock, timer
+        self._find_store, self._told_to_stop = find_store, told_to_stop
+        self.name = host_name()
+        self._key = str(MachineKey.of_this_process())
+        self._session: Session | None = None
+        self._generation = 0
+        self._armed: set[int] = set()
+        self._began = self._started = False
+        self._why = ""
+        self._stop_at: int | None = None
+        self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self._warned_of_loop = 0
+
+    async def run(self) -> End:
+        """From the start of the worker to the close of its session."""
+        self._end_worker = Alarm(self._on_deadline)
+        self._give_up = Alarm(self._on_stop_timeout)
+        await self._spawn()
+        try:
+            async with Scope("life of a worker", on_error=self._on_failure) as scope:
+                self._scope = scope
+                scope.spawn(self._listen(), name="messages of the worker")
+                work = scope.spawn(self._work(), name="work")
+                await self._ended.wait()
+                await cancel_and_wait(work)
+        finally:
+            code = await self._end()
+            self._end_worker.close()
+            self._give_up.close()
+        self._control.close()
+        self._cell.close()
+        return End(code, self._words(code), self._started)
+
+    def pass_on(self, number: int, *, force: bool) -> None:
+        """Give a signal to the worker; a forced one ends it."""
+        if number in STOP_SIGNALS and self._stop_at is None and not force:
+            limit = self._hello.result().stop_timeout if self._hello.done() else 0.0
+            self._stop_at = self._clock.now() + nanoseconds(limit + _STOP_GRACE)
+            self._give_up.set(self._stop_at)
+        if number == DUMP_SIGNAL and not self._began:
+            return  # it does not know the signal yet, and would die of it
+        if not self._ended.is_set():
+            os.kill(self._worker.pid, signal.SIGKILL if force else number)
+
+    # -- beginning
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        cell_fd = Cell.make()
+        self._cell = Cell(cell_fd)
+        end = WorkerEnd(theirs.fileno(), cell_fd, os.getpid())
+        # forked here, on the main thread, whose end would otherwise be taken for the parent's (R10)
+        process = subprocess.Popen(  # noqa: ASYNC220 - the command line is the user's own; nothing else runs here yet
+            self._command,
+            start_new_session=True,
+            pass_fds=(theirs.fileno(), cell_fd),
+            env={**os.environ, WORKER_VARIABLE: end.to_text()},
+        )
+        theirs.close()
+        os.close(cell_fd)
+        self._pidfd = os.pidfd_open(process.pid)  # our own child, not reaped yet: no other process can have this pid
+        self._worker = ProcessId(process.pid, start_time(process.pid) or 0)
+        process.returncode = 0  # reaped here, by us, and not by Popen
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._pidfd, self._ended.set)
+        self._control = await Control.over(ours)
+
+    async def _work(self) -> None:
+        hello = await self._hello
+        self.name = hello.instance
+        try:
+            store = await self._find_store(hello)
+        except (ConfigurationError, SchemaError) as error:
+            _log.error("%s cannot start: %s", self.name, error)
+            self._why = "cannot use its store"
+            self._kill(exit_codes.BAD_CONFIGURATION)
+            return
+        owner = Owner(
+            self.name,
+            host_name(),
+            MachineKey.of_this_process(),
+            keeper=ProcessId.of_this_process(),
+            worker=self._worker,
+        )
+        complaint = Complaint(self.name, self._clock)
+        while True:
+            session = Session(
+                store, owner, hello.ttl, clock=self._clock, may_beat=self._may_beat, acknowledged=self._on_beat
+            )
+            self._session = session
+            await session.open(told=complaint.tell)
+            complaint.clear()
+            self._began = True
+            self._generation += 1
+            budget = session.budget
+            store.call_timeout = budget.call_seconds
+            self._cell.begin(self._generation, budget.cancel_at(session.sent), budget.kill_at(session.sent))
+            self._control.send(
+                "open",
+                session=session.id,
+                generation=self._generation,
+                ttl=budget.ttl,
+                beat=budget.beat,
+                call=budget.call,
+                owner=owner.to_bytes().decode(),
+            )
+            neighbours = Neighbours(
+                store,
+                budget=budget,
+                clock=self._clock,
+                own=self._session_id,
+                key=self._key,
+                joined=lambda owner: self._control.send("joined", name=owner.name, machine=owner.machine),
+                gone=lambda owner, why: self._control.send("gone", name=owner.name, why=why),
+            )
+            watching = self._scope.spawn(neighbours.watch(), name="neighbours")
+            loss = await session.keep()
+            await cancel_and_wait(watching)
+            await self._lose(session, loss)
+
+    async def _lose(self, session: Session, loss: Loss) -> None:
+        """The session is lost: its terms are over at once; whoever still works under it is ended."""
+        self._cell.end()
+        if self._armed:
+            # certain: somebody may be at work elsewhere already (R3, R5). Otherwise 80 % have passed anyway
+            self._why = f"was ended, for it lost its session: {loss.why}"
+            self._kill(exit_codes.FENCED)
+            await self._ended.wait()
+        _log.debug("%s has lost its session: %s.", self.name, loss.why)  # its worker tells it
+        self._control.send("lost", why=f"lost its session: {loss.why}", generation=self._generation)
+        if not loss.certain:
+            await session.close(Ending(f"lost its session: {loss.why}", self._clock.now(), self._key))
+
+    # -- between
+
+    async def _listen(self) -> None:
+        async for message in self._control.messages():
+            self._on_message(message)
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        match message.pop("kind"):
+            case "hello":
+                self._hello.set_result(Hello(**message))
+            case "arm":
+                ok = self._arm(message["handle"], message["generation"])
+                self._control.send("armed", handle=message["handle"], ok=ok)
+            case "disarm":
+                self._disarm(message["handle"])
+            case "started":
+                self._started = True
+            case kind:
+                _log.warning("the worker says %r, which this release does not know", kind)
+
+    def _arm(self, handle: int, generation: int) -> bool:
+        if self._session is None or generation != self._cell.generation:
+            return False
+        kill_at = self._cell.kill_at
+        if self._clock.now() >= kill_at:
+            return False
+        if not self._armed:
+            self._timer.arm(kill_at)
+            self._end_worker.set(self._session.budget.end_worker_at(self._session.sent))
+        self._armed.add(handle)
+        return True
+
+    def _disarm(self, handle: int) -> None:
+        self._armed.discard(handle)
+        if not self._armed:
+            self._end_worker.clear()
+            self._timer.disarm()
+
+    def _on_beat(self, budget: Budget, sent: int) -> None:
+        cancel_at, kill_at = budget.cancel_at(sent), budget.kill_at(sent)
+        if self._armed and self._clock.now() >= self._cell.cancel_at:
+            cancel_at = 0  # its terms met their deadline: only the kill moves, so that they can drain (R5)
+        self._cell.advance(cancel_at, kill_at)
+        if self._armed:
+            self._timer.arm(self._cell.kill_at)
+            self._end_worker.set(budget.end_worker_at(sent))
+        self._look_after_loop(budget.ttl)
+        reap(keep=self._worker.pid)  # orphans that we adopted
+
+    def _may_beat(self) -> bool:
+        return not self._ended.is_set() and process_state(self._worker.pid) not in ("T", "t", "Z", "X", None)
+
+    def _on_deadline(self) -> None:
+        if self._armed:
+            self._why = "was ended at its deadline: a body still ran at 80 % of the TTL"
+            self._kill(exit_codes.FENCED)
+
+    def _on_stop_timeout(self) -> None:
+        self._why = "did not stop in time"
+        self._kill(exit_codes.WOULD_NOT_STOP)
+
+    def _look_after_loop(self, ttl: int) -> None:
+        """Warn once, with all stacks, of an event loop that has not turned for a whole TTL."""
+        turned = self._cell.turned_at
+        if not turned or turned == self._warned_of_loop or self._clock.now() - turned < ttl:
+            return
+        self._warned_of_loop = turned
+        _log.warning(
+            "%s: its event loop has not turned for %.1f s: something in it blocks. Where it stands:",
+            self.name,
+            seconds(self._clock.now() - turned),
+        )
+        os.kill(self._worker.pid, signal.SIGUSR1)
+
+    def _on_failure(self, task: str, error: BaseException) -> None:
+        _log.error("%s: %s failed", self.name, task, exc_info=error)
+        self._why = f"failed in its keeper: {error!r}"
+        self._kill(exit_codes.SERVICE_FAILED)
+
+    # -- end
+
+    def _kill(self, code: int) -> None:
+        self._code = code
+        if not self._ended.is_set():
+            os.kill(self._worker.pid, signal.SIGKILL)
+
+    async def _end(self) -> int:
+        """Kill and reap everything, then close the session; the exit code."""
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._cell.end()
+        seen = self._clock.now()
+        code = await self._reap_all()
+        os.close(self._pidfd)
+        self._armed.clear()
+        self._timer.disarm()
+        if self._session is not None and self._began:
+            patience = self._session.budget.call_seconds if self._told_to_stop() else None
+            await self._session.close(Ending(self._words(code), seen, self._key), patience=patience)
+        return getattr(self, "_code", code)
+
+    async def _reap_all(self) -> int:
+        status: int | None = None
+        delay = Backoff(0.0005, 0.05)
+        while True:
+            kill_children(group=self._worker.pid if status is None else None)
+            ended = reap()
+            if ended is None:
+                break
+            status = ended.get(self._worker.pid, status)
+            if not _has_children():
+                break
+            await self._clock.sleep(delay.delay())  # what is being ended takes its time, and what it leaves comes to us
+        return os.waitstatus_to_exitcode(status) if status is not None else exit_codes.SERVICE_FAILED
+
+    def _words(self, code: int) -> str:
+        if self._why:
+            return self._why
+        if code < 0:
+            return f"was killed ({signal.Signals(-code).name})"
+        if code == exit_codes.CLEAN:
+            return "stopped"
+        if code == exit_codes.FENCED:
+            return "lost its lease and ended in time"
+        return f"ended with exit code {code}"
+
+    def _session_id(self) -> str | None:
+        return self._session.id if self._session else None
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""From a store's URL to its driver."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from locum.clock import Clock
+from locum.errors import ConfigurationError, UnknownStoreError
+from locum.registry import make_store, without_secrets
+from locum.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_sqlite_url_makes_a_sqlite_store_that_is_not_open(tmp_path: Path) -> None:
+    store = make_store(f"sqlite:///{tmp_path}/billing.db", namespace="billing", clock=Clock())
+    assert isinstance(store, SqliteStore)
+    assert (store.namespace, store.path) == ("billing", tmp_path / "billing.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_scheme_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(UnknownStoreError, match=r"no store is known for 'mango': use one of .*sqlite") as refusal:
+        make_store("mango://somewhere", namespace="billing", clock=Clock())
+    assert refusal.value.scheme == "mango"
+
+
+@pytest.mark.parametrize("url", ["", "billing.db", "/var/billing.db", "://", "C"])
+def test_a_url_without_a_scheme_is_told_how_to_write_one(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"write it like sqlite:///billing\.db"):
+        make_store(url, namespace="billing", clock=Clock())
+
+
+@pytest.mark.parametrize("namespace", ["", "a/b", "a b"])
+def test_a_namespace_is_a_name(namespace: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be a namespace"):
+        make_store("sqlite:///billing.db", namespace=namespace, clock=Clock())
+
+
+def test_a_strangers_driver_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "stranger.py").write_text(
+        "def make_store(url, *, namespace, clock):\n    return ('a store', url, namespace)\n"
+    )
+    (tmp_path / "broken.py").write_text("raise RuntimeError('imported, though nobody asked for it')\n")
+    installed = tmp_path / "stranger-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[locum.stores]\nstranger = stranger:make_store\nbroken = broken:make_store\n"
+    )
+    program = """
+from locum.clock import Clock
+from locum.errors import UnknownStoreError
+from locum.registry import make_store
+print(make_store("stranger://host/x", namespace="billing", clock=Clock()))
+try:
+    make_store("mango://", namespace="billing", clock=Clock())
+except UnknownStoreError as error:
+    print(error)
+"""
+    said = subprocess.check_output(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"], text=True
+    ).splitlines()
+    assert said[0] == "('a store', 'stranger://host/x', 'billing')"
+    assert said[1] == "no store is known for 'mango': use one of broken, sqlite, stranger"
+
+
+def test_a_driver_is_imported_when_its_url_is_used() -> None:
+    program = """
+import sys
+import locum.registry
+assert "locum.stores.sqlite" not in sys.modules
+assert "importlib.metadata" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:///billing.db", "sqlite:///billing.db"),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://me@host/0", "redis://me@host/0"),
+        ("redis://me:secret@host:6379/0?x=1", "redis://me:***@host:6379/0?x=1"),
+        ("redis://:secret@host", "redis://:***@host"),
+        ("redis://me:me@host", "redis://me:***@host"),
+        ("redis://me:p%40ss@host", "redis://me:***@host"),
+        ("redis://me:@host", "redis://me:***@host"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
