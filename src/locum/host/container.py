@@ -2,7 +2,8 @@
 
 The library is loaded when something asks for a collaborator.
 
-What is built once for the host lives as long as it; what is built for a run lives as long as one run of a body.
+What is built once for the host lives as long as it; what is built for a run lives as long as one run of a body, and
+what is built for a tick as long as one call of a periodic one.
 Everything is finalized in reverse order.
 """
 
@@ -10,14 +11,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from locum.context import Context
 from locum.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 __all__ = ["Container", "Lifetime"]
 
@@ -79,21 +80,34 @@ class Container:
         return cls(**arguments)
 
     async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
-        """Call a body: contexts by their class, everything else by type from a scope of its own."""
-        hints = _parameters(function)
-        arguments: dict[str, object] = {}
+        """Call a body once, as a run of its own."""
+        async with self.run() as call:
+            return await call(function, *given)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Callable[..., Awaitable[object]]]:
+        """One run of a body: calls it, with contexts by their class and everything else by type, once for each tick."""
         async with AsyncExitStack() as stack:
-            scope: Any = None
-            for name, kind in hints.items():
-                match = next((one for one in given if inspect.isclass(kind) and isinstance(one, kind)), None)
-                if match is None and kind is None and given:
-                    match = given[0]
-                if match is None:
-                    if scope is None:
-                        scope = await stack.enter_async_context(self._container()())
-                    match = await scope.get(kind)
-                arguments[name] = match
-            return await function(**arguments)
+            scopes: list[Any] = []
+
+            async def call(function: Callable[..., Awaitable[object]], *given: object) -> object:
+                arguments: dict[str, object] = {}
+                async with AsyncExitStack() as tick:
+                    scope: Any = None
+                    for name, kind in _parameters(function).items():
+                        match = next((one for one in given if inspect.isclass(kind) and isinstance(one, kind)), None)
+                        if match is None and kind is None and given:
+                            match = given[0]
+                        if match is None:
+                            if not scopes:
+                                scopes.append(await stack.enter_async_context(self._container()()))
+                            if scope is None:
+                                scope = await tick.enter_async_context(scopes[0]())
+                            match = await scope.get(kind)
+                        arguments[name] = match
+                    return await function(**arguments)
+
+            yield call
 
     async def close(self) -> None:
         """Finalize everything, in reverse order of building."""

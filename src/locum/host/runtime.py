@@ -218,8 +218,9 @@ class _Worker:
         from locum.coordination.term import Term
 
         async def repeat(term: Term) -> None:
-            async for _ in term.every(every):
-                await self._plan.container.call(function, term)
+            async with self._plan.container.run() as call:
+                async for _ in term.every(every):
+                    await call(function, term)
 
         repeat.__annotations__["term"] = Term
         return repeat

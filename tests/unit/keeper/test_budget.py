@@ -62,7 +62,7 @@ def test_a_refusal_names_the_three_numbers_and_the_way_out() -> None:
 
 @pytest.mark.parametrize("ttl", [0.49, 0.0, -1.0, 3600.1, float("nan"), float("inf")])
 def test_a_ttl_out_of_bounds_is_refused(ttl: float) -> None:
-    with pytest.raises(ConfigurationError, match="a TTL of .* cannot be"):
+    with pytest.raises(ConfigurationError, match=r"a TTL of .* cannot be"):
         Budget.of_seconds(ttl)
 
 

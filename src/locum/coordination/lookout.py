@@ -1,0 +1,125 @@
+"""Looking whether it is our turn: the grant, then its holder's session, and our place in the line (R11, R14, R23)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from locum.clock import seconds
+from locum.coordination.grant import Grant, grant_key
+from locum.coordination.line import Entry, Place, find_place, line_prefix
+from locum.errors import ConflictError, SessionLostError
+from locum.keeper.owner import Ending
+from locum.store import ABSENT
+
+if TYPE_CHECKING:
+    from locum.clock import Clock
+    from locum.keeper.lease import Lease
+    from locum.store import SessionStatus, Store
+
+__all__ = ["Lookout", "View"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look showed.
+
+    Attributes:
+        grant: The grant.
+        place: Our place in the line.
+        free_for: Nanoseconds for which we have seen the grant free; `None` if it is held.
+        ending: How its holder ended, where that is still named by the grant.
+        guard: The holder's session, whose tombstone the take demands (R14). `None` where the grant is vacant, and where
+            no tombstone is known and the record was watched for the longest TTL instead (R11).
+    """
+
+    grant: Grant
+    place: Place
+    free_for: int | None = None
+    ending: Ending | None = None
+    guard: str | None = None
+
+    def is_our_turn(self, lease: Lease) -> bool:
+        """Whether to take the grant now."""
+        if not lease.is_current:
+            return False  # nothing could begin under it: the take would only skip a token
+        # a head that does not take within its window yields to the next (R23)
+        return self.free_for is not None and self.free_for >= self.place.ahead * lease.budget.claim_window
+
+    def patience(self, lease: Lease) -> float:
+        """Seconds after which to look again, even if nothing was told."""
+        if self.free_for is None:
+            return seconds(lease.budget.ttl)
+        if not lease.is_current:
+            return seconds(lease.budget.beat)
+        return max(0.001, seconds(self.place.ahead * lease.budget.claim_window - self.free_for))
+
+
+class Lookout:
+    """Looks at one scope for one candidate, and remembers since when it saw what.
+
+    Args:
+        store: Where to look.
+        clock: On which it is remembered.
+        scope: What is waited for.
+        attempt: The candidate.
+    """
+
+    def __init__(self, store: Store, clock: Clock, scope: str, attempt: str) -> None:
+        self._store, self._clock, self._scope, self._attempt = store, clock, scope, attempt
+        self._key = grant_key(scope)
+        self._seen: tuple[int, int] = (0, 0)  # the revision of the grant that was seen, and since when
+        self._free: tuple[int, int] = (0, 0)  # the same, and since when it was free
+
+    async def look(self, lease: Lease) -> View:
+        """Look once.
+
+        Raises:
+            SessionLostError: Our place in the line is gone, and so is our session.
+            StoreError: The store does not answer.
+        """
+        grant = await self._grant()
+        # the session is read after the grant: an absence from before it would prove nothing (R11, R14)
+        holder = await self._session_of(grant)
+        entries = [Entry.of(entry) for entry in (await self._store.list(line_prefix(self._scope))).records]
+        place = find_place(entries, self._attempt, grant, self._key)
+        if place is None:
+            why = lease.loss or "its entry is gone"
+            raise SessionLostError(f"the session ended in the line of {self._scope}: {why}")
+        return self._judge(View(grant, place), holder)
+
+    async def _grant(self) -> Grant:
+        while True:
+            record = await self._store.read(self._key)
+            if record is not None:
+                return Grant.of(record)
+            try:
+                # "absent" may only create it vacant: one that was deleted must not come back with a holder (R13)
+                return Grant.of(await self._store.write(self._key, Grant().to_bytes(), expect=ABSENT))
+            except ConflictError:
+                continue  # somebody else made it
+
+    async def _session_of(self, grant: Grant) -> tuple[SessionStatus, int] | None:
+        if grant.holder is None:
+            return None
+        sessions = await self._store.sessions([grant.holder.session])
+        return sessions.by_id[grant.holder.session], sessions.max_ttl
+
+    def _judge(self, view: View, holder: tuple[SessionStatus, int] | None) -> View:
+        """The view, with whether the grant is free."""
+        now, revision = self._clock.now(), view.grant.revision
+        if self._seen[0] != revision:
+            self._seen = (revision, now)
+        ending: Ending | None = None
+        guard: str | None = None
+        if holder is not None:
+            status, max_ttl = holder
+            if status.is_closed:
+                ending, guard = Ending.from_bytes(status.reason), status.id
+            elif status.is_open or now - self._seen[1] < max_ttl:
+                return view
+            else:
+                ending = Ending("is gone without a trace")  # unknown, and watched for the longest TTL (R11)
+        if self._free[0] != revision:
+            self._free = (revision, now)
+        return View(view.grant, view.place, now - self._free[1], ending, guard)

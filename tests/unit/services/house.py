@@ -1,0 +1,84 @@
+"""A small house for runners: it notes what it is told, and calls bodies as they are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from locum.clock import Clock
+from tests.unit.kit import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from locum.service import Mode
+    from locum.telemetry import Event
+
+
+class GatedClock(Clock):
+    """Whoever sleeps by it is woken by the test.
+
+    Attributes:
+        slept: The pauses that were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self._gate, self._asleep = asyncio.Event(), asyncio.Event()
+
+    async def sleeper(self) -> None:
+        """Wait until somebody sleeps."""
+        async with asyncio.timeout(LONG):
+            await self._asleep.wait()
+
+    def wake(self) -> None:
+        """Wake whoever sleeps."""
+        self._gate.set()
+        self._gate, self._asleep = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, duration: float) -> None:
+        self.slept.append(duration)
+        self._asleep.set()
+        await self._gate.wait()
+
+
+class House:
+    """The surroundings of a runner."""
+
+    def __init__(self, instance: str = "web-1") -> None:
+        self.instance = instance
+        self.clock = GatedClock()
+        self.events: list[Event] = []
+        self.shown: list[tuple[Mode, int | None]] = []
+        self.failures: list[tuple[str, int]] = []
+        self._changed = asyncio.Event()
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+        self._changed.set()
+
+    def show(self, service: str, mode: Mode, token: int | None = None) -> None:
+        self.shown.append((mode, token))
+        self._changed.set()
+
+    def fail(self, why: str, code: int) -> None:
+        self.failures.append((why, code))
+        self._changed.set()
+
+    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
+        return await function(*given)
+
+    @property
+    def modes(self) -> list[Mode]:
+        return [mode for mode, _ in self.shown]
+
+    async def sees(self, condition: Callable[[], object]) -> None:
+        """Wait until something that was told makes this true."""
+        async with asyncio.timeout(LONG):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def shows(self, mode: Mode, *, times: int = 1) -> None:
+        """Wait until a mode was shown so often."""
+        await self.sees(lambda: self.modes.count(mode) >= times)

@@ -1,0 +1,544 @@
+"""Services that work on one instance: every way in, every way out, over real elections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from contextlib import AsyncExitStack, closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from locum import exit_codes
+from locum.coordination.fence import fence_of
+from locum.coordination.grant import Grant, grant_key
+from locum.coordination.line import line_prefix
+from locum.errors import StopTimeoutError
+from locum.service import Mode, ServiceHooks
+from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
+from locum.telemetry import ServiceFailed
+from tests.unit.kit import Held, Instance, instance, soon, turns, until
+from tests.unit.services.house import House
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from locum.coordination.term import Term
+
+GRANT = grant_key("election/settlement")
+LINE = line_prefix("election/settlement")
+
+
+class Work:
+    """A body that the test watches and ends.
+
+    Attributes:
+        terms: The terms under which it ran.
+        began: Set when it has begun.
+        ended: How often it has ended, for whatever reason.
+    """
+
+    def __init__(self) -> None:
+        self.terms: list[Term] = []
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.ended = 0
+        self.at_the_end: Callable[[], Awaitable[object]] | None = None
+
+    async def __call__(self, term: Term) -> None:
+        self.terms.append(term)
+        self.began.set()
+        try:
+            await self.go.wait()
+        finally:
+            if self.at_the_end is not None:
+                await self.at_the_end()
+            self.ended += 1
+
+
+class Running:
+    """A runner on an instance."""
+
+    def __init__(self, one: Instance, active: Any, passive: Any, hooks: ServiceHooks | None, timeout: float) -> None:
+        self.one, self.house = one, House(one.leases.owner.name)
+        self.runner = ActivePassiveRunner(
+            "settlement",
+            active,
+            passive,
+            hooks,
+            election=one.election("settlement"),
+            surroundings=self.house,
+            stop_timeout=timeout,
+        )
+
+    async def stop(self) -> None:
+        await soon(self.runner.stop("was stopped"))
+        await soon(self.runner.close())
+
+    async def grant(self) -> Grant:
+        return Grant.of(await self.one.store.read(GRANT))
+
+    async def nothing_is_left(self) -> None:
+        """Nobody holds it, nobody waits, no timer stands."""
+        await self.one.commons.close(patience=20)
+        assert (await self.grant()).holder is None
+        assert (await self.one.store.list(LINE)).records == []
+        assert self.one.leases.armed == set()
+
+
+class Stage:
+    """Makes instances and runners on one file."""
+
+    def __init__(self, path: Path, stack: AsyncExitStack) -> None:
+        self._path, self._stack = path, stack
+        self._runners: list[Running] = []
+
+    async def run(
+        self,
+        active: Any,
+        passive: Any = None,
+        *,
+        name: str = "web-1",
+        hooks: ServiceHooks | None = None,
+        timeout: float = 20,
+        before: Callable[[Instance], object] | None = None,
+    ) -> Running:
+        one = await self._stack.enter_async_context(instance(self._path, name))
+        if before is not None:
+            before(one)
+        running = Running(one, active, passive, hooks, timeout)
+        self._runners.append(running)
+        await running.runner.start()
+        return running
+
+    async def close(self) -> None:
+        for running in self._runners:
+            try:
+                await running.stop()
+            except StopTimeoutError:
+                pass
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        stage = Stage(tmp_path / "store.db", stack)
+        yield stage
+        await stage.close()
+
+
+# -- working
+
+
+async def test_it_works_under_a_term_and_shows_its_token(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    await soon(work.began.wait())
+    (term,) = work.terms
+    assert term.is_current
+    assert running.house.shown[:3] == [(Mode.STARTING, None), (Mode.PASSIVE, None), (Mode.ACTIVE, term.token)]
+
+
+async def test_the_other_one_stands_by(stage: Stage) -> None:
+    work, other = Work(), Work()
+    first = await stage.run(work)
+    await soon(work.began.wait())
+    second = await stage.run(other, name="web-2")
+    await until(lambda: second.one.store.answered("list", LINE), "its look at the line")
+    assert Mode.ACTIVE not in second.house.modes
+    await first.stop()
+    await soon(other.began.wait())
+    assert (work.ended, other.terms[0].token) == (1, 2)
+
+
+# -- raising
+
+
+async def test_a_body_that_raises_gives_its_term_up_with_the_reason_and_backs_off(stage: Stage) -> None:
+    runs: list[int] = []
+
+    async def fails_once(term: Term) -> None:
+        runs.append(term.token)
+        if len(runs) == 1:
+            raise ValueError("boom")
+        await asyncio.Event().wait()
+
+    running = await stage.run(fails_once)
+    await running.house.shows(Mode.BACKOFF)
+    await turns()
+    grant = await running.grant()
+    assert grant.holder is None
+    assert grant.past is not None
+    assert grant.past.why == "raised ValueError: boom"
+    (event,) = running.house.events
+    assert isinstance(event, ServiceFailed)
+    assert str(event.error) == "boom"
+    assert running.house.clock.slept == [event.retry_in]
+    assert runs == [1], "not before the backoff is over"
+    running.house.clock.wake()
+    await running.house.shows(Mode.ACTIVE, times=2)
+    await turns()
+    assert runs == [1, 2]
+
+
+async def test_another_one_takes_over_from_one_that_raised(stage: Stage) -> None:
+    work, other = Work(), Work()
+
+    async def fails(term: Term) -> None:
+        await work(term)
+        raise ValueError("boom")
+
+    first = await stage.run(fails)
+    await soon(work.began.wait())
+    await stage.run(other, name="web-2")
+    work.go.set()
+    await soon(other.began.wait())
+    await first.house.shows(Mode.BACKOFF)
+    assert first.house.modes.count(Mode.ACTIVE) == 1
+
+
+async def test_delays_grow_from_one_failure_to_the_next(stage: Stage) -> None:
+    async def fails(term: Term) -> None:
+        raise ValueError("boom")
+
+    running = await stage.run(fails)
+    for _ in range(4):
+        await running.house.clock.sleeper()
+        running.house.clock.wake()
+    bounds = [0.5, 1.0, 2.0, 4.0]
+    for delay, bound in zip(running.house.clock.slept, bounds, strict=False):
+        assert bound / 2 <= delay <= bound
+
+
+async def test_a_body_that_was_cancelled_by_somebody_else_counts_as_failed(stage: Stage) -> None:
+    async def cancels_itself(term: Term) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    running = await stage.run(cancels_itself)
+    await running.house.shows(Mode.BACKOFF)
+    (event,) = running.house.events
+    assert isinstance(event, ServiceFailed)
+    assert "not by Locum" in str(event.error)
+
+
+async def test_a_fence_that_is_held_for_too_long_is_a_failure_with_a_backoff(stage: Stage, tmp_path: Path) -> None:
+    path, work = tmp_path / "orders.db", Work()
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        older.execute("BEGIN IMMEDIATE")
+
+        class Impatient:
+            """A real fence, for which this test does not wait as long as a term would."""
+
+            database = "orders"
+
+            async def open(self) -> None: ...
+
+            async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
+                await fence_of(older).raise_to(scope, token, timeout=0.01)
+
+        running = await stage.run(work, before=lambda one: one.fences.append(Impatient()))
+        await running.house.shows(Mode.BACKOFF)
+        older.execute("ROLLBACK")
+        (event,) = running.house.events
+        assert isinstance(event, ServiceFailed)
+        assert isinstance(event.error, TimeoutError)
+        running.house.clock.wake()
+        await soon(work.began.wait())
+
+
+# -- returning
+
+
+async def test_a_body_that_returns_keeps_its_grant_and_is_not_run_again(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    work.go.set()
+    await running.house.shows(Mode.COMPLETED)
+    await turns()
+    grant = await running.grant()
+    assert grant.holder is not None
+    assert len(work.terms) == 1
+    assert running.one.leases.armed == set()
+    assert running.house.events == []
+    await running.stop()
+    await running.nothing_is_left()
+    past = (await running.grant()).past
+    assert past is not None
+    assert past.why == "was stopped"
+
+
+async def test_a_completed_one_that_loses_its_lease_only_stands_in_line_again(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    work.go.set()
+    await running.house.shows(Mode.COMPLETED)
+    await running.one.leases.die("fell silent")
+    await running.one.leases.begin()
+    await running.house.shows(Mode.ACTIVE, times=2)
+    assert running.house.failures == []
+
+
+# -- stopping
+
+
+async def test_a_stop_while_it_works_cancels_awaits_and_only_then_releases(stage: Stage) -> None:
+    work, held = Work(), []
+    running = await stage.run(work)
+    await soon(work.began.wait())
+
+    async def look() -> None:
+        grant = await running.grant()
+        held.append((grant.holder is not None, work.terms[0].is_current, work.terms[0].stopping))
+
+    work.at_the_end = look
+    await running.stop()
+    assert held == [(True, False, True)], "not current any more, and not released yet"
+    assert work.ended == 1
+    await running.nothing_is_left()
+
+
+async def test_a_stop_in_the_line_leaves_no_place_behind(stage: Stage) -> None:
+    work, other = Work(), Work()
+    await stage.run(work)
+    await soon(work.began.wait())
+    second = await stage.run(other, name="web-2")
+    await until(lambda: second.one.store.answered("list", LINE), "its look at the line")
+    await second.stop()
+    await second.one.commons.close(patience=20)
+    assert len((await second.one.store.list(LINE)).records) == 1
+    assert other.terms == []
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_a_stop_in_the_middle_of_a_take_gives_back_what_landed(stage: Stage, answer: bool) -> None:
+    work, take = Work(), Held(answer=answer)
+    running = await stage.run(work, before=lambda one: one.store.plan("write", _first, take, key=GRANT))
+    await soon(take.reached.wait())
+    stopping = asyncio.ensure_future(running.stop())
+    await turns()
+    take.let_go()
+    await soon(stopping)
+    await running.nothing_is_left()
+    assert work.terms == []
+
+
+async def _first(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
+
+
+async def test_a_stop_in_the_middle_of_a_backoff_ends_it(stage: Stage) -> None:
+    async def fails(term: Term) -> None:
+        raise ValueError("boom")
+
+    running = await stage.run(fails)
+    await running.house.shows(Mode.BACKOFF)
+    await running.stop()
+    await running.nothing_is_left()
+
+
+async def test_a_stop_while_the_passive_body_is_ended_gives_back_what_was_won(stage: Stage) -> None:
+    work, ending, go = Work(), asyncio.Event(), asyncio.Event()
+
+    async def passive(standby: Standby) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await go.wait()
+
+    running = await stage.run(work, passive)
+    await soon(ending.wait())
+    stopping = asyncio.ensure_future(running.stop())
+    await turns()
+    go.set()
+    await soon(stopping)
+    await running.nothing_is_left()
+
+
+async def test_a_stop_before_its_first_step_is_harmless(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    await running.stop()
+    await running.nothing_is_left()
+    assert work.terms == []
+
+
+async def test_a_body_that_would_not_stop_ends_the_process_and_nothing_is_released(stage: Stage) -> None:
+    go, began = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(term: Term) -> None:
+        began.set()
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    running = await stage.run(stubborn, timeout=0.01)
+    await soon(began.wait())
+    try:
+        with pytest.raises(StopTimeoutError, match="settlement did not stop"):
+            await running.runner.stop("was stopped")
+        assert running.house.failures[0][1] == exit_codes.WOULD_NOT_STOP
+        assert (await running.grant()).holder is not None
+    finally:
+        go.set()
+
+
+async def test_an_error_while_it_is_stopped_is_logged_and_the_term_is_released(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Work()
+    running = await stage.run(work)
+    await soon(work.began.wait())
+
+    async def fail() -> None:
+        raise ValueError("while ending")
+
+    work.at_the_end = fail
+    with caplog.at_level(logging.ERROR):
+        await running.stop()
+    assert "settlement failed while it ended" in caplog.text
+    await running.nothing_is_left()
+
+
+# -- ends that others ask for, and losses
+
+
+async def test_an_end_that_is_asked_for_is_planned_and_it_stands_in_line_again(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    await soon(work.began.wait())
+    work.terms[0].ask_to_resign("was asked to")
+    await running.house.shows(Mode.ACTIVE, times=2)
+    await until(lambda: len(work.terms) == 2, "the second term")
+    assert work.ended == 1
+    assert [term.token for term in work.terms] == [1, 2]
+    assert work.terms[0].ended == "was asked to"
+    assert running.house.events == []
+
+
+async def test_a_lost_term_cancels_the_work_releases_nothing_and_ends_the_process(stage: Stage) -> None:
+    work = Work()
+    running = await stage.run(work)
+    await soon(work.began.wait())
+    writes = running.one.store.count("write", GRANT)
+    running.one.leases.lose("fell silent")
+    await running.house.sees(lambda: running.house.failures)
+    assert running.house.failures == [("settlement: fell silent", exit_codes.FENCED)]
+    assert work.ended == 1
+    assert running.one.store.count("write", GRANT) == writes
+    assert running.one.leases.armed == set()
+
+
+async def test_the_process_does_not_end_before_the_lost_work_has(stage: Stage) -> None:
+    work, go = Work(), asyncio.Event()
+    running = await stage.run(work)
+    await soon(work.began.wait())
+    work.at_the_end = go.wait
+    running.one.leases.lose("fell silent")
+    await turns()
+    assert running.house.failures == []
+    assert running.one.leases.armed, "the kernel's timer stands as long as the body runs"
+    go.set()
+    await running.house.sees(lambda: running.house.failures)
+
+
+# -- the passive body
+
+
+async def test_the_passive_body_has_ended_before_the_active_one_begins(stage: Stage) -> None:
+    steps: list[str] = []
+    began = asyncio.Event()
+
+    async def passive(standby: Standby) -> None:
+        steps.append("passive began")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await turns(5)
+            steps.append("passive ended")
+
+    async def active(term: Term) -> None:
+        steps.append("active began")
+        began.set()
+        await asyncio.Event().wait()
+
+    await stage.run(active, passive)
+    await soon(began.wait())
+    assert steps == ["passive began", "passive ended", "active began"]
+
+
+async def test_a_passive_body_that_fails_is_logged_and_keeps_nobody_from_working(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Work()
+
+    async def passive(standby: Standby) -> None:
+        raise ValueError("cold cache")
+
+    with caplog.at_level(logging.ERROR):
+        await stage.run(work, passive)
+        await soon(work.began.wait())
+    assert "settlement failed in its passive body" in caplog.text
+    assert "cold cache" in caplog.text
+
+
+async def test_a_stop_ends_the_passive_body(stage: Stage) -> None:
+    work, ended, began = Work(), asyncio.Event(), asyncio.Event()
+
+    async def passive(standby: Standby) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    await stage.run(work)
+    await soon(work.began.wait())
+    second = await stage.run(Work(), passive, name="web-2")
+    await soon(began.wait())
+    await second.stop()
+    assert ended.is_set()
+
+
+# -- hooks
+
+
+async def test_hooks_are_called_before_the_line_and_after_the_release(stage: Stage) -> None:
+    steps: list[str] = []
+
+    class Settlement(ActivePassiveService):
+        async def start(self) -> None:
+            steps.append("start")
+
+        async def run_active(self, term: Term) -> None:
+            steps.append("active")
+            work.began.set()
+            await asyncio.Event().wait()
+
+        async def close(self) -> None:
+            steps.append(f"close, held: {(await running.grant()).holder is not None}")
+
+    work, settlement = Work(), Settlement()
+    running = await stage.run(settlement.run_active, hooks=settlement)
+    await soon(work.began.wait())
+    await running.stop()
+    assert steps == ["start", "active", "close, held: False"]
+    assert running.house.modes[-2:] == [Mode.STOPPING, Mode.STOPPED]
+    stage._runners.clear()
+
+
+async def test_a_service_that_does_not_say_what_it_does_is_told_so(stage: Stage) -> None:
+    class Settlement(ActivePassiveService):
+        pass
+
+    running = await stage.run(Settlement().run_active)
+    await running.house.shows(Mode.BACKOFF)
+    (event,) = running.house.events
+    assert isinstance(event, ServiceFailed)
+    assert "Settlement must say what it does: override run_active" in str(event.error)
