@@ -234,15 +234,17 @@ async def test_a_fence_that_is_held_for_too_long_is_a_failure_with_a_backoff(sta
             """A real fence, for which this test does not wait as long as a term would."""
 
             database = "orders"
+            patience = 0.01
 
             async def open(self) -> None: ...
 
             async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
-                await fence_of(older).raise_to(scope, token, timeout=0.01)
+                await fence_of(older).raise_to(scope, token, timeout=self.patience)
 
         running = await stage.run(work, before=lambda one: one.fences.append(Impatient()))
         await running.house.shows(Mode.BACKOFF)
         older.execute("ROLLBACK")
+        Impatient.patience = 20.0
         (event,) = running.house.events
         assert isinstance(event, ServiceFailed)
         assert isinstance(event.error, TimeoutError)

@@ -114,6 +114,7 @@ async def test_a_stop_in_the_middle_of_a_backoff_ends_it(running: Running) -> No
     await running.house.shows(Mode.BACKOFF)
     before = len(runs)
     await soon(runner.stop("was stopped"))
+    await turns()  # others are stopped before it is closed
     await soon(runner.close())
     assert len(runs) == before
 
@@ -126,6 +127,7 @@ async def test_a_stop_before_the_body_began_means_that_it_never_does(running: Ru
 
     runner = await running.start(body)
     await soon(runner.stop("was stopped"))
+    await turns()  # others are stopped before it is closed
     await soon(runner.close())
     assert runs == []
 
