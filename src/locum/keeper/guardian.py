@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from locum import exit_codes
 from locum.keeper import kernel
-from locum.keeper.processes import kill_children
-
-if TYPE_CHECKING:
-    from types import FrameType
+from locum.keeper.processes import kill_children, reap
 
 __all__ = ["stand_guard"]
 
@@ -30,30 +27,25 @@ def stand_guard() -> None:
     """
     guardian = os.getpid()
     kernel.become_subreaper()
-    ready, go = os.pipe()
+    # blocked and then fetched: a handler of Python's does not run if its signal comes just before a wait that blocks
+    passed_on = {number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}  # nohup means it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
     keeper = os.fork()
     if keeper == 0:
-        os.close(go)
-        os.read(ready, 1)  # until the guardian passes signals on: none must be lost in between
-        os.close(ready)
         os.setpgid(0, 0)  # a terminal's Ctrl-C comes once, through the guardian, and not twice
         if not kernel.die_with_parent(guardian):
             os._exit(exit_codes.FENCED)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        os.kill(keeper, number)
-
-    for number in _PASSED_ON:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-            signal.signal(number, pass_on)
-    os.close(ready)
-    os.close(go)
     while True:
-        pid, status = os.wait()  # strays are ours too
-        if pid == keeper:
+        number = signal.sigwait({*passed_on, signal.SIGCHLD})
+        if number != signal.SIGCHLD:
+            os.kill(keeper, number)
+            continue
+        ended = reap() or {}  # strays are ours too
+        if keeper in ended:
             _end_what_is_left()
-            code = os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(ended[keeper])
             os._exit(exit_codes.forced_by(-code) if code < 0 else code)
 
 

@@ -34,9 +34,10 @@ def test_a_keeper_that_was_killed_is_told_by_the_code(children: Children) -> Non
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
 def test_signals_are_passed_on(children: Children, number: int) -> None:
     program = f"""
-signal.signal({int(number)}, lambda *_: os._exit(7))
+signal.pthread_sigmask(signal.SIG_BLOCK, {{{int(number)}}})
 print("ready", flush=True)
-time.sleep(60)
+signal.sigwait({{{int(number)}}})
+os._exit(7)
 """
     child = children.running(KEEPER.format(keeper=program))
     assert child.line() == "ready"
@@ -64,3 +65,42 @@ async def test_the_keeper_dies_with_its_guardian(children: Children) -> None:
     keeper = children.stray(int(guardian.line()))
     guardian.die()
     await until(lambda: process_state(keeper.pid) in ("Z", "X", None), "the keeper's end")
+
+
+def test_many_signals_at_once_end_it_all_the_same(children: Children) -> None:
+    program = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+for _ in range(50):
+    if os.fork() == 0:
+        os._exit(0)  # so that the guardian's own signals come in between
+print("ready", flush=True)
+signal.sigwait({signal.SIGTERM})
+os._exit(7)
+"""
+    child = children.running(KEEPER.format(keeper=program))
+    assert child.line() == "ready"
+    child.send(signal.SIGTERM)
+    assert child.wait() == 7
+
+
+def test_strays_are_reaped(children: Children) -> None:
+    program = """
+middle = os.fork()
+if middle == 0:
+    stray = os.fork()
+    if stray:
+        os._exit(0)
+    time.sleep(0.05)
+    os._exit(0)
+os.waitpid(middle, 0)
+guardian = os.getppid()
+end = time.monotonic() + 20
+path = f"/proc/{guardian}/task/{guardian}/children"
+while len(open(path).read().split()) > 1:
+    assert time.monotonic() < end
+    time.sleep(0.01)
+print("reaped", flush=True)
+"""
+    child = children.running(KEEPER.format(keeper=program))
+    assert child.line() == "reaped"
+    assert child.wait() == 0
