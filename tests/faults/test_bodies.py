@@ -47,7 +47,7 @@ def test_f06_body_raises(cluster: Cluster) -> None:
     cluster.takeover(before.token, within=0.75 * cluster.ttl)
     until(lambda: before.token in cluster.window.journal(cluster.service), "an entry in the journal")
     ended = cluster.window.journal(cluster.service)[before.token]
-    assert (ended.instance, ended.told_by) == (active.name, active.name)
+    assert ended.instance == active.name  # told by itself or by its successor, whoever was quicker
     assert "ordered to fail" in ended.why
     assert "ordered to fail; it comes back in" in active.text, "its backoff is not told"
     assert cluster.stand() is not active

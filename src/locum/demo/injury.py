@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,12 +73,15 @@ def thaw(victim: Victim) -> list[str]:
         Which of its processes still lived: usually none, since the kernel ended them at 85 % of the TTL.
     """
     alive = []
-    for name, fd in (("keeper", victim.keeper_fd), ("worker", victim.worker_fd), ("guardian", victim.guardian_fd)):
-        try:
+    for name, fd in (("keeper", victim.keeper_fd), ("worker", victim.worker_fd)):
+        # a descriptor that can be read says that its process has ended, even if nobody has reaped it yet
+        if not select.select([fd], [], [], 0)[0]:
             signal.pidfd_send_signal(fd, signal.SIGCONT)
-        except ProcessLookupError:
-            continue
-        alive.append(name)
+            alive.append(name)
+    try:
+        signal.pidfd_send_signal(victim.guardian_fd, signal.SIGCONT)  # it has only to reap them, and to leave
+    except ProcessLookupError:
+        pass
     return alive
 
 
