@@ -9,7 +9,7 @@ from locum.clock import seconds
 from locum.coordination.commons import Commons
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
-from locum.errors import ConflictError, CorruptRecordError, StoreError
+from locum.errors import ConflictError, StoreError
 from locum.names import check_name
 from locum.store import ANY
 from locum.telemetry import logger
@@ -89,25 +89,27 @@ class Coordinator:
             lease = await self._commons.leases.lease()
             await self._commons.clock.sleep(10 * seconds(lease.budget.ttl))
             try:
-                for record in (await self._commons.store.list("grant/")).records:
-                    grant = Grant.of(record)
-                    holder = grant.holder
-                    if holder is None or holder.session != lease.session or holder.attempt in self._commons.attempts:
-                        continue
-                    past = Past(
-                        holder.attempt,
-                        holder.instance,
-                        holder.since,
-                        "held it without knowing",
-                        self._commons.clock.now(),
-                        self._commons.key,
-                    )
-                    await self._commons.store.write(record.key, grant.given_up(past).to_bytes(), expect=record.revision)
-                    _log.warning("%s named us, though nobody here held it: released.", record.key)
-            except ConflictError:
-                pass  # it has moved on by itself
-            except (StoreError, CorruptRecordError) as error:
+                records = (await self._commons.store.list("grant/")).records
+            except StoreError as error:
                 _log.debug("leftovers cannot be looked for: %s", error)
+                continue
+            for record in records:
+                await self._release_if_left_over(record, lease.session)
+
+    async def _release_if_left_over(self, record: Record, session: str) -> None:
+        try:
+            grant = Grant.of(record)
+            holder = grant.holder
+            if holder is None or holder.session != session or holder.attempt in self._commons.attempts:
+                return
+            now, key = self._commons.clock.now(), self._commons.key
+            past = Past(holder.attempt, holder.instance, holder.since, "held it without knowing", now, key)
+            await self._commons.store.write(record.key, grant.given_up(past).to_bytes(), expect=record.revision)
+            _log.warning("%s named us, though nobody here held it: released.", record.key)
+        except ConflictError:
+            pass  # it has moved on by itself
+        except StoreError as error:
+            _log.debug("%s: %s", record.key, error)
 
 
 def _request(record: Record) -> tuple[str, tuple[int, str]] | None:

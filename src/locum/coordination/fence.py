@@ -134,10 +134,10 @@ class _SqliteFence(Fence):
         await self._begin()
         try:
             yield self._connection
+            self._connection.commit()
         except BaseException:
             self._connection.rollback()
             raise
-        self._connection.commit()
 
     async def _begin(self) -> None:
         """Begin to write, for as long as the connection's own timeout allows, but without holding up the event loop."""
@@ -183,10 +183,10 @@ class _AiosqliteFence(Fence):
         await self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
+            await self._connection.commit()
         except BaseException:
             await self._connection.rollback()
             raise
-        await self._connection.commit()
 
     async def _run(self, connection: Any, statement: str, values: dict[str, object]) -> tuple[int, Any]:
         async with connection.execute(statement, values) as cursor:

@@ -129,7 +129,7 @@ class ActivePassiveRunner:
         try:
             # known from the first moment on: a stop that comes now must give it up, not forget it
             term = self._term = await self._election.win()
-        except TimeoutError as error:
+        except Exception as error:  # a registered database that is held or broken: in line again after a backoff
             return error
         finally:
             if standby is not None:

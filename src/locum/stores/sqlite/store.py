@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from locum.clock import NANOSECONDS, seconds
-from locum.errors import ConfigurationError, ConflictError, SessionClosedError
+from locum.errors import ConfigurationError, ConflictError, OutcomeUnknownError, SessionClosedError
 from locum.identity import MachineKey
 from locum.names import check_key
 from locum.scopes import Scope
@@ -298,7 +298,7 @@ class SqliteStore:
                     before = db.total_changes
                     result = work(db)
                     changed = db.total_changes > before
-                    db.execute("COMMIT")
+                    self._commit(db, name)
                 except BaseException:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
@@ -308,6 +308,14 @@ class SqliteStore:
             return result
 
         return await self._writer.call(name, transaction, timeout=self.call_timeout)
+
+    def _commit(self, db: sqlite3.Connection, name: str) -> None:
+        try:
+            db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+                raise OutcomeUnknownError(self.url, name) from error  # it may be on disk, and be found after a recovery
+            raise
 
     async def _read(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
         def transaction(db: sqlite3.Connection, call: Call[T]) -> T:
