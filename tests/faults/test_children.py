@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit.cluster import PID_NAMESPACE
+from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.runs import INJURIES, count
 from tests.faults.kit.waiting import pass_by, until
 
@@ -64,6 +64,7 @@ def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@NEEDS_UNSHARE
 @pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": OUT_OF_REACH})
 def test_f09_children_without_a_witness(cluster: Cluster) -> None:
     """The successor lives in another pid namespace and can witness nothing: the guardian ends what the keeper left."""

@@ -5,24 +5,19 @@ The instances in a namespace have a /proc of their own, as containers have.
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit.cluster import PID_NAMESPACE
+from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.processes import children, descendants, inner_pid, send, state
 from tests.faults.kit.waiting import pass_by, until
 
 if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster, Instance
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("CI") != "true" and (shutil.which("unshare") is None or os.geteuid() != 0),
-    reason="not installed: unshare, or no right to use it",
-)
+pytestmark = NEEDS_UNSHARE
 
 
 def start_as_pid_1(cluster: Cluster) -> Instance:

@@ -7,23 +7,20 @@ one, with or without a road to anywhere. SQLite is a file, so all counts must st
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.kit.cluster import NEEDS_UNSHARE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.faults.kit.cluster import Cluster
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("CI") != "true" and (shutil.which("unshare") is None or os.geteuid() != 0),
-    reason="not installed: unshare, or no right to use it",
-)
+pytestmark = NEEDS_UNSHARE
 
 ALONE = Path(__file__).with_name("apps") / "alone.py"
 

@@ -6,8 +6,6 @@ Another boot cannot be had here: it is simulated by rewriting the boot id in the
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import sqlite3
 from contextlib import closing
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit.cluster import PID_NAMESPACE
+from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import count
@@ -73,10 +71,7 @@ def test_f14_another_boot(cluster: Cluster) -> None:
     assert first_row_of_newcomer(cluster, last) >= cluster.ttl * 1e9, "it did not observe for a whole TTL"
 
 
-@pytest.mark.skipif(
-    os.environ.get("CI") != "true" and (shutil.which("unshare") is None or os.geteuid() != 0),
-    reason="not installed: unshare, or no right to use it",
-)
+@NEEDS_UNSHARE
 @OBSERVED_TTL
 def test_f14_another_pid_namespace(cluster: Cluster) -> None:
     last = kill_all(cluster)

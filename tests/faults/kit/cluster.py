@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import pytest
 
 import locum
 from locum.host.host import keeper_command
@@ -24,10 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-__all__ = ["PID_NAMESPACE", "Cluster", "Instance", "Pids"]
+__all__ = ["NEEDS_UNSHARE", "PID_NAMESPACE", "Cluster", "Instance", "Pids"]
 
 PID_NAMESPACE: Final = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Before a command: its first process is PID 1 of a pid namespace, with a /proc of its own."""
+
+NEEDS_UNSHARE: Final = pytest.mark.skipif(
+    os.environ.get("CI") != "true" and (shutil.which("unshare") is None or os.geteuid() != 0),
+    reason="not installed: unshare, or no right to use it",
+)
+"""For tests that make namespaces, which takes root; with CI=true they fail instead of being left out."""
 
 _ROOT: Final = Path(__file__).parents[3]
 _SOURCE: Final = Path(locum.__file__).parents[1]  # the same locum that this test imports
