@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum.store import ABSENT
+from locum.stores.sqlite.files import QueueFile
 from tests.unit.kit import LONG, opened, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PRELUDE = """
 import asyncio, sys
@@ -48,13 +49,11 @@ OPEN = """
 async def work(store):
     print((await store.sessions()).incarnation, flush=True)
 """
-TURNS = """
+TURN = """
 async def work(store):
     print("open", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    for number in range(30):
-        written = await store.write("mine/" + sys.argv[2], b"", expect=ANY)
-        print(written.revision, flush=True)
+    print((await store.write("mine", b"", expect=ANY)).revision, flush=True)
 """
 WRITE = """
 async def work(store):
@@ -134,22 +133,30 @@ async def test_no_update_of_eight_processes_is_lost(tmp_path: Path) -> None:
 
 
 def test_writers_of_all_processes_take_turns(tmp_path: Path) -> None:
-    with others(4, TURNS.replace("sys.argv[2]", "str(id(store))"), str(tmp_path / "store.db")) as processes:
+    queue_path = tmp_path / "store.db-queue"
+    with others(4, TURN, str(tmp_path / "store.db")) as processes:
         for one in processes:
             one.tell()
         for one in processes:
             assert one.line() == "open"
-        for one in processes:
-            one.tell()
-        revisions = [sorted(map(int, one.lines())) for one in processes]
-    first, last = max(found[0] for found in revisions), min(found[-1] for found in revisions)
-    together = sorted((revision, writer) for writer, found in enumerate(revisions) for revision in found)
-    between = [writer for revision, writer in together if first <= revision <= last]
-    assert len(between) > 8, "they wrote at the same time"
-    for writer in set(between):
-        places = [place for place, wrote in enumerate(between) if wrote == writer]
-        longest = max(after - before for before, after in itertools.pairwise(places))
-        assert longest <= 12, f"a writer waited for {longest} writes of {len(processes) - 1} others"
+        queue = QueueFile(queue_path)
+        with queue.turn():
+            for place, one in enumerate(processes, 1):
+                one.tell()
+                wait_for_waiters(queue_path, place)
+        revisions = [int(one.line()) for one in processes]
+        queue.close()
+    assert revisions == sorted(revisions), "they wrote in another order than they had asked in"
+
+
+def wait_for_waiters(path: Path, count: int) -> None:
+    """Wait until the kernel's table of locks shows so many who wait for this file's."""
+    inode, deadline = path.stat().st_ino, time.monotonic() + LONG
+    while True:
+        lines = Path("/proc/locks").read_text().splitlines()
+        if sum("->" in line and f":{inode} " in line for line in lines) == count:
+            return
+        assert time.monotonic() < deadline, f"not {count} processes wait for {path.name}"
 
 
 async def test_a_change_of_another_process_wakes(tmp_path: Path) -> None:
