@@ -21,7 +21,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
     5: {"services": ("state",), "state": ()},
     4: {"service": (), "blocking": ()},
     3: {"coordination": ("keeper",), "keeper": (), "stores": ()},
-    2: {"store": (), "registry": ("store",), "journal": ("store",)},
+    2: {"store": (), "registry": ("store",), "journal": ("store",), "floor": ("store",)},
     1: {
         "errors": (),
         "clock": ("errors",),

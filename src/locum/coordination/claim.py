@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
-from locum.coordination.grant import FLOOR_KEY, Floor, Grant, Holder, Past, grant_key
+from locum.coordination.grant import Grant, Holder, Past, grant_key
 from locum.coordination.line import Entry, entry_key
 from locum.coordination.lookout import Lookout
 from locum.coordination.settling import Settling
@@ -24,6 +24,7 @@ from locum.errors import (
     StaleTermError,
     StoreUnavailableError,
 )
+from locum.floor import Floor
 from locum.journal import Entry as JournalEntry
 from locum.keeper.owner import Ending
 from locum.names import random_id
@@ -166,7 +167,7 @@ class Claim:
 
     async def _take_until_known(self, view: View, lease: Lease) -> Record | None:
         # read after the record (R20)
-        floor = Floor.of(await self._settling.answer(lambda: self._store.read(FLOOR_KEY), lease))
+        floor = await self._settling.answer(lambda: Floor.read(self._store), lease)
         holder = Holder(lease.session, self._attempt, self._commons.instance, self._clock.wall().isoformat())
         taken = view.grant.taken_by(holder, floor=floor.token).to_bytes()
         guarded = self._store.guarantees().guarded_writes
@@ -201,7 +202,7 @@ class Claim:
                 await term.raise_fence(fence)
         except StaleTermError as error:
             if error.highest is not None:
-                await self._commons.raise_floor(error.highest)
+                await Floor.lift(self._store, error.highest)
             raise
         self._handle = await self._commons.leases.arm(term.lease)
         if self._handle is None or not term.is_current:

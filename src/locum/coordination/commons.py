@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
-from locum.coordination.grant import FLOOR_KEY, Floor
-from locum.errors import ConflictError, StoreError
+from locum.errors import StoreError
 from locum.journal import Journal
 from locum.scopes import Scope, finish
-from locum.store import ABSENT
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -103,18 +101,6 @@ class Commons:
             await self._journal.note(entry, unless_noted=unless_noted)
         except StoreError as error:
             _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
-
-    async def raise_floor(self, token: int) -> None:
-        """Let no new token of this namespace be at or below this one (R20)."""
-        while True:
-            floor = Floor.of(await self.store.read(FLOOR_KEY))
-            if floor.token >= token:
-                return
-            try:
-                await self.store.write(FLOOR_KEY, str(token).encode(), expect=floor.revision or ABSENT)
-            except ConflictError:
-                continue
-            return
 
 
 def _log_failure(task: str, error: BaseException) -> None:

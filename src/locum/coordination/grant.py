@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from locum.errors import CorruptRecordError
 
 if TYPE_CHECKING:
     from locum.store import Record
 
-__all__ = ["FLOOR_KEY", "Floor", "Grant", "Holder", "Past", "grant_key"]
-
-FLOOR_KEY: Final = "floor"
-"""The record of the namespace's floor: no token that is not above it is ever given out (R20)."""
+__all__ = ["Grant", "Holder", "Past", "grant_key"]
 
 
 def grant_key(scope: str) -> str:
@@ -123,26 +120,3 @@ class Grant:
     def is_done_with(self, attempt: str) -> bool:
         """Whether that acquisition holds it or was the last to do so: it waits for nothing."""
         return self.is_held_by(attempt) or (self.past is not None and self.past.attempt == attempt)
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The namespace's floor.
-
-    Attributes:
-        token: No new token is at or below it.
-        revision: The revision to compare with; 0 if there is no record yet.
-    """
-
-    token: int = 0
-    revision: int = field(default=0, compare=False)
-
-    @classmethod
-    def of(cls, record: Record | None) -> Floor:
-        """The floor that a record holds."""
-        if record is None:
-            return cls()
-        try:
-            return cls(int(record.value), record.revision)
-        except ValueError as error:
-            raise CorruptRecordError(record.key, "it is no number") from error

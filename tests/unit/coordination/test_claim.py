@@ -12,9 +12,10 @@ import pytest
 from locum.clock import nanoseconds
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.election import Election
-from locum.coordination.grant import FLOOR_KEY, Grant, Holder, grant_key
+from locum.coordination.grant import Grant, Holder, grant_key
 from locum.coordination.line import line_prefix
 from locum.errors import TermEndedError, WaitTimeoutError
+from locum.floor import Floor
 from locum.journal import Journal
 from locum.keeper.owner import Ending
 from locum.names import random_id
@@ -505,7 +506,7 @@ async def test_a_token_is_above_the_grants_and_the_floor(
     one: Instance, floor: int | None, before: int, token: int
 ) -> None:
     if floor is not None:
-        await one.store.write(FLOOR_KEY, str(floor).encode(), expect=ABSENT)
+        await one.store.write("floor", str(floor).encode(), expect=ABSENT)
     await one.store.write(GRANT, Grant(before).to_bytes(), expect=ABSENT)
     assert (await win(one)).token == token
 
@@ -513,12 +514,12 @@ async def test_a_token_is_above_the_grants_and_the_floor(
 async def test_the_floor_is_read_after_the_grant(one: Instance) -> None:
     await win(one)
     reads = [what for name, what in one.store.calls if name == "read"]
-    assert reads.index(FLOOR_KEY) > reads.index(GRANT)
+    assert reads.index("floor") > reads.index(GRANT)
 
 
 async def test_a_floor_only_rises(one: Instance, other: Instance) -> None:
-    await soon(asyncio.gather(*(each.commons.raise_floor(token) for each in (one, other) for token in (5, 9, 7))))
-    found = await one.store.read(FLOOR_KEY)
+    await soon(asyncio.gather(*(Floor.lift(each.store, token) for each in (one, other) for token in (5, 9, 7))))
+    found = await one.store.read("floor")
     assert found is not None
     assert found.value == b"9"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from locum.coordination.grant import Floor, Grant, Holder, Past, grant_key
+from locum.coordination.grant import Grant, Holder, Past, grant_key
 from locum.errors import CorruptRecordError
 from locum.store import Record
 
@@ -86,17 +86,6 @@ def test_who_holds_it_and_who_is_done_with_it() -> None:
 def test_two_grants_are_the_same_whatever_their_revision() -> None:
     assert Grant(1, HOLDER, revision=1) == Grant(1, HOLDER, revision=2)
     assert Grant(1, HOLDER) != Grant(1, replace(HOLDER, attempt="c" * 32))
-
-
-@pytest.mark.parametrize("value", [b"0", b"7", str(2**63 - 1).encode()])
-def test_a_floor_comes_back(value: bytes) -> None:
-    assert Floor.of(Record("floor", value, 3, 1, None)) == Floor(int(value), 3)
-
-
-@pytest.mark.parametrize("value", [b"", b"x", b"1.5", b"\xff"])
-def test_what_is_no_floor_is_told(value: bytes) -> None:
-    with pytest.raises(CorruptRecordError, match="floor is not readable"):
-        Floor.of(Record("floor", value, 3, 1, None))
 
 
 def test_the_key_of_a_grant() -> None:
