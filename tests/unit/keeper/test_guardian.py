@@ -47,15 +47,18 @@ os._exit(7)
 
 async def test_what_a_killed_keeper_leaves_behind_is_ended(children: Children) -> None:
     program = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 child = os.fork()
 if child == 0:
     os.setsid()
     time.sleep(60)
 print(child, flush=True)
+signal.sigwait({signal.SIGTERM})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     guardian = children.running(KEEPER.format(keeper=program))
     left = children.stray(int(guardian.line()))
+    guardian.send(signal.SIGTERM)
     assert guardian.wait() == 128 + signal.SIGKILL
     assert process_state(left.pid) in ("Z", "X", None)
 
