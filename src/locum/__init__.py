@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from locum.coordination.coordinator import Coordinator
     from locum.coordination.term import Term
     from locum.errors import LocumError, StaleTermError, TermEndedError
     from locum.host.host import Host
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivePassiveService",
     "BackgroundService",
+    "Coordinator",
     "Host",
     "InstanceJoined",
     "InstanceLost",
@@ -47,6 +49,7 @@ __all__ = [
 _ROOMS: Final = {
     "ActivePassiveService": "services.active_passive",
     "BackgroundService": "services.background",
+    "Coordinator": "coordination.coordinator",
     "Host": "host.host",
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",

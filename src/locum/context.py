@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from locum.clock import nanoseconds, seconds
+from locum.identity import Origin
 from locum.scopes import happens
 from locum.telemetry import logger
 
@@ -19,7 +20,7 @@ __all__ = ["Context"]
 
 
 class Context:
-    """The circumstances of one run of a body.
+    """The circumstances of one run of a body; they mean nothing in a forked child, and say so (`ForkedError`).
 
     Args:
         name: Whose body it is.
@@ -31,6 +32,7 @@ class Context:
         self.log: logging.Logger = logger(f"service.{name}")
         """A logger for the body."""
         self._clock = clock
+        self._origin = Origin(f"what {name} was given")
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._deadline: int | None = None
@@ -38,19 +40,23 @@ class Context:
     @property
     def stopping(self) -> bool:
         """Whether the body has been asked to end."""
+        self._origin.check()
         return self._stopping.is_set()
 
     @property
     def deadline(self) -> float | None:
         """Seconds left until the body is ended by force; `None` as long as it has not been asked to end."""
+        self._origin.check()
         return None if self._deadline is None else max(0.0, seconds(self._deadline - self._clock.now()))
 
     def ready(self) -> None:
         """Say that the body does what it is there for."""
+        self._origin.check()
         self._ready.set()
 
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
+        self._origin.check()
         await happens(self._stopping.wait(), within=max(0.0, duration))
 
     async def every(self, interval: float) -> AsyncIterator[int]:

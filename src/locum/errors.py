@@ -7,7 +7,7 @@ LocumError
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
-│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError
+│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError
 
@@ -26,6 +26,7 @@ __all__ = [
     "ConflictError",
     "CoordinationError",
     "CorruptRecordError",
+    "ForkedError",
     "LocumError",
     "MissingDriverError",
     "OutcomeUnknownError",
@@ -153,6 +154,17 @@ class CoordinationError(LocumError):
 
 class SessionLostError(CoordinationError):
     """This instance's session ended while something depended on it."""
+
+
+class ForkedError(CoordinationError):
+    """A handle was used in a forked child of the process that made it (R30)."""
+
+    def __init__(self, what: str, parent: int) -> None:
+        self.what, self.parent = what, parent
+        super().__init__(
+            f"{what} belongs to process {parent}, and this is a forked child of it: let the parent use it, or connect"
+            " anew here"
+        )
 
 
 class WaitTimeoutError(CoordinationError, TimeoutError):

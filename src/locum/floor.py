@@ -1,7 +1,7 @@
 """The namespace's floor: no token at or below it is ever given out again (R20).
 
-Raised by whoever knows of a token that the grants may have forgotten: because a fence has seen it, because the grant was
-collected, or because the store is not the one that gave it out.
+Lifted by whoever knows of a token that the grants may have forgotten: because a fence has seen it, because the grant
+was collected, or because the store is not the one that gave it out.
 """
 
 from __future__ import annotations

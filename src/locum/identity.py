@@ -12,7 +12,9 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MachineKey", "ProcessId", "host_name", "process_state", "sees_own_processes", "start_time"]
+from locum.errors import ForkedError
+
+__all__ = ["MachineKey", "Origin", "ProcessId", "host_name", "process_state", "sees_own_processes", "start_time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,31 @@ class ProcessId:
     def of_this_process(cls) -> ProcessId:
         """The calling process."""
         return cls(os.getpid(), start_time("self") or 0)
+
+
+class Origin:
+    """The process that made a handle; its forked children must not use it (R30).
+
+    A child has the memory of its parent's leases, and nothing that keeps them: no thread, no beat, no timer.
+
+    Args:
+        what: The handle, for the message.
+    """
+
+    __slots__ = ("_pid", "_what")
+
+    def __init__(self, what: str) -> None:
+        self._what, self._pid = what, os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is that process."""
+        return os.getpid() == self._pid
+
+    def check(self) -> None:
+        """Raise `ForkedError` in a forked child."""
+        if os.getpid() != self._pid:
+            raise ForkedError(self._what, self._pid)
 
 
 def host_name() -> str:

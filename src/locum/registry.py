@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from locum.errors import ConfigurationError, UnknownStoreError
+from locum.errors import ConfigurationError, SchemaError, StoreError, UnknownStoreError
 from locum.names import check_name
+from locum.scopes import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.store import Store
 
-__all__ = ["make_store", "without_secrets"]
+__all__ = ["make_store", "open_when_there", "without_secrets"]
 
 _OURS: Final = {"sqlite": "locum.stores.sqlite:make_store"}
 
@@ -38,6 +39,31 @@ def make_store(url: str, *, namespace: str, clock: Clock) -> Store:
         raise ConfigurationError(f"{url!r} is no store URL: write it like sqlite:///billing.db")
     make = cast("Callable[..., Store]", _load(scheme))
     return make(url, namespace=namespace, clock=clock)
+
+
+async def open_when_there(store: Store, *, clock: Clock, told: Callable[[str], object]) -> None:
+    """Open a store, for as long as that takes.
+
+    Args:
+        store: A store that is not open.
+        clock: Measures the pauses between two tries.
+        told: Called with each reason why it is not open yet.
+
+    Raises:
+        ConfigurationError: It can never work so.
+        SchemaError: It was written by a newer release.
+    """
+    backoff = Backoff(0.05, 2.0)
+    while True:
+        try:
+            await store.open()
+        except SchemaError:
+            raise
+        except StoreError as error:
+            told(str(error))
+            await clock.sleep(backoff.delay())
+        else:
+            return
 
 
 def without_secrets(url: str) -> str:

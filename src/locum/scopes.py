@@ -45,6 +45,11 @@ class Scope:
         task.add_done_callback(self._ended)
         return task
 
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        """Let a task that will not end outlive this scope: its process goes on, and whoever waited has been told."""
+        self._tasks.discard(task)
+        task.remove_done_callback(self._ended)
+
     async def close(self) -> None:
         """Cancel what still runs, wait for its end, and raise the errors that nobody was told of."""
         self._closed = True
@@ -143,9 +148,15 @@ async def happens(awaitable: Awaitable[object], *, within: float | None) -> bool
     return True
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a program's main coroutine in an event loop of its own."""
-    return asyncio.run(work)
+def run(work: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Run a program's (or a thread's) main coroutine in an event loop of its own.
+
+    Args:
+        work: What to run.
+        loop: A new event loop, if others must know it before it runs; it is closed at the end.
+    """
+    with asyncio.Runner(loop_factory=None if loop is None else lambda: loop) as runner:
+        return runner.run(work)
 
 
 class Backoff:

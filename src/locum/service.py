@@ -34,6 +34,7 @@ class Mode(enum.Enum):
     BACKOFF = "backoff"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    STUCK = "still running"
 
 
 class ServiceHooks:
@@ -84,7 +85,10 @@ class Surroundings(Protocol):
         """Show what a service does now."""
 
     def fail(self, why: str, code: int) -> None:
-        """End this process: something overlaps, or cannot be ended otherwise."""
+        """End this process: something overlaps, or cannot be ended otherwise.
+
+        Returns only where it goes on: if the host stops anyway, or inside a process that is not Locum's.
+        """
 
     async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
         """Call a body with what it asks for by type: the given objects, and collaborators."""

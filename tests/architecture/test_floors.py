@@ -29,7 +29,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "identity": FOUNDATION,
         "names": FOUNDATION,
         "telemetry": FOUNDATION,
-        "context": (*FOUNDATION, "scopes", "telemetry"),
+        "context": (*FOUNDATION, "identity", "scopes", "telemetry"),
         "exit_codes": FOUNDATION,
     },
 }

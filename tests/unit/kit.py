@@ -305,7 +305,8 @@ class InProcessLeases:
             await self._there.wait()
         return self._lease
 
-    async def arm(self, lease: Lease) -> int | None:
+    async def arm(self, lease: Lease, *, token: int) -> int | None:
+        del token
         self.before_arming()
         if not lease.is_current:
             return None
@@ -316,6 +317,10 @@ class InProcessLeases:
 
     def disarm(self, handle: int) -> None:
         self.armed.discard(handle)
+
+    def give_up(self, lease: Lease, why: str) -> None:
+        assert lease is self._lease
+        self.lose(why)
 
     def close(self) -> None:
         self.cell.close()

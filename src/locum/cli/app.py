@@ -35,7 +35,7 @@ def load_host(given: str | None) -> Host:
 
     What the module prints meanwhile goes to stderr, so that a command's own output stays what it is.
     """
-    from locum.host.worker import find_host
+    from locum.host.finding import find_host
 
     name = app_name(given)
     sys.path.insert(0, str(Path.cwd()))
@@ -50,7 +50,8 @@ def _only_declared() -> Iterator[None]:
 
     run = Host.run
 
-    def refuse(self: Host) -> None:
+    def refuse(self: Host, *, embedded: bool = False) -> None:
+        del embedded
         raise ConfigurationError(
             f"the host {self.name} is run when its module is imported: put host.run() under if __name__ == '__main__'"
         )

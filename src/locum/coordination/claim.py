@@ -204,7 +204,7 @@ class Claim:
             if error.highest is not None:
                 await Floor.lift(self._store, error.highest)
             raise
-        self._handle = await self._commons.leases.arm(term.lease)
+        self._handle = await self._commons.leases.arm(term.lease, token=term.token)
         if self._handle is None or not term.is_current:
             raise SessionLostError(f"the lease ran out before the term {term.token} in {self._scope} began")
 

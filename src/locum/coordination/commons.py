@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
 from locum.errors import StoreError
+from locum.identity import Origin
 from locum.journal import Journal
 from locum.scopes import Scope, finish
 from locum.telemetry import logger
@@ -42,6 +43,7 @@ class Commons:
     ) -> None:
         self.store, self.leases, self.events, self.fences = store, leases, events, fences
         self.clock = leases.clock
+        self.origin = Origin("the coordinator")
         self.attempts: set[str] = set()
         """The acquisitions that somebody here runs or settles (R17)."""
         self.terms: dict[str, Term] = {}
@@ -75,6 +77,7 @@ class Commons:
 
     async def close(self, *, patience: float) -> None:
         """Let the settlers finish, at most so many seconds, and end."""
+        self.origin.check()
         until = self.clock.now() + nanoseconds(patience)
         # one that ends may leave the next thing to settle behind, as a release does with its note in the journal
         while pending := [task for task in self._settlers if not task.done()]:
@@ -86,10 +89,12 @@ class Commons:
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Start a task that is cancelled at the latest when this closes."""
+        self.origin.check()
         return self._scope.spawn(work, name=name)
 
     def settle(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
+        self.origin.check()
         task = self._scope.spawn(work, name=name)
         self._settlers.add(task)
         task.add_done_callback(self._settlers.discard)

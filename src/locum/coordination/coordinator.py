@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from locum.clock import seconds
+from locum.clock import Clock, seconds
 from locum.coordination.commons import Commons
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
-from locum.errors import ConflictError, StoreError
+from locum.errors import ConflictError, StoreError, StoreUnavailableError
+from locum.identity import host_name
+from locum.keeper.budget import Budget
+from locum.keeper.thread import KeeperThread
 from locum.names import check_name
+from locum.registry import make_store, open_when_there, without_secrets
+from locum.scopes import Scope
 from locum.store import ANY
-from locum.telemetry import logger
+from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from locum.store import Record
 
 __all__ = ["REQUESTS", "Coordinator"]
@@ -28,7 +38,7 @@ REQUESTS: Final = "request/"
 
 
 class Coordinator:
-    """Takes part in elections under one instance's session.
+    """Takes part in elections under one instance's session; one that is made without a host comes from `connect`.
 
     Args:
         commons: The store, the leases and what else the recipes share.
@@ -36,6 +46,65 @@ class Coordinator:
 
     def __init__(self, commons: Commons) -> None:
         self._commons = commons
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str,
+        *,
+        namespace: str = "default",
+        ttl: float = 6.0,
+        instance: str | None = None,
+        enforcement: str = "cancel",
+        timeout: float | None = 30.0,
+    ) -> AsyncIterator[Coordinator]:
+        """A coordinator in this process, with a session that a thread keeps for the length of the block.
+
+        Args:
+            url: The store that all instances share.
+            namespace: Whose records these are.
+            ttl: Seconds until this instance, if it cannot be seen, is taken for lost.
+            instance: This instance's name; made of the machine's name and the pid if none is given.
+            enforcement: What happens to work whose time is up: `cancel` cancels its task and refuses its token, `kill`
+                has the kernel end this process besides.
+            timeout: Seconds to wait for the store; `None` waits for ever.
+
+        Raises:
+            ConfigurationError: The store can never be used so.
+            SchemaError: It was written by a newer release.
+            StoreUnavailableError: It was not there in time.
+        """
+        clock = Clock()
+        name = check_name(instance or f"{host_name()}-{os.getpid()}", what="the name of an instance")
+        budget = Budget.of_seconds(ttl)
+        async with Scope("coordinator", on_error=_log_failure) as scope:
+            events = Events(name, lambda work, what: scope.spawn(work, name=what))
+            keeper = KeeperThread(
+                lambda: make_store(url, namespace=namespace, clock=clock),
+                name,
+                budget.ttl,
+                enforcement=enforcement,
+                clock=clock,
+                scope=scope,
+                events=events,
+            )
+            store = make_store(url, namespace=namespace, clock=clock)
+            store.call_timeout = budget.call_seconds
+            coordinator = cls(Commons(store, keeper, events=events))
+            try:
+                try:
+                    async with asyncio.timeout(timeout):
+                        await keeper.open()
+                        await open_when_there(store, clock=clock, told=lambda why: _log.debug("%s", why))
+                except TimeoutError:
+                    raise StoreUnavailableError(without_secrets(url), f"no session within {timeout:g} s") from None
+                await coordinator.open()
+                yield coordinator
+            finally:
+                await coordinator.close(patience=budget.call_seconds)
+                await keeper.close()
+                await store.close()
 
     @property
     def one_machine(self) -> bool:
@@ -53,6 +122,7 @@ class Coordinator:
 
     def election(self, name: str) -> Election:
         """The election of that name."""
+        self._commons.origin.check()
         return Election(self._commons, check_name(name, what="the name of an election"))
 
     async def publish(self, modes: dict[str, dict[str, object]]) -> None:
@@ -110,6 +180,10 @@ class Coordinator:
             pass  # it has moved on by itself
         except StoreError as error:
             _log.debug("%s: %s", record.key, error)
+
+
+def _log_failure(task: str, error: BaseException) -> None:
+    _log.error("%s failed", task, exc_info=error)
 
 
 def _request(record: Record) -> tuple[str, tuple[int, str]] | None:

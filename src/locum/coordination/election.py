@@ -50,6 +50,7 @@ class Election:
             WaitTimeoutError: The lead was not ours in time; no place in line is left behind.
             TimeoutError: An older transaction holds a registered fence.
         """
+        self._commons.origin.check()
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
@@ -79,26 +80,37 @@ class Election:
 
     async def resign(self, term: Term, why: str) -> None:
         """Give the lead up, after its work has ended."""
+        self._commons.origin.check()
         self._end(term, why)
         await self._claims.pop(term.token).release(term, why)
 
     def rest(self, term: Term) -> None:
         """Keep a lead whose work has ended: the kernel's timer need not stand any more."""
+        self._commons.origin.check()
         self._claims[term.token].rest()
 
     def abandon(self, term: Term) -> None:
         """Have done with a lead that was lost, after its work has ended."""
+        self._commons.origin.check()
         self._end(term, term.ended or "lost its lease")
         self._claims.pop(term.token).abandon(term)
 
+    def give_up(self, term: Term, why: str) -> None:
+        """Have done with a lead whose work would not end: the session is closed, and it counts as ended (R19)."""
+        self._commons.origin.check()
+        self._end(term, why)
+        self._commons.leases.give_up(term.lease, why)
+        self._claims.pop(term.token).abandon(term)
+
     @asynccontextmanager
-    async def lead(self, *, timeout: float | None = None) -> AsyncIterator[Term]:
+    async def lead(self, *, timeout: float | None = None, stop_timeout: float = 30.0) -> AsyncIterator[Term]:
         """Wait for the lead and hold it for the length of the block.
 
         If the term is lost or its end is asked for, the block is cancelled and `TermEndedError` raised from it.
 
         Args:
             timeout: Seconds to wait in line; `None` waits for ever.
+            stop_timeout: Seconds that the block may take to end when somebody asks for it; then it counts as ended.
 
         Raises:
             WaitTimeoutError: The lead was not ours in time; no place in line is left behind.
@@ -112,7 +124,12 @@ class Election:
             nonlocal cancelled
             await term.over()
             cancelled = True
+            if not term.is_lost:
+                term.end(term.wish or "resigned")
             task.cancel()
+            if not term.is_lost:  # the keeper sees to the end of a lost one
+                await self._commons.clock.sleep(stop_timeout)
+                self._commons.leases.give_up(term.lease, f"did not stop within {stop_timeout:g} s")
 
         watching = self._commons.settle(cancel_when_over(), f"end of the lead in {self.scope}")
         why = "resigned"

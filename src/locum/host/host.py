@@ -5,20 +5,22 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from locum.errors import ConfigurationError, UnsupportedError
+from locum.errors import ConfigurationError
 from locum.host.plan import Declaration, Plan
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
+from locum.keeper.owner import ENFORCEMENTS
 from locum.names import check_name, snake_case
 from locum.services.active_passive import ActivePassiveService
 from locum.services.background import BackgroundService
 from locum.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from locum.host.container import Lifetime
 
@@ -36,7 +38,8 @@ class Host:
         store: The URL of the store that they share; a SQLite file beside the user's module if none is given.
         ttl: Seconds until an instance that cannot be seen is taken for lost.
         instance: This instance's name; made of the machine's name and the pid if none is given.
-        enforcement: What happens to work whose time is up: `kill`, by the keeper and the kernel.
+        enforcement: What happens to work whose time is up: `kill`, by the keeper and the kernel; or `cancel`, the
+            default inside somebody else's process, and possible only there.
         hang_timeout: Seconds after which an event loop that does not turn counts as hung.
     """
 
@@ -50,10 +53,8 @@ class Host:
         enforcement: str | None = None,
         hang_timeout: float = 30.0,
     ) -> None:
-        if enforcement not in (None, "kill"):
-            raise UnsupportedError(
-                f"enforcement={enforcement!r} is not known: a host under a keeper is enforced by 'kill'"
-            )
+        if enforcement not in (None, *ENFORCEMENTS):
+            raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {' or '.join(ENFORCEMENTS)}")
         file = sys._getframe(1).f_globals.get("__file__")
         self.name = check_name(name, what="the name of a host")
         settings = Settings(
@@ -64,7 +65,7 @@ class Host:
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
         )
-        self.plan = Plan(name, settings)
+        self.plan = Plan(name, settings, enforcement=enforcement)
 
     @property
     def settings(self) -> Settings:
@@ -155,11 +156,24 @@ class Host:
 
         return take
 
-    def run(self) -> None:
+    def run(self, *, embedded: bool = False) -> None:
         """Run until told to stop, under a keeper: this process becomes the keeper, and starts itself as its worker.
 
         Does not return; the exit codes are those of `locum.exit_codes`.
+
+        Args:
+            embedded: Run in this one process, whose keeper is a thread. Work whose time is up is then cancelled, and
+                nobody ends what ignores that, unless the host's `enforcement` is `kill`.
         """
+        if embedded:
+            from locum.host.embedded import run_embedded
+
+            run_embedded(self.plan)
+        if self.plan.enforcement == "cancel":
+            raise ConfigurationError(
+                f"{self.name} has enforcement='cancel', but under a keeper work is ended by 'kill': leave it out, or"
+                " call run(embedded=True)"
+            )
         end = WorkerEnd.take()
         if end is None:
             if len(sys.orig_argv) < 2:
@@ -167,9 +181,25 @@ class Host:
             sys.stdout.flush()
             sys.stderr.flush()
             os.execv(sys.executable, keeper_command([sys.executable, *sys.orig_argv[1:]]))  # noqa: S606 - it is ourselves
-        from locum.host.runtime import work  # after the keeper: whoever only declares needs none of it
+        from locum.host.kept import work  # after the keeper: whoever only declares needs none of it
 
         work(self.plan, end)
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Run inside a web application, from its start to its stop: `FastAPI(lifespan=host.lifespan)`.
+
+        Its keeper is a thread, as with `run(embedded=True)`.
+
+        Raises:
+            ConfigurationError: What was declared cannot run.
+            StartError: A service did not start.
+        """
+        del app
+        from locum.host.embedded import running
+
+        async with running(self.plan):
+            yield
 
     def _function(
         self, kind: str, function: F | None, every: float | None, name: str | None, stop_timeout: float

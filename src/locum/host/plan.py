@@ -47,10 +47,12 @@ class Plan:
         declarations: The services, in the order of their declaration.
         fences: Databases, or the types of collaborators that reach one.
         handlers: Who asked for which events.
+        enforcement: `kill` or `cancel`; `None` for what is usual where it runs.
     """
 
     name: str
     settings: Settings
+    enforcement: str | None = None
     container: Container = field(default_factory=Container)
     declarations: list[Declaration] = field(default_factory=list)
     fences: list[Any] = field(default_factory=list)

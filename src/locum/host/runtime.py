@@ -1,131 +1,78 @@
-"""Running what a host declares, in the worker, under its keeper."""
+"""Running what a host declares: the surroundings of its services, whoever keeps the session.
+
+How a run begins and ends differs: under a keeper process it is the worker's whole life (`kept.py`), inside somebody
+else's process it is a part of theirs (`embedded.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import faulthandler
-import logging
-import os
-import signal
-import sys
-from typing import TYPE_CHECKING, Any, Final
+from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
-from locum import exit_codes
-from locum.clock import Clock, seconds
+from locum.clock import Clock
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
-from locum.errors import ConfigurationError, LocumError, StartError, StopTimeoutError, StoreError
+from locum.errors import ConfigurationError, LocumError, StartError
 from locum.host.lifecycle import start_all, stop_all
 from locum.host.plan import hooks_of
 from locum.keeper.budget import Budget
-from locum.keeper.control import Hello, WorkerEnd
-from locum.keeper.link import KeeperGoneError, KeeperLink
-from locum.registry import make_store, without_secrets
-from locum.scopes import Backoff, Scope, run
-from locum.service import Mode
+from locum.registry import make_store, open_when_there, without_secrets
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService
 from locum.services.background import BackgroundRunner
 from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from locum.host.plan import Declaration, Plan
-    from locum.service import Runner
+    from locum.host.settings import Settings
+    from locum.keeper.lease import LeaseSource
+    from locum.scopes import Scope
+    from locum.service import Mode, Runner
     from locum.store import Store
     from locum.telemetry import Event
 
-__all__ = ["work"]
+__all__ = ["Runtime"]
 
 _log = logger("host")
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def work(plan: Plan, end: WorkerEnd) -> None:
-    """Run a host's services under a keeper; does not return."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
-    if not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-        )
-        logging.getLogger("locum").setLevel(logging.INFO)
-    try:
-        code = run(_Worker(plan, end).run())
-    except ConfigurationError as error:
-        _log.error("%s cannot run: %s", plan.name, error)
-        code = exit_codes.BAD_CONFIGURATION
-    except KeeperGoneError:
-        code = exit_codes.FENCED
-    leave(code)
+class Runtime(ABC):
+    """One run of a host.
 
+    Args:
+        plan: What it runs.
+        settings: As the environment overrides them.
+        instance: The instance's name.
 
-def leave(code: int) -> None:
-    """End this process now; what the user's threads still do must not hold it."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # whoever read it is gone
-    os._exit(code)
+    Raises:
+        ConfigurationError: What was declared cannot run.
+    """
 
-
-class _Worker:
-    """One run of a host: the surroundings of its services."""
-
-    def __init__(self, plan: Plan, end: WorkerEnd) -> None:
-        self._plan, self._end = plan, end
-        self._settings = plan.settings.with_environment()
-        self.instance = self._settings.instance_under(end.keeper)
-        self.clock = Clock()
-        self._modes: dict[str, dict[str, object]] = {}
-        self._modes_changed = asyncio.Event()
-        self._told_to_stop = asyncio.Event()
-        self._fences: list[Fence] = []
-
-    async def run(self) -> int:
-        """Run until told to stop; the exit code."""
-        plan, settings = self._plan, self._settings
+    def __init__(self, plan: Plan, settings: Settings, instance: str) -> None:
         if not plan.declarations:
-            raise ConfigurationError(f"the host {plan.name} has no services: host.add(...) one before host.run()")
+            raise ConfigurationError(f"the host {plan.name} has no services: host.add(...) one before it runs")
         plan.container.check(
             [one.what for one in plan.declarations if not isinstance(one.what, type) and hooks_of(one.what) is None]
         )
-        loop = asyncio.get_running_loop()
-        async with Scope(plan.name, on_error=self._on_error) as scope:
-            self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
-            for kind, handler in plan.handlers:
-                self._events.on(kind, handler)
-            link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self._events)
-            for number in _STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-                    loop.add_signal_handler(number, self._told_to_stop.set)
-            hello = Hello(
-                instance=self.instance,
-                store=settings.store_url,
-                namespace=plan.name,
-                ttl=Budget.of_seconds(settings.ttl).ttl,
-                stop_timeout=sum(one.stop_timeout for one in plan.declarations),
-                hang_timeout=settings.hang_timeout,
-            )
-            opening = scope.spawn(link.open(hello), name="start gate")
-            stop = scope.spawn(self._told_to_stop.wait(), name="stop")
-            await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return exit_codes.CLEAN
-            lease = opening.result()
-            scope.spawn(self._show_that_we_turn(link, lease.budget), name="turns of the loop")
-            store = await self._open_store(hello, lease.budget)
-            commons = Commons(store, link, events=self._events, fences=lambda: self._fences)
-            coordinator = Coordinator(commons)
-            await coordinator.open()
-            scope.spawn(self._publish(coordinator, link), name="modes of the services")
-            try:
-                return await self._run_services(coordinator, link)
-            finally:
-                await coordinator.close(patience=lease.budget.call_seconds)
-                await store.close()
+        self._plan, self._settings = plan, settings
+        self.instance = instance
+        self.clock = Clock()
+        self.ttl = Budget.of_seconds(settings.ttl).ttl
+        self._modes: dict[str, dict[str, object]] = {}
+        self._modes_changed = asyncio.Event()
+        self._fences: list[Fence] = []
+
+    @abstractmethod
+    def fail(self, why: str, code: int) -> None:
+        """End this process, or what of it may be ended: something overlaps, or cannot be ended otherwise."""
+
+    @abstractmethod
+    def stopped(self, errors: list[Exception]) -> None:
+        """The services were stopped; what went wrong then."""
 
     # -- what services ask of their host
 
@@ -138,19 +85,65 @@ class _Worker:
         self._modes[service] = {"mode": mode.value, "token": token, "since": self.clock.wall().isoformat()}
         self._modes_changed.set()
 
-    def fail(self, why: str, code: int) -> None:
-        """End this process, at once unless it ends anyway; the keeper ends what it leaves behind."""
-        _log.warning("%s ends its worker: %s", self.instance, why)
-        if not self._told_to_stop.is_set() or code == exit_codes.FENCED:
-            leave(code)
-
     async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
         """Call a body with what it asks for by type."""
         return await self._plan.container.call(function, *given)
 
+    # -- for those who begin and end it
+
+    def events(self, scope: Scope) -> Events:
+        """Where events are told, with the user's handlers."""
+        self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
+        for kind, handler in self._plan.handlers:
+            self._events.on(kind, handler)
+        return self._events
+
+    def make_store(self) -> Store:
+        """A store of one's own, not yet opened."""
+        return make_store(self._settings.store_url, namespace=self._plan.name, clock=self.clock)
+
+    @asynccontextmanager
+    async def running(self, leases: LeaseSource, scope: Scope) -> AsyncIterator[None]:
+        """The services run for the length of the block; a session is there already.
+
+        Raises:
+            StartError: One of them did not start.
+        """
+        budget = (await leases.lease()).budget
+        store = self.make_store()
+        store.call_timeout = budget.call_seconds
+        await open_when_there(store, clock=self.clock, told=lambda why: _log.debug("%s", why))
+        coordinator = Coordinator(Commons(store, leases, events=self._events, fences=lambda: self._fences))
+        try:
+            await coordinator.open()
+            publishing = scope.spawn(self._publish(coordinator, leases), name="modes of the services")
+            runners = await self._start(coordinator)
+            _log.info(
+                "%s of %s runs %s on %s%s, TTL %g s.",
+                self.instance,
+                self._plan.name,
+                ", ".join(one.name for one in self._plan.declarations),
+                without_secrets(self._settings.store_url),
+                " (one machine only)" if coordinator.one_machine else "",
+                self._settings.ttl,
+            )
+            try:
+                yield
+            finally:
+                _log.info("%s stops.", self.instance)
+                errors = await stop_all(runners, "was stopped")
+                await self._plan.container.close()
+                for error in errors:
+                    _log.error("%s", error)
+                self.stopped(errors)
+                publishing.cancel()
+        finally:
+            await coordinator.close(patience=budget.call_seconds)
+            await store.close()
+
     # -- inside
 
-    async def _run_services(self, coordinator: Coordinator, link: KeeperLink) -> int:
+    async def _start(self, coordinator: Coordinator) -> list[Runner]:
         runners: list[Runner] = []
         try:
             for target in self._plan.fences:
@@ -160,29 +153,10 @@ class _Worker:
             for declaration in self._plan.declarations:
                 runners.append(await self._runner(declaration, coordinator))
             await start_all(runners)
-        except StartError as failure:
-            _log.error("%s", failure, exc_info=failure.__cause__)
+        except BaseException:
             await self._plan.container.close()
-            return exit_codes.SERVICE_FAILED
-        link.started()
-        _log.info(
-            "%s of %s runs %s on %s%s, TTL %g s.",
-            self.instance,
-            self._plan.name,
-            ", ".join(one.name for one in self._plan.declarations),
-            without_secrets(self._settings.store_url),
-            " (one machine only)" if coordinator.one_machine else "",
-            self._settings.ttl,
-        )
-        await self._told_to_stop.wait()
-        _log.info("%s stops.", self.instance)
-        errors = await stop_all(runners, "was stopped")
-        await self._plan.container.close()
-        for error in errors:
-            _log.error("%s", error)
-        if any(isinstance(error, StopTimeoutError) for error in errors):
-            leave(exit_codes.WOULD_NOT_STOP)  # what would not stop does not let the loop end either
-        return exit_codes.SERVICE_FAILED if errors else exit_codes.CLEAN
+            raise
+        return runners
 
     async def _runner(self, declaration: Declaration, coordinator: Coordinator) -> Runner:
         what = declaration.what
@@ -225,32 +199,14 @@ class _Worker:
         repeat.__annotations__["term"] = Term
         return repeat
 
-    async def _open_store(self, hello: Hello, budget: Budget) -> Store:
-        store = make_store(hello.store, namespace=hello.namespace, clock=self.clock)
-        store.call_timeout = budget.call_seconds
-        backoff = Backoff(0.05, 1.0)
-        while True:
-            try:
-                await store.open()
-            except StoreError as error:
-                _log.debug("%s", error)
-                await self.clock.sleep(backoff.delay())
-            else:
-                return store
-
-    async def _show_that_we_turn(self, link: KeeperLink, budget: Budget) -> None:
-        while True:
-            link.turned()
-            await self.clock.sleep(seconds(budget.ttl) / 8)
-
-    async def _publish(self, coordinator: Coordinator, link: KeeperLink) -> None:
+    async def _publish(self, coordinator: Coordinator, leases: LeaseSource) -> None:
         """Show the services' modes in the store: changes that come together are one write."""
         while True:
             await self._modes_changed.wait()
             await self.clock.sleep(0.05)
             self._modes_changed.clear()
             # what is shown goes with the session: when that is lost, it is shown again under the next one
-            (await link.lease()).on_end(self._show_again)
+            (await leases.lease()).on_end(self._show_again)
             try:
                 await coordinator.publish(self._modes)
             except LocumError as error:
@@ -261,9 +217,3 @@ class _Worker:
     def _show_again(self, why: str) -> None:
         del why
         self._modes_changed.set()
-
-    def _on_error(self, task: str, error: BaseException) -> None:
-        if isinstance(error, KeeperGoneError):
-            leave(exit_codes.FENCED)
-        _log.error("%s failed", task, exc_info=error)
-        leave(exit_codes.BAD_CONFIGURATION if isinstance(error, ConfigurationError) else exit_codes.SERVICE_FAILED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
 
-__all__ = ["WORKER_VARIABLE", "Control", "Hello", "WorkerEnd"]
+__all__ = ["STOP_SIGNALS", "WORKER_VARIABLE", "Control", "Hello", "WorkerEnd"]
 
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks an instance to stop."""
 WORKER_VARIABLE: Final = "LOCUM_WORKER"
 """The environment variable by which a worker finds its keeper: CONTROL_FD:CELL_FD:KEEPER_PID."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from locum.identity import Origin
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,12 +31,18 @@ class Lease:
     def __init__(self, session: str, generation: int, budget: Budget, cell: Cell, clock: Clock) -> None:
         self.session, self.generation, self.budget = session, generation, budget
         self._cell, self._clock = cell, clock
+        self._origin = Origin("the lease of this instance")
         self._watchers: set[Callable[[str], object]] = set()
         self.loss = ""
 
     @property
     def is_current(self) -> bool:
-        """Whether it covers its terms at this very moment: a memory read, no I/O."""
+        """Whether it covers its terms at this very moment: a memory read, no I/O.
+
+        Raises:
+            ForkedError: This is a forked child.
+        """
+        self._origin.check()
         return not self.loss and self._cell.generation == self.generation and self._clock.now() < self._cell.cancel_at
 
     @property
@@ -81,8 +89,12 @@ class LeaseSource(Protocol):
     async def lease(self) -> Lease:
         """The lease that is there now; waits while there is none."""
 
-    async def arm(self, lease: Lease) -> int | None:
-        """Have the kernel's timer stand at the lease's deadline, before a body runs (R6).
+    async def arm(self, lease: Lease, *, token: int) -> int | None:
+        """Have the keeper enforce the lease's deadline from here on: a body is about to run (R6).
+
+        Args:
+            lease: Under which it runs.
+            token: Of its term; the keeper remembers the highest (R24).
 
         Returns:
             A handle for `disarm`; `None` if the lease is over.
@@ -90,3 +102,9 @@ class LeaseSource(Protocol):
 
     def disarm(self, handle: int) -> None:
         """The body has ended."""
+
+    def give_up(self, lease: Lease, why: str) -> None:
+        """End the session although a body that would not stop still runs under it (R19).
+
+        Under a keeper process, or with enforcement `kill`, this process ends with it.
+        """

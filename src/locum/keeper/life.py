@@ -14,18 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from locum import exit_codes
-from locum.clock import Clock, nanoseconds, seconds
+from locum.clock import nanoseconds, seconds
 from locum.errors import ConfigurationError, SchemaError
 from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
-from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
-from locum.keeper.complaint import Complaint
-from locum.keeper.control import WORKER_VARIABLE, Control, Hello, WorkerEnd
-from locum.keeper.neighbours import Neighbours
+from locum.keeper.control import STOP_SIGNALS, WORKER_VARIABLE, Control, Hello, WorkerEnd
+from locum.keeper.keeping import Keeping
 from locum.keeper.owner import Ending, Owner
 from locum.keeper.processes import kill_children, reap
-from locum.keeper.session import Loss, Session
-from locum.keeper.timer import Alarm, KillTimer
+from locum.keeper.timer import Alarm
 from locum.scopes import Backoff, Scope, cancel_and_wait
 from locum.telemetry import logger
 
@@ -33,15 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from locum.clock import Clock
-    from locum.keeper.budget import Budget
+    from locum.keeper.session import Loss, Session
     from locum.keeper.timer import KillTimer
     from locum.store import Store
 
-__all__ = ["DUMP_SIGNAL", "STOP_SIGNALS", "End", "Life"]
+__all__ = ["DUMP_SIGNAL", "End", "Life"]
 
 _log = logger("keeper")
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What asks an instance to stop."""
 DUMP_SIGNAL: Final = signal.SIGUSR1
 """What asks a worker for its stacks."""
 _STOP_GRACE: Final = 5.0
@@ -55,11 +50,13 @@ class End:
         code: Its exit code, or minus the signal that killed it.
         why: In words that follow the instance's name.
         started: Whether its services had all been started.
+        token: The highest token that a body here has worked under, in this life or before.
     """
 
     code: int
     why: str
     started: bool
+    token: int
 
 
 class Life:
@@ -71,6 +68,7 @@ class Life:
         timer: The kernel's kill of this keeper.
         find_store: Opens the store that the worker names, as soon as it can be.
         told_to_stop: Whether the instance is being stopped.
+        token: The highest token that a body has worked under in an earlier life.
     """
 
     def __init__(
@@ -81,14 +79,14 @@ class Life:
         timer: KillTimer,
         find_store: Callable[[Hello], Awaitable[Store]],
         told_to_stop: Callable[[], bool],
+        token: int,
     ) -> None:
         self._command, self._clock, self._timer = command, clock, timer
         self._find_store, self._told_to_stop = find_store, told_to_stop
         self.name = host_name()
         self._key = str(MachineKey.of_this_process())
-        self._session: Session | None = None
-        self._generation = 0
-        self._armed: set[int] = set()
+        self._token = token
+        self._keeping: Keeping | None = None
         self._began = self._started = False
         self._why = ""
         self._stop_at: int | None = None
@@ -97,7 +95,6 @@ class Life:
 
     async def run(self) -> End:
         """From the start of the worker to the close of its session."""
-        self._end_worker = Alarm(self._on_deadline)
         self._give_up = Alarm(self._on_stop_timeout)
         await self._spawn()
         try:
@@ -109,11 +106,10 @@ class Life:
                 await cancel_and_wait(work)
         finally:
             code = await self._end()
-            self._end_worker.close()
             self._give_up.close()
         self._control.close()
         self._cell.close()
-        return End(code, self._words(code), self._started)
+        return End(code, self._words(code), self._started, self._keeping.token if self._keeping else self._token)
 
     def pass_on(self, number: int, *, force: bool) -> None:
         """Give a signal to the worker; a forced one ends it."""
@@ -166,54 +162,60 @@ class Life:
             keeper=ProcessId.of_this_process(),
             worker=self._worker,
         )
-        complaint = Complaint(self.name, self._clock)
-        while True:
-            session = Session(
-                store, owner, hello.ttl, clock=self._clock, may_beat=self._may_beat, acknowledged=self._on_beat
-            )
-            self._session = session
-            await session.open(told=complaint.tell)
-            complaint.clear()
-            self._began = True
-            self._generation += 1
-            budget = session.budget
-            store.call_timeout = budget.call_seconds
-            self._cell.begin(self._generation, budget.cancel_at(session.sent), budget.kill_at(session.sent))
-            self._control.send(
-                "open",
-                session=session.id,
-                generation=self._generation,
-                ttl=budget.ttl,
-                beat=budget.beat,
-                call=budget.call,
-                owner=owner.to_bytes().decode(),
-            )
-            neighbours = Neighbours(
-                store,
-                budget=budget,
-                clock=self._clock,
-                own=self._session_id,
-                key=self._key,
-                joined=lambda owner: self._control.send("joined", name=owner.name, machine=owner.machine),
-                gone=lambda owner, why: self._control.send("gone", name=owner.name, why=why),
-            )
-            watching = self._scope.spawn(neighbours.watch(), name="neighbours")
-            loss = await session.keep()
-            await cancel_and_wait(watching)
-            await self._lose(session, loss)
+        self._keeping = Keeping(
+            self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, key=self._key, token=self._token
+        )
+        await self._keeping.keep(store, owner, hello.ttl)
 
-    async def _lose(self, session: Session, loss: Loss) -> None:
-        """The session is lost: its terms are over at once; whoever still works under it is ended."""
-        self._cell.end()
-        if self._armed:
-            # certain: somebody may be at work elsewhere already (R3, R5). Otherwise 80 % have passed anyway
-            self._why = f"was ended, for it lost its session: {loss.why}"
-            self._kill(exit_codes.FENCED)
-            await self._ended.wait()
-        _log.debug("%s has lost its session: %s.", self.name, loss.why)  # its worker tells it
-        self._control.send("lost", why=f"lost its session: {loss.why}", generation=self._generation)
-        if not loss.certain:
-            await session.close(Ending(f"lost its session: {loss.why}", self._clock.now(), self._key))
+    # -- what is kept
+
+    def may_beat(self) -> bool:
+        """Whether the worker is alive and not stopped (R10)."""
+        return not self._ended.is_set() and process_state(self._worker.pid) not in ("T", "t", "Z", "X", None)
+
+    def opened(self, session: Session, generation: int, token: int) -> None:
+        """A session is there: the worker's start gate opens."""
+        self._began = True
+        budget = session.budget
+        self._control.send(
+            "open",
+            session=session.id,
+            generation=generation,
+            ttl=budget.ttl,
+            beat=budget.beat,
+            call=budget.call,
+            owner=session.owner.to_bytes().decode(),
+            token=token,
+        )
+
+    def beaten(self) -> None:
+        """A beat was answered."""
+        self._look_after_loop()
+        reap(keep=self._worker.pid)  # orphans that we adopted
+
+    def overdue(self) -> None:
+        """A body still runs at 80 % of the TTL: the worker is killed."""
+        self._why = "was ended at its deadline: a body still ran at 80 % of the TTL"
+        self._kill(exit_codes.FENCED)
+
+    async def end_bodies(self, loss: Loss) -> None:
+        """Kill the worker; what follows its end is `run`'s affair."""
+        # certain: somebody may be at work elsewhere already (R3, R5). Otherwise 80 % have passed anyway
+        self._why = f"was ended, for it lost its session: {loss.why}"
+        self._kill(exit_codes.FENCED)
+        await self._ended.wait()
+
+    def lost(self, why: str) -> None:
+        """The session is lost."""
+        self._control.send("lost", why=why)
+
+    def joined(self, owner: Owner) -> None:
+        """Another instance is there."""
+        self._control.send("joined", name=owner.name, machine=owner.machine)
+
+    def gone(self, owner: Owner, why: str) -> None:
+        """Another instance is gone."""
+        self._control.send("gone", name=owner.name, why=why)
 
     # -- between
 
@@ -226,58 +228,28 @@ class Life:
             case "hello":
                 self._hello.set_result(Hello(**message))
             case "arm":
-                ok = self._arm(message["handle"], message["generation"])
-                self._control.send("armed", handle=message["handle"], ok=ok)
+                keeping, handle = self._keeping, message["handle"]
+                ok = keeping is not None and keeping.arm(handle, message["generation"], message["token"])
+                self._control.send("armed", handle=handle, ok=ok)
             case "disarm":
-                self._disarm(message["handle"])
+                if self._keeping is not None:
+                    self._keeping.disarm(message["handle"])
+            case "give_up":
+                self._why = message["why"]
+                self._kill(exit_codes.WOULD_NOT_STOP)
             case "started":
                 self._started = True
             case kind:
                 _log.warning("the worker says %r, which this release does not know", kind)
 
-    def _arm(self, handle: int, generation: int) -> bool:
-        if self._session is None or generation != self._cell.generation:
-            return False
-        kill_at = self._cell.kill_at
-        if self._clock.now() >= kill_at:
-            return False
-        if not self._armed:
-            self._timer.arm(kill_at)
-            self._end_worker.set(self._session.budget.end_worker_at(self._session.sent))
-        self._armed.add(handle)
-        return True
-
-    def _disarm(self, handle: int) -> None:
-        self._armed.discard(handle)
-        if not self._armed:
-            self._end_worker.clear()
-            self._timer.disarm()
-
-    def _on_beat(self, budget: Budget, sent: int) -> None:
-        cancel_at, kill_at = budget.cancel_at(sent), budget.kill_at(sent)
-        if self._armed and self._clock.now() >= self._cell.cancel_at:
-            cancel_at = 0  # its terms met their deadline: only the kill moves, so that they can drain (R5)
-        self._cell.advance(cancel_at, kill_at)
-        if self._armed:
-            self._timer.arm(self._cell.kill_at)
-            self._end_worker.set(budget.end_worker_at(sent))
-        self._look_after_loop(budget.ttl)
-        reap(keep=self._worker.pid)  # orphans that we adopted
-
-    def _may_beat(self) -> bool:
-        return not self._ended.is_set() and process_state(self._worker.pid) not in ("T", "t", "Z", "X", None)
-
-    def _on_deadline(self) -> None:
-        if self._armed:
-            self._why = "was ended at its deadline: a body still ran at 80 % of the TTL"
-            self._kill(exit_codes.FENCED)
-
     def _on_stop_timeout(self) -> None:
         self._why = "did not stop in time"
         self._kill(exit_codes.WOULD_NOT_STOP)
 
-    def _look_after_loop(self, ttl: int) -> None:
+    def _look_after_loop(self) -> None:
         """Warn once, with all stacks, of an event loop that has not turned for a whole TTL."""
+        session = self._keeping.session if self._keeping else None
+        ttl = session.budget.ttl if session else 0
         turned = self._cell.turned_at
         if not turned or turned == self._warned_of_loop or self._clock.now() - turned < ttl:
             return
@@ -308,12 +280,16 @@ class Life:
         seen = self._clock.now()
         code = await self._reap_all()
         os.close(self._pidfd)
-        self._armed.clear()
-        self._timer.disarm()
-        if self._session is not None and self._began:
-            patience = self._session.budget.call_seconds if self._told_to_stop() else None
-            await self._session.close(Ending(self._words(code), seen, self._key), patience=patience)
+        if self._keeping is not None:
+            await self._close(self._keeping, Ending(self._words(code), seen, self._key))
         return getattr(self, "_code", code)
+
+    async def _close(self, keeping: Keeping, ending: Ending) -> None:
+        keeping.disarm_all()
+        keeping.close()
+        if keeping.session is not None:
+            patience = keeping.session.budget.call_seconds if self._told_to_stop() else None
+            await keeping.session.close(ending, patience=patience)
 
     async def _reap_all(self) -> int:
         status: int | None = None
@@ -339,9 +315,6 @@ class Life:
         if code == exit_codes.FENCED:
             return "lost its lease and ended in time"
         return f"ended with exit code {code}"
-
-    def _session_id(self) -> str | None:
-        return self._session.id if self._session else None
 
 
 def _has_children() -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from locum.errors import CorruptRecordError
 from locum.identity import MachineKey, ProcessId
 
-__all__ = ["Ending", "Owner"]
+__all__ = ["ENFORCEMENTS", "Ending", "Owner"]
+
+ENFORCEMENTS: Final = ("cancel", "kill")
+"""What may happen to work whose time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class Owner:
     worker: ProcessId
     enforcement: str = "kill"
     kind: str = "observed"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the keeper is a thread of the process that works, which is not Locum's."""
+        return self.keeper == self.worker
 
     def to_bytes(self) -> bytes:
         """As the store keeps it."""

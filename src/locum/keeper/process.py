@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from locum import exit_codes
 from locum.clock import Clock, seconds
-from locum.errors import SchemaError, StoreError
 from locum.identity import sees_own_processes
 from locum.keeper import kernel
 from locum.keeper.complaint import Complaint
-from locum.keeper.life import DUMP_SIGNAL, STOP_SIGNALS, Life
+from locum.keeper.control import STOP_SIGNALS
+from locum.keeper.life import DUMP_SIGNAL, Life
 from locum.keeper.timer import KillTimer
-from locum.registry import make_store
+from locum.registry import make_store, open_when_there
 from locum.scopes import Backoff, happens
 from locum.telemetry import logger
 
@@ -78,7 +78,7 @@ class Keeper:
     async def _lives(self) -> int:
         timer = KillTimer()
         backoff = Backoff(_RESTART_FIRST, _RESTART_LAST)
-        ever_started = False
+        ever_started, token = False, 0
         while True:
             begun = self._clock.now()
             self._life = Life(
@@ -87,8 +87,10 @@ class Keeper:
                 timer=timer,
                 find_store=self._find_store,
                 told_to_stop=self._told_to_stop.is_set,
+                token=token,
             )
             end = await self._life.run()
+            token = end.token
             name, self._life = self._life.name, None
             if self._told_to_stop.is_set():
                 return self._code_of_a_stop(end)
@@ -130,16 +132,6 @@ class Keeper:
             return found
         store = make_store(hello.store, namespace=hello.namespace, clock=self._clock)
         store.call_timeout = seconds(hello.ttl) / 6
-        backoff = Backoff(0.1, 2.0)
-        complaint = Complaint(hello.instance, self._clock)
-        while True:
-            try:
-                await store.open()
-            except SchemaError:
-                raise
-            except StoreError as error:
-                complaint.tell(str(error))
-                await self._clock.sleep(backoff.delay())
-            else:
-                self._stores[hello.store, hello.namespace] = store
-                return store
+        await open_when_there(store, clock=self._clock, told=Complaint(hello.instance, self._clock).tell)
+        self._stores[hello.store, hello.namespace] = store
+        return store

@@ -64,7 +64,7 @@ class Session:
         self.id = random_id()
         self.budget = Budget.of(ttl)
         self.incarnation = ""
-        self._store, self._owner, self._clock = store, owner, clock
+        self._store, self.owner, self._clock = store, owner, clock
         self._may_beat, self._acknowledged = may_beat, acknowledged
         self._number = 0
         self._sent = 0
@@ -85,7 +85,7 @@ class Session:
                 # an id whose first sending is that old is worth nothing even if it lives; its silence closes it
                 self.id, self._sent = random_id(), self._clock.now()
             try:
-                info = await self._store.open_session(self._owner.to_bytes(), self.budget.ttl, self.id)
+                info = await self._store.open_session(self.owner.to_bytes(), self.budget.ttl, self.id)
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 told(str(error))
                 await self._clock.sleep(backoff.delay())

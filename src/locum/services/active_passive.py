@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
+from locum.clock import seconds
 from locum.context import Context
 from locum.errors import StopTimeoutError
 from locum.scopes import Backoff, Scope, cancel_and_wait
@@ -184,7 +185,11 @@ class ActivePassiveRunner:
             await body.end(timeout=self.stop_timeout)
         except StopTimeoutError as error:
             self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
-            raise
+            if self._stop_why is not None:
+                raise
+            self._election.give_up(term, str(error))
+            await self._outlast(body)
+            return
         if body.error is not None and not why.startswith("raised"):
             _log.error("%s failed while it ended", self.name, exc_info=body.error)
         await self._election.resign(term, why)
@@ -193,10 +198,19 @@ class ActivePassiveRunner:
         """The body is ended; if it had not completed, the process ends with it: nobody knows what it left running."""
         why = term.ended or "lost its lease"
         _log.warning("%s: %s %s; its work is cancelled.", self.name, term.instance, why)
-        await cancel_and_wait(body.task)  # the keeper kills what ignores this
+        # a keeper kills what ignores this; where there is none, it counts as ended when the session is closed (R19)
+        if not await cancel_and_wait(body.task, timeout=seconds(term.lease.budget.ttl)):
+            await self._outlast(body)
         self._election.abandon(term)
         if worked:
             self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)
+
+    async def _outlast(self, body: Body) -> None:
+        """Wait for a body that counts as ended: this instance is no candidate while it runs."""
+        _log.error("%s still runs, though its term is over and its writes are refused.", self.name)
+        self._surroundings.show(self.name, Mode.STUCK)
+        await body.ended()
+        _log.warning("%s has ended at last.", self.name)
 
     def _on_error(self, task: str, error: BaseException) -> None:
         if not isinstance(error, StopTimeoutError):

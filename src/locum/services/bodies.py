@@ -24,7 +24,7 @@ class Body:
     """
 
     def __init__(self, service: str, work: Any, *, scope: Scope) -> None:
-        self._service = service
+        self._service, self._scope = service, scope
         self.task: asyncio.Task[object] = scope.spawn(_contained(work), name=f"body of {service}")
 
     async def ended(self) -> None:
@@ -46,6 +46,7 @@ class Body:
             StopTimeoutError: It has not, within `timeout` seconds.
         """
         if not await cancel_and_wait(self.task, timeout=timeout):
+            self._scope.forget(self.task)
             raise StopTimeoutError(self._service, timeout)
 
 

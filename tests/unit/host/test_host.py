@@ -11,7 +11,7 @@ from locum import ActivePassiveService, BackgroundService, Host, Stopping, Term,
 from locum.errors import ConfigurationError, UnsupportedError
 from locum.host.host import keeper_command
 from locum.host.plan import hooks_of
-from locum.host.worker import find_host
+from locum.host.finding import find_host
 
 
 class Settlement(ActivePassiveService):
@@ -119,10 +119,16 @@ def test_handlers_are_for_types_of_events(host: Host) -> None:
             host.on(wrong)  # type: ignore[arg-type]
 
 
-def test_only_kill_is_known_under_a_keeper() -> None:
-    assert Host("billing", enforcement="kill").name == "billing"
-    with pytest.raises(UnsupportedError, match="enforcement='cancel' is not known"):
-        Host("billing", enforcement="cancel")
+def test_an_enforcement_is_kill_or_cancel() -> None:
+    for enforcement in (None, "kill", "cancel"):
+        assert Host("billing", enforcement=enforcement).plan.enforcement == enforcement
+    with pytest.raises(ConfigurationError, match="enforcement='hope' is not known: it is cancel or kill"):
+        Host("billing", enforcement="hope")
+
+
+def test_under_a_keeper_only_kill_will_do() -> None:
+    with pytest.raises(ConfigurationError, match="under a keeper work is ended by 'kill'"):
+        Host("billing", enforcement="cancel").run()
 
 
 def test_the_default_store_lies_beside_the_users_module(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,30 @@
+"""What a process that runs a host does at its edges: how it logs, and how it leaves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+__all__ = ["leave", "log_to_console"]
+
+
+def log_to_console() -> None:
+    """Log to the console, unless the user has set logging up."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+        )
+        logging.getLogger("locum").setLevel(logging.INFO)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now; what the user's threads still do must not hold it."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # whoever read it is gone
+    os._exit(code)

@@ -1,0 +1,298 @@
+"""The keeper as a thread, for processes that are not Locum's: a web application, a script, a notebook (R6).
+
+The thread has an event loop and a connection to the store of its own, so that the session lives on while the
+application's loop is busy. The process is its own worker: nobody stands above it who could end it. With enforcement
+`cancel` a term whose time is up is over (`is_current`, `check()` and the token say so) and its task is cancelled; with
+`kill` the kernel's timer stands in this very process besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from locum.clock import seconds
+from locum.errors import ConfigurationError, CoordinationError, SchemaError
+from locum.identity import MachineKey, ProcessId, host_name
+from locum.keeper.budget import Budget
+from locum.keeper.cell import Cell
+from locum.keeper.complaint import Complaint
+from locum.keeper.keeping import Keeping
+from locum.keeper.leases import Leases
+from locum.keeper.owner import ENFORCEMENTS, Ending, Owner
+from locum.keeper.timer import KillTimer
+from locum.registry import open_when_there
+from locum.scopes import Scope, cancel_and_wait, happens, run
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locum.clock import Clock
+    from locum.keeper.lease import Lease
+    from locum.keeper.session import Loss, Session
+    from locum.store import Store
+    from locum.telemetry import Events
+
+__all__ = ["KeeperClosedError", "KeeperThread"]
+
+_log = logger("keeper.thread")
+
+
+class KeeperClosedError(CoordinationError):
+    """The coordinator was closed while something waited for it."""
+
+    def __init__(self) -> None:
+        super().__init__("the coordinator is closed: nothing can be won or held under it any more")
+
+
+class KeeperThread(Leases):
+    """The leases of a process that keeps them itself; everything here runs in the application's loop.
+
+    Args:
+        make_store: Makes the thread's own store, not yet opened.
+        name: The instance's name.
+        ttl: The wanted TTL in nanoseconds.
+        enforcement: `cancel` or `kill`.
+        clock: The clock on which the leases are counted.
+        scope: Owns the tasks of this event loop.
+        events: Told of sessions lost and had again, and of other instances.
+
+    Raises:
+        UnsupportedError: `kill` in PID 1, which ignores its own timer.
+    """
+
+    def __init__(
+        self,
+        make_store: Callable[[], Store],
+        name: str,
+        ttl: int,
+        *,
+        enforcement: str,
+        clock: Clock,
+        scope: Scope,
+        events: Events,
+    ) -> None:
+        if enforcement not in ENFORCEMENTS:
+            known = " or ".join(ENFORCEMENTS)
+            raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {known}")
+        memory = Cell.make()
+        super().__init__(Cell(memory), clock=clock, scope=scope, events=events)
+        os.close(memory)
+        self._ttl = ttl
+        self._ended = asyncio.Event()
+        self._handles = 0
+        self._keeper = _Keeper(self, make_store, name, ttl, enforcement, self._cell, clock)
+
+    async def open(self) -> Lease:
+        """Start to keep, and wait for the first session.
+
+        Raises:
+            ConfigurationError: The store can never be used so.
+            SchemaError: It was written by a newer release.
+        """
+        self._keeper.start(self._ended)
+        return await self.lease()
+
+    async def arm(self, lease: Lease, *, token: int) -> int | None:
+        """Have the deadline enforced from here on: a body is about to run (R6)."""
+        self._origin.check()
+        self._handles += 1
+        handle = self._handles
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._keeper.do(self._keeper.arm, handle, lease.generation, token, answer)
+        try:
+            return handle if await answer else None
+        except asyncio.CancelledError:
+            self.disarm(handle)
+            raise
+
+    def disarm(self, handle: int) -> None:
+        """The body has ended."""
+        self._origin.check()
+        self._keeper.do(self._keeper.disarm, handle)
+
+    def give_up(self, lease: Lease, why: str) -> None:
+        """Close the session although a body still runs under it, which counts as ended (R19)."""
+        self._origin.check()
+        self._keeper.do(self._keeper.forsake, lease.generation, why)
+
+    async def close(self) -> None:
+        """Close the session, after the last body has ended, and end the thread."""
+        self._origin.check()
+        # each of its calls has a deadline; one that hangs in the kernel is left behind with its thread
+        if self._keeper.leave() and not await happens(self._ended.wait(), within=seconds(self._ttl) + 1.0):
+            _log.warning("the keeper of %s did not end in time: its session will be seen silent", self._keeper.name)
+        self.finish(KeeperClosedError(), "was stopped")
+        super().dispose()
+
+
+class _Keeper:
+    """What runs in the thread; but for what others call from outside, everything here runs in its loop (a `Charge`)."""
+
+    def __init__(
+        self,
+        leases: KeeperThread,
+        make_store: Callable[[], Store],
+        name: str,
+        ttl: int,
+        enforcement: str,
+        cell: Cell,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self._leases, self._make_store, self._ttl, self._cell, self._clock = leases, make_store, ttl, cell, clock
+        self._timer = KillTimer() if enforcement == "kill" else None
+        self._key = MachineKey.of_this_process()
+        me = ProcessId.of_this_process()
+        self._owner = Owner(name, host_name(), self._key, keeper=me, worker=me, enforcement=enforcement)
+        self._theirs = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._keeping: Keeping | None = None
+        self._stop = asyncio.Event()
+
+    # -- from outside the thread
+
+    def start(self, ended: asyncio.Event) -> None:
+        """Start the thread.
+
+        Args:
+            ended: Set, in the application's loop, when it has ended.
+        """
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._main, args=(self._loop, ended), name="locum-keeper", daemon=True).start()
+
+    def do(self, what: Callable[..., object], *given: Any) -> None:
+        """Have something done in the thread."""
+        if self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(what, *given)
+        except RuntimeError:
+            pass  # it has ended, and told so
+
+    def leave(self) -> bool:
+        """Have the thread close its session and end.
+
+        Returns:
+            Whether it was ever started.
+        """
+        self.do(self._stop.set)
+        return self._loop is not None
+
+    # -- in the thread
+
+    def _main(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+        error: Exception = KeeperClosedError()
+        try:
+            run(self._keep(), loop=loop)
+        except (ConfigurationError, SchemaError) as failure:
+            error = failure
+        except Exception as failure:
+            error = failure
+            _log.error("the keeper of %s failed", self.name, exc_info=failure)
+        self._post(self._leases.finish, error, "lost its keeper")
+        self._post(ended.set)
+
+    async def _keep(self) -> None:
+        store = self._make_store()
+        async with Scope(f"keeper of {self.name}", on_error=_told_by_result) as scope:
+            stop = scope.spawn(self._stop.wait(), name="stop")
+            work = scope.spawn(self._work(store), name="work")
+            try:
+                await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+                await cancel_and_wait(work)
+                if not work.cancelled():
+                    work.result()
+            finally:
+                await self._close(store)
+
+    async def _work(self, store: Store) -> None:
+        complaint = Complaint(self.name, self._clock)
+        store.call_timeout = Budget.of(self._ttl).call_seconds
+        await open_when_there(store, clock=self._clock, told=complaint.tell)
+        complaint.clear()
+        key = str(self._key)
+        self._keeping = Keeping(
+            self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, key=key, token=0
+        )
+        await self._keeping.keep(store, self._owner, self._ttl)
+
+    async def _close(self, store: Store) -> None:
+        self._cell.end()
+        keeping = self._keeping
+        if keeping is not None:
+            keeping.disarm_all()
+            keeping.close()
+            if keeping.session is not None:
+                ending = Ending("stopped", self._clock.now(), str(self._key))
+                await keeping.session.close(ending, patience=keeping.session.budget.call_seconds)
+        await store.close()
+
+    def arm(self, handle: int, generation: int, token: int, answer: asyncio.Future[bool]) -> None:
+        """A body is about to run."""
+        ok = self._keeping is not None and self._keeping.arm(handle, generation, token)
+        self._post(_settle, answer, ok)
+
+    def disarm(self, handle: int) -> None:
+        """A body has ended."""
+        if self._keeping is not None:
+            self._keeping.disarm(handle)
+
+    def forsake(self, generation: int, why: str) -> None:
+        """End the session, whatever still runs under it."""
+        if self._keeping is not None:
+            self._keeping.forsake(generation, why)
+
+    def _post(self, what: Callable[..., object], *given: Any) -> None:
+        """Have something done in the application's loop."""
+        try:
+            self._theirs.call_soon_threadsafe(what, *given)
+        except RuntimeError:
+            pass  # it is closed: nobody is left who could be told
+
+    # -- what is kept (`locum.keeper.keeping.Charge`)
+
+    def may_beat(self) -> bool:
+        """Whoever stops this process stops its keeper too."""
+        return True
+
+    def opened(self, session: Session, generation: int, token: int) -> None:
+        """A session is there."""
+        self._post(self._leases.begin, session.id, generation, session.budget, session.owner, token)
+
+    def beaten(self) -> None:
+        """A beat was answered."""
+
+    def overdue(self) -> None:
+        """A body still runs at 80 % of the TTL: with `kill` the kernel ends it at 85 %, with `cancel` it was told."""
+
+    async def end_bodies(self, loss: Loss) -> None:
+        """With `kill` this process ends; with `cancel` the bodies, not current any more, count as ended (R5, R19)."""
+        if self._timer is not None:
+            _log.error("%s ends its process, for it lost its session: %s.", self.name, loss.why)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def lost(self, why: str) -> None:
+        """The session is lost."""
+        self._post(self._leases.lose, why)
+
+    def joined(self, owner: Owner) -> None:
+        """Another instance is there."""
+        self._post(self._leases.joined, owner.name, owner.machine)
+
+    def gone(self, owner: Owner, why: str) -> None:
+        """Another instance is gone."""
+        self._post(self._leases.gone, owner.name, why)
+
+
+def _settle(answer: asyncio.Future[bool], ok: bool) -> None:
+    if not answer.done():
+        answer.set_result(ok)
+
+
+def _told_by_result(task: str, error: BaseException) -> None:
+    """Whoever waits for the task has its error."""
