@@ -5,7 +5,7 @@ LocumError
 │   ├── UnknownStoreError · MissingDriverError · UnsupportedError
 ├── StoreError             something between us and the store
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
-│   └── CorruptRecordError · SchemaError
+│   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
 │   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError
 ├── ServiceError           a service of the user failed
@@ -38,6 +38,7 @@ __all__ = [
     "StartError",
     "StopTimeoutError",
     "StoreError",
+    "StoreReplacedError",
     "StoreUnavailableError",
     "TermEndedError",
     "UnknownStoreError",
@@ -124,6 +125,24 @@ class SessionClosedError(StoreError):
     def __init__(self, session: str, reason: str = "") -> None:
         self.session, self.reason = session, reason
         super().__init__(f"session {session} is closed{': ' + reason if reason else ''}; open a new one")
+
+
+class StoreReplacedError(StoreError):
+    """The store is not the one that this process has worked with: it was wiped, exchanged or put back (R24).
+
+    Nothing was done. All sessions are over; whoever has ended what ran under them may adopt the store as it stands now.
+
+    Attributes:
+        store: Its URL.
+        found: What was found, in words.
+    """
+
+    def __init__(self, store: str, found: str) -> None:
+        self.store, self.found = store, found
+        super().__init__(
+            f"the store {store} is not the one that this process has worked with: {found}; all sessions are over,"
+            " and it is taken up again after a quarantine"
+        )
 
 
 class CorruptRecordError(StoreError):

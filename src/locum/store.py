@@ -9,6 +9,10 @@ deadline (`call_timeout` seconds from its start) with an answer or one of three 
 - `ConflictError`, `SessionClosedError`: it was refused, and nothing changed.
 
 Keys and ids are the caller's, so every call is safe to repeat after a lost answer.
+
+A store has an *incarnation*, its identity, and a *revision*, which only grows: from one incarnation to the next, too.
+Each connection remembers what it has `seen` of both, and each call compares that with what it finds (R24). A store that
+was wiped, exchanged or put back is `StoreReplacedError`, until `adopt` accepts what is there now.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ABSENT",
     "ANY",
+    "INCARNATION",
     "MAX_VALUE",
     "Change",
     "Expect",
@@ -32,6 +37,7 @@ __all__ = [
     "Health",
     "Listing",
     "Record",
+    "Seen",
     "SessionInfo",
     "SessionState",
     "SessionStatus",
@@ -41,6 +47,9 @@ __all__ = [
 
 MAX_VALUE: Final = 64 * 1024
 """The largest value of a record, in bytes."""
+
+INCARNATION: Final = "incarnation"
+"""The key under which `changes` tells, in every namespace, that an incarnation has begun or was opened."""
 
 
 class Expected(enum.Enum):
@@ -81,6 +90,19 @@ class Listing:
     """The records under a prefix in order of creation, and the revision at which they were so."""
 
     records: Sequence[Record]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a process has seen of a store last (R24).
+
+    Attributes:
+        incarnation: The store's identity.
+        revision: The highest revision.
+    """
+
+    incarnation: str
     revision: int
 
 
@@ -140,19 +162,21 @@ class SessionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Sessions by id, the revision and the incarnation at which they were so, and the namespace's longest TTL.
+    """Sessions by id, the revision and the incarnation at which they were so, and the longest TTL.
 
     Attributes:
         by_id: Every session asked for (or every open one), by id.
         revision: The store's revision.
         incarnation: The store's identity.
-        max_ttl: The longest TTL that was granted in this namespace, in nanoseconds.
+        max_ttl: The longest TTL that was granted in this namespace, or before this incarnation, in nanoseconds.
+        quarantined: Whether the incarnation is in quarantine: nothing is to be granted yet (R25).
     """
 
     by_id: dict[str, SessionStatus]
     revision: int
     incarnation: str
     max_ttl: int
+    quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +229,11 @@ class Health:
 
 
 class Store(Protocol):
-    """One connection to the data source that all instances of a namespace share."""
+    """One connection to the data source that all instances of a namespace share.
+
+    Every call but `open`, `adopt` and `renew` raises `StoreReplacedError`, and does nothing, where the store is not the
+    one that was `seen`: from the first such finding on, until it is adopted.
+    """
 
     @property
     def url(self) -> str:
@@ -218,8 +246,18 @@ class Store(Protocol):
     call_timeout: float
     """Seconds after which a call ends without an answer."""
 
+    seen: Seen | None
+    """What this process has seen of the store; kept up to date by every answer.
+
+    May be set before `open`, to go on from what another process of the same instance has seen.
+    """
+
     async def open(self) -> None:
         """Connect, and make or check the schema.
+
+        A store that is made where nothing was is open at once, unless `seen` says that one was there before: then it is
+        made in quarantine (R25). `open` itself does not compare: if what is there, or what it has made, is not what was
+        `seen`, the next call says so.
 
         Raises:
             StoreUnavailableError: Not now.
@@ -229,6 +267,41 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Leave. Calls that still run end with `StoreUnavailableError` or `OutcomeUnknownError`."""
+
+    async def adopt(self, *, max_ttl: int) -> Seen:
+        """Accept the store as it stands now, whatever has become of it; to be called when no session of ours is left.
+
+        If it is as it was seen, nothing changes. What a successor of the seen incarnation is was begun by somebody who
+        met the same, and is taken as it is. Anything else (an older copy, a strange store, nothing at all) begins a new
+        incarnation in quarantine, as `renew` does. Repeating it is harmless, and of several processes one decides.
+        Every reader of `changes` is woken.
+
+        Args:
+            max_ttl: The longest TTL that this process knows of, in nanoseconds; the quarantine lasts at least so long.
+
+        Returns:
+            What is seen from now on.
+        """
+
+    async def renew(self, *, max_ttl: int) -> Seen:
+        """Begin a new incarnation, whatever was there: for an operator, after a restore (R25).
+
+        It is in quarantine; every session that was open is closed, and the revision is above all that was there and all
+        that this process has seen.
+
+        Args:
+            max_ttl: The longest TTL that the caller knows of, in nanoseconds.
+
+        Returns:
+            What is seen from now on.
+        """
+
+    async def lift_quarantine(self, incarnation: str) -> bool:
+        """Open an incarnation for grants, by compare-and-set: for one who has watched it for the longest TTL (R25).
+
+        Returns:
+            Whether it is this incarnation still, and open now.
+        """
 
     async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
         """Open a session under a caller-made random id (R1, R2); repeating it is harmless.
@@ -305,7 +378,9 @@ class Store(Protocol):
         """The records whose keys begin with `prefix`, in order of creation."""
 
     def changes(self, prefixes: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """Wake-ups for keys that begin with one of the prefixes; sessions change as `session/ID`.
+        """Wake-ups for keys that begin with one of the prefixes.
+
+        Sessions change as `session/ID`, the incarnation and its quarantine as `INCARNATION`.
 
         From entering the context on, at least one comes after every change, and at least one every `poll_interval`.
         A wake-up is a hint: the reader reads again. A cancelled wait for the next one loses none.

@@ -1,4 +1,4 @@
-"""A thread with one connection that does calls in order, each under a deadline of ours.
+"""A thread that does calls in order, each under a deadline of ours.
 
 A call that does not return cannot be interrupted, so it is left behind. Whether it had *begun* decides what the caller
 is told: a call that had not (it queued, or waited for the writers' lock) will never run, and may safely be tried again.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from locum.errors import OutcomeUnknownError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,7 @@ class _LeftBehindError(Exception):
 class Call(Generic[T]):
     """One call on its way through a lane."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection, Call[T]], T], future: asyncio.Future[T]) -> None:
+    def __init__(self, work: Callable[[Call[T]], T], future: asyncio.Future[T]) -> None:
         self.work, self.future = work, future
         self._loop = future.get_loop()
         self._guard = threading.Lock()
@@ -69,22 +68,23 @@ class Call(Generic[T]):
 
 
 class Lane:
-    """One thread, one connection, calls in order.
+    """One thread, calls in order.
 
     Args:
         name: The thread's name.
         store: The store's URL, for messages.
-        connect: Makes the connection, in the thread.
+        hint: What to do about a call that does not get its turn, for messages.
+        at_end: Called in the thread, when it ends.
     """
 
-    def __init__(self, name: str, store: str, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._store, self._connect = store, connect
+    def __init__(self, name: str, store: str, *, hint: str, at_end: Callable[[], object]) -> None:
+        self._store, self._hint, self._at_end = store, hint, at_end
         self._queue: queue.SimpleQueue[Call[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    async def call(self, name: str, work: Callable[[sqlite3.Connection, Call[T]], T], *, timeout: float) -> T:
-        """Do something with the connection, within `timeout` seconds.
+    async def call(self, name: str, work: Callable[[Call[T]], T], *, timeout: float) -> T:
+        """Do something in the thread, within `timeout` seconds.
 
         Raises:
             StoreUnavailableError: It did not happen and never will.
@@ -98,16 +98,15 @@ class Lane:
                 return await future
         except TimeoutError:
             if call.leave():
-                raise StoreUnavailableError(
-                    self._store, f"{name} did not get its turn within {timeout:.2f} s"
-                ) from None
+                why = f"{name} did not get its turn within {timeout:.2f} s: {self._hint}"
+                raise StoreUnavailableError(self._store, why) from None
             raise OutcomeUnknownError(self._store, name) from None
         except asyncio.CancelledError:
             call.leave()
             raise
 
     def close(self) -> None:
-        """Let the thread end after the call that it is in; the connection is closed there."""
+        """Let the thread end after the call that it is in."""
         self._queue.put(None)
 
     def join(self, timeout: float) -> None:
@@ -115,24 +114,12 @@ class Lane:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
         while (call := self._queue.get()) is not None:
             try:
-                if connection is None:
-                    connection = self._connect()
-                call.settle(call.work(connection, call), None)
+                call.settle(call.work(call), None)
             except _LeftBehindError:
                 pass
-            except sqlite3.Error as error:
-                call.settle(None, StoreUnavailableError(self._store, _in_words(error)))
-            except StoreError as error:
-                call.settle(None, error)
             except BaseException as error:
                 call.settle(None, error)
             del call  # or the last call's result would live until the next
-        if connection is not None:
-            connection.close()
-
-
-def _in_words(error: sqlite3.Error) -> str:
-    return f"SQLite says {str(error) or type(error).__name__!r}"
+        self._at_end()

@@ -8,10 +8,16 @@ from typing import Final
 from locum.errors import SchemaError, UnsupportedError
 from locum.names import random_id
 
-__all__ = ["SCHEMA", "prepare"]
+__all__ = ["LEAP", "OPEN", "QUARANTINE", "SCHEMA", "prepare", "revision_above"]
 
-SCHEMA: Final = 1
-"""The schema that this release writes."""
+SCHEMA: Final = 2
+"""The schema that this release writes, and the highest that it reads."""
+
+OPEN: Final = "open"
+QUARANTINE: Final = "quarantine"
+
+LEAP: Final = 1 << 40
+"""A new incarnation's revisions begin at the next multiple of this, above all that anybody has seen of the last."""
 
 _LEAST_SQLITE: Final = (3, 35, 0)
 
@@ -21,7 +27,9 @@ _TABLES: Final = (
         schema INTEGER NOT NULL,
         least_reader INTEGER NOT NULL,
         incarnation TEXT NOT NULL,
-        revision INTEGER NOT NULL
+        revision INTEGER NOT NULL,
+        state TEXT NOT NULL DEFAULT 'open',
+        max_ttl INTEGER NOT NULL DEFAULT 0
     )""",
     """CREATE TABLE locum_namespaces (
         namespace TEXT PRIMARY KEY,
@@ -55,11 +63,31 @@ _TABLES: Final = (
     "CREATE INDEX locum_changes_by_revision ON locum_changes (revision)",
 )
 
+_STEPS: Final = {
+    1: (
+        "ALTER TABLE locum_store ADD COLUMN state TEXT NOT NULL DEFAULT 'open'",
+        "ALTER TABLE locum_store ADD COLUMN max_ttl INTEGER NOT NULL DEFAULT 0",
+        "UPDATE locum_store SET schema = 2, least_reader = 2",
+    ),
+}
+"""From each older schema to the next one."""
 
-def prepare(connection: sqlite3.Connection, store: str) -> None:
-    """Make the tables if the file has none, or check that this release can read them.
+
+def revision_above(*revisions: int) -> int:
+    """Where a new incarnation begins that comes after these revisions."""
+    return (max(revisions, default=0) // LEAP + 1) * LEAP
+
+
+def prepare(connection: sqlite3.Connection, store: str, *, seen: int | None) -> None:
+    """Make the tables if the file has none, bring older ones up to date, or check that this release can read them.
 
     To be called under the writers' lock.
+
+    Args:
+        connection: To the file.
+        store: Its URL, for messages.
+        seen: The highest revision that this process has seen of the store that was there before, if it has seen one:
+            a new store is in quarantine then (R25).
 
     Raises:
         SchemaError: The file needs a newer reader.
@@ -74,13 +102,24 @@ def prepare(connection: sqlite3.Connection, store: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'locum_store'").fetchone():
-            for statement in _TABLES:
-                connection.execute(statement)
-            connection.execute("INSERT INTO locum_store VALUES (1, ?, ?, ?, 0)", (SCHEMA, SCHEMA, random_id()))
-        (least_reader,) = connection.execute("SELECT least_reader FROM locum_store").fetchone()
+            _make(connection, seen)
+        least_reader, schema = connection.execute("SELECT least_reader, schema FROM locum_store").fetchone()
         if least_reader > SCHEMA:
             raise SchemaError(store, least_reader, SCHEMA)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+        for older in range(schema, SCHEMA):
+            for statement in _STEPS[older]:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _make(connection: sqlite3.Connection, seen: int | None) -> None:
+    for statement in _TABLES:
+        connection.execute(statement)
+    state, revision = (OPEN, 0) if seen is None else (QUARANTINE, revision_above(seen))
+    connection.execute(
+        "INSERT INTO locum_store (one, schema, least_reader, incarnation, revision, state) VALUES (1, ?, ?, ?, ?, ?)",
+        (SCHEMA, SCHEMA, random_id(), revision, state),
+    )

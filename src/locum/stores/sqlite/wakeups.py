@@ -70,11 +70,19 @@ class Wakeups:
             while True:
                 await happens(self._touched.wait(), within=self._poll_interval)
                 self._touched.clear()
+                self._file.watch_again()  # it may have been deleted, and made again by another
                 if self._subscribers:
                     await self._dispatch()
         finally:
             if self._listens and self._file.watch_fd is not None:
                 asyncio.get_running_loop().remove_reader(self._file.watch_fd)
+
+    def begin_again(self, revision: int) -> None:
+        """Go on from another revision, with the file that is there now; everyone is woken."""
+        self._revision = revision
+        self._file.watch_again()
+        for subscriber in self._subscribers:
+            subscriber.wake(set())
 
     @asynccontextmanager
     async def subscribe(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

@@ -104,7 +104,7 @@ async def test_a_call_that_hangs_after_it_began_has_an_unknown_outcome(tmp_path:
         go = threading.Event()
         store.call_timeout = 0.1
         with pytest.raises(OutcomeUnknownError):
-            await soon(store._write("write", lambda db: go.wait(20)))
+            await soon(store._transactions.write("write", lambda db: go.wait(20)))
         go.set()
         store.call_timeout = 10.0
         await store.write("a", b"", expect=ABSENT)

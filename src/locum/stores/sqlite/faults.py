@@ -1,0 +1,117 @@
+"""What can be wrong with the file, its folder and its disk: one sentence each, which says what to do next.
+
+What can be mended while instances wait for it is `StoreUnavailableError`. What was never right is
+`ConfigurationError`; but a store that this instance has worked with before is never called that, since it was right.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.stores.sqlite.mounts import NETWORK, file_system
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from locum.errors import LocumError
+
+__all__ = ["behind_a_lock", "demand_place", "in_words", "spoils"]
+
+_UNSPOILT: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
+_DISK: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+_NO_RIGHT: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def demand_place(path: Path, url: str, *, was_there: bool) -> None:
+    """Raise if a store cannot be at this place.
+
+    Raises:
+        ConfigurationError: The folder does not exist, or is on a network file system.
+        StoreUnavailableError: The folder was there, and is gone.
+    """
+    if not path.parent.is_dir():
+        if was_there:
+            raise StoreUnavailableError(url, f"the folder {path.parent} is gone: mount it or make it again")
+        raise ConfigurationError(f"the folder {path.parent} of the store does not exist: make it first")
+    kind = file_system(path.parent)
+    if kind in NETWORK:
+        raise ConfigurationError(
+            f"the store {path} is on a network file system ({kind}), where SQLite's locks do not hold: put it on a disk"
+            " of this machine, or use a database server"
+        )
+
+
+def spoils(error: sqlite3.Error) -> bool:
+    """Whether a connection that has said this is better thrown away."""
+    return _code(error) not in _UNSPOILT
+
+
+def behind_a_lock(path: Path) -> str:
+    """What to say of a call that did not come through."""
+    return f"another process keeps the file locked; 'fuser -v {path}' shows who has it open, end what holds on to it"
+
+
+def in_words(error: sqlite3.Error | OSError, path: Path, url: str, *, was_there: bool) -> LocumError:
+    """The error to raise for one of SQLite's or of the kernel's.
+
+    Args:
+        error: What was said.
+        path: The file.
+        url: The store's URL, for messages.
+        was_there: Whether this instance has worked with the store before.
+    """
+    why, for_ever = _diagnosis(error, path)
+    if for_ever and not was_there:
+        return ConfigurationError(f"the store {path} cannot be used: {why}")
+    return StoreUnavailableError(url, why)
+
+
+def _diagnosis(error: sqlite3.Error | OSError, path: Path) -> tuple[str, bool]:
+    """What is wrong, and whether it is for ever unless somebody changes the configuration."""
+    said = f"SQLite says {str(error)!r}" if isinstance(error, sqlite3.Error) else str(error)
+    code = _code(error) if isinstance(error, sqlite3.Error) else None
+    number = error.errno if isinstance(error, OSError) else None
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return behind_a_lock(path), False
+    if code == sqlite3.SQLITE_FULL or number in _NO_ROOM or (code in _DISK and _is_full(path)):
+        return f"the disk of {path.parent} is full ({said}): free some space there, and it goes on by itself", False
+    if code == sqlite3.SQLITE_READONLY or number in _NO_RIGHT or (code in _DISK and _is_read_only(path)):
+        return (
+            f"{path} or its folder is read-only ({said}): mount it writable, or give this user the right to write",
+            True,
+        )
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"the file {path} is damaged ({said}): put a good copy in its place, then begin a new incarnation", False
+    if code == sqlite3.SQLITE_NOTADB:
+        return (
+            f"the file {path} is no SQLite database ({said}): name another file, or put a good copy in its place",
+            True,
+        )
+    if code in _DISK or number is not None:
+        return f"the disk of {path.parent} fails ({said}): see what the kernel's log says of it", False
+    return said, False
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)  # Python's own refusals have none
+    return None if code is None else code & 0xFF
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail == 0 or (found.f_files > 0 and found.f_favail == 0)
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY) or not os.access(path.parent, os.W_OK)
+    except OSError:
+        return False

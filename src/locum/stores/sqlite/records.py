@@ -1,0 +1,75 @@
+"""The statements on records: compare and set, compare and delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import ConflictError
+from locum.store import ABSENT, ANY, Record
+from locum.stores.sqlite import changes
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from locum.store import Expect
+
+__all__ = ["RecordTable"]
+
+_RECORD: Final = "SELECT key, value, revision, created, session FROM locum_records WHERE namespace = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """The records of one namespace, within a transaction.
+
+    Attributes:
+        namespace: Whose they are.
+    """
+
+    namespace: str
+
+    def read(self, db: sqlite3.Connection, key: str) -> Record | None:
+        """The record of a key."""
+        row = db.execute(f"{_RECORD} AND key = ?", (self.namespace, key)).fetchone()
+        return Record(*row) if row else None
+
+    def list(self, db: sqlite3.Connection, prefix: str) -> list[Record]:
+        """The records under a prefix in order of creation."""
+        rows = db.execute(
+            f"{_RECORD} AND key >= ? AND key < ? ORDER BY created", (self.namespace, prefix, prefix + "\U0010ffff")
+        ).fetchall()
+        return [Record(*row) for row in rows]
+
+    def demand(self, db: sqlite3.Connection, key: str, expect: Expect) -> Record | None:
+        """The current record, which is as expected."""
+        current = self.read(db, key)
+        if expect is ANY:
+            return current
+        if expect is ABSENT:
+            if current is not None:
+                raise ConflictError(key, current, "it exists already")
+        elif current is None or current.revision != expect:
+            raise ConflictError(key, current)
+        return current
+
+    def put(
+        self, db: sqlite3.Connection, key: str, value: bytes, *, current: Record | None, session: str | None
+    ) -> Record:
+        """Write a record in the place of the current one."""
+        revision = changes.count(db, self.namespace, key)
+        created = current.created if current else revision
+        db.execute(
+            "INSERT OR REPLACE INTO locum_records (namespace, key, value, revision, created, session)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (self.namespace, key, value, revision, created, session),
+        )
+        return Record(key, value, revision, created, session)
+
+    def delete(self, db: sqlite3.Connection, key: str, expect: Expect) -> None:
+        """Delete the record of a key, which is as expected; one that is not there is deleted already."""
+        if self.read(db, key) is None:
+            return
+        self.demand(db, key, expect)
+        db.execute("DELETE FROM locum_records WHERE namespace = ? AND key = ?", (self.namespace, key))
+        changes.count(db, self.namespace, key)
