@@ -26,7 +26,7 @@ from locum.telemetry import Event, Events
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from locum.store import Expect, Listing, Record, SessionInfo
+    from locum.store import Expect, Listing, Record, Seen, SessionInfo
 
 LONG = 20.0
 """Seconds after which something that takes milliseconds has not happened."""
@@ -265,6 +265,7 @@ class InProcessLeases:
         self._store, self._ttl = store, ttl
         self.clock = clock
         self.owner = owner_named(name)
+        self.seen: Seen | None = None
         self._memory = Cell.make()
         self.cell = Cell(self._memory)
         self._generation = 0

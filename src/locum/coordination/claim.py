@@ -19,10 +19,9 @@ from locum.coordination.settling import Settling
 from locum.coordination.term import Term
 from locum.errors import (
     CoordinationError,
-    OutcomeUnknownError,
     SessionLostError,
     StaleTermError,
-    StoreUnavailableError,
+    StoreError,
 )
 from locum.floor import Floor
 from locum.journal import Entry as JournalEntry
@@ -144,14 +143,15 @@ class Claim:
             async with self._store.changes(watch) as changes:
                 while True:
                     view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
+                    self._commons.token = max(self._commons.token, view.grant.token)
                     if view.is_our_turn(lease):
                         record = await self._take(view, lease)
                         if record is not None:
                             return view, record
                         await self._clock.sleep(0.001)  # somebody was quicker, or a guard does not hold yet
                         continue
-                    if view.place.watch != watch:
-                        watch = view.place.watch
+                    if view.watch != watch:
+                        watch = view.watch
                         break
                     await happens(anext(changes), within=view.patience(lease))
 
@@ -222,7 +222,7 @@ class Claim:
         while not lease.is_lost:  # then it goes with the session
             try:
                 await self._store.delete(self._entry_key, expect=ANY)
-            except (StoreUnavailableError, OutcomeUnknownError) as error:
+            except StoreError as error:
                 _log.debug("%s: %s", self._scope, error)
                 await self._clock.sleep(backoff.delay())
             else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
 from locum.errors import StoreError
+from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
 from locum.scopes import Scope, finish
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from locum.coordination.fence import Fence
     from locum.coordination.term import Term
     from locum.journal import Entry
-    from locum.keeper.lease import LeaseSource
+    from locum.keeper.lease import Lease, LeaseSource
     from locum.store import Store
     from locum.telemetry import Events
 
@@ -50,6 +51,9 @@ class Commons:
         """The running terms by scope."""
         self.requests: dict[str, tuple[int, str]] = {}
         """Who is asked for a planned end: the token and the reason, by scope."""
+        self.token = 0
+        """The highest token that was seen here."""
+        self._met = 0
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
         self._settlers: set[asyncio.Task[Any]] = set()
@@ -63,6 +67,22 @@ class Commons:
     def key(self) -> str:
         """The machine key of this process: where readings of its boot clock mean something."""
         return str(self.leases.owner.key)
+
+    async def meet(self, lease: Lease) -> None:
+        """Accept the store in which a lease was opened; if it is another than before, let no token fall (R24).
+
+        To be called under each lease before anything else: the sessions from before are over.
+
+        Raises:
+            StoreError: It does not answer.
+        """
+        if lease.generation == self._met:
+            return
+        before = self.store.seen
+        now = await self.store.adopt(max_ttl=lease.budget.ttl)
+        if self.token and before is not None and before.incarnation != now.incarnation:
+            await Floor.lift(self.store, self.token)
+        self._met = lease.generation
 
     def enter(self, term: Term) -> None:
         """A term runs from here on; what was asked of it while it was being made ready is heard now."""

@@ -96,6 +96,7 @@ class Coordinator:
                 try:
                     async with asyncio.timeout(timeout):
                         await keeper.open()
+                        store.seen = keeper.seen
                         await open_when_there(store, clock=clock, told=lambda why: _log.debug("%s", why))
                 except TimeoutError:
                     raise StoreUnavailableError(without_secrets(url), f"no session within {timeout:g} s") from None
@@ -132,6 +133,7 @@ class Coordinator:
             modes: By the service's name.
         """
         lease = await self._commons.leases.lease()
+        await self._commons.meet(lease)
         owner = self._commons.leases.owner
         names = list(modes)
         for part in range(0, max(1, len(names)), _MODES_A_RECORD):

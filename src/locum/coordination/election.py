@@ -6,8 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
+from locum.clock import seconds
 from locum.coordination.claim import Claim
-from locum.errors import SessionLostError, StaleTermError, TermEndedError, WaitTimeoutError
+from locum.errors import SessionLostError, StaleTermError, StoreError, TermEndedError, WaitTimeoutError
 from locum.names import join
 from locum.telemetry import TermEnded, logger
 
@@ -63,6 +64,12 @@ class Election:
     async def _win(self) -> Term:
         while True:
             lease = await self._commons.leases.lease()
+            try:
+                await self._commons.meet(lease)
+            except StoreError as error:
+                _log.debug("%s: %s", self.scope, error)
+                await self._commons.clock.sleep(seconds(lease.budget.beat) / 4)
+                continue
             claim = Claim(self._commons, self.scope, self.name)
             try:
                 term = await claim.win(lease)

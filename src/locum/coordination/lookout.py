@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
@@ -10,12 +10,12 @@ from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import Entry, Place, find_place, line_prefix
 from locum.errors import ConflictError, SessionLostError
 from locum.keeper.owner import Ending
-from locum.store import ABSENT
+from locum.store import ABSENT, INCARNATION
 
 if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.keeper.lease import Lease
-    from locum.store import SessionStatus, Store
+    from locum.store import Sessions, Store
 
 __all__ = ["Lookout", "View"]
 
@@ -31,6 +31,7 @@ class View:
         ending: How its holder ended, where that is still named by the grant.
         guard: The holder's session, whose tombstone the take demands (R14). `None` where the grant is vacant, and where
             no tombstone is known and the record was watched for the longest TTL instead (R11).
+        quarantined: Whether the store is in quarantine.
     """
 
     grant: Grant
@@ -38,6 +39,12 @@ class View:
     free_for: int | None = None
     ending: Ending | None = None
     guard: str | None = None
+    quarantined: bool = False
+
+    @property
+    def watch(self) -> tuple[str, ...]:
+        """The keys whose change may bring our turn."""
+        return (*self.place.watch, INCARNATION) if self.quarantined else self.place.watch
 
     def is_our_turn(self, lease: Lease) -> bool:
         """Whether to take the grant now."""
@@ -80,13 +87,13 @@ class Lookout:
         """
         grant = await self._grant()
         # the session is read after the grant: an absence from before it would prove nothing (R11, R14)
-        holder = await self._session_of(grant)
+        sessions = await self._store.sessions([] if grant.holder is None else [grant.holder.session])
         entries = [Entry.of(entry) for entry in (await self._store.list(line_prefix(self._scope))).records]
         place = find_place(entries, self._attempt, grant, self._key)
         if place is None:
             why = lease.loss or "its entry is gone"
             raise SessionLostError(f"the session ended in the line of {self._scope}: {why}")
-        return self._judge(View(grant, place), holder)
+        return self._judge(View(grant, place, quarantined=sessions.quarantined), sessions)
 
     async def _grant(self) -> Grant:
         while True:
@@ -99,27 +106,23 @@ class Lookout:
             except ConflictError:
                 continue  # somebody else made it
 
-    async def _session_of(self, grant: Grant) -> tuple[SessionStatus, int] | None:
-        if grant.holder is None:
-            return None
-        sessions = await self._store.sessions([grant.holder.session])
-        return sessions.by_id[grant.holder.session], sessions.max_ttl
-
-    def _judge(self, view: View, holder: tuple[SessionStatus, int] | None) -> View:
-        """The view, with whether the grant is free."""
+    def _judge(self, view: View, sessions: Sessions) -> View:
+        """The view, with whether the grant is free; in quarantine none is (R25)."""
+        if sessions.quarantined:
+            return view
         now, revision = self._clock.now(), view.grant.revision
         if self._seen[0] != revision:
             self._seen = (revision, now)
         ending: Ending | None = None
         guard: str | None = None
-        if holder is not None:
-            status, max_ttl = holder
+        if view.grant.holder is not None:
+            status = sessions.by_id[view.grant.holder.session]
             if status.is_closed:
                 ending, guard = Ending.from_bytes(status.reason), status.id
-            elif status.is_open or now - self._seen[1] < max_ttl:
+            elif status.is_open or now - self._seen[1] < sessions.max_ttl:
                 return view
             else:
                 ending = Ending("is gone without a trace")  # unknown, and watched for the longest TTL (R11)
         if self._free[0] != revision:
             self._free = (revision, now)
-        return View(view.grant, view.place, now - self._free[1], ending, guard)
+        return replace(view, free_for=now - self._free[1], ending=ending, guard=guard)

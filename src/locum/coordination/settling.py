@@ -14,6 +14,7 @@ from locum.errors import (
     OutcomeUnknownError,
     SessionClosedError,
     SessionLostError,
+    StoreReplacedError,
     StoreUnavailableError,
 )
 from locum.scopes import Backoff
@@ -80,7 +81,7 @@ class Settling:
                 return await call()
             except SessionClosedError as error:
                 raise SessionLostError(f"the session ended in {self._scope}: {error}") from error
-            except (StoreUnavailableError, OutcomeUnknownError) as error:
+            except (StoreUnavailableError, StoreReplacedError, OutcomeUnknownError) as error:
                 _log.debug("%s: %s", self._scope, error)
             if lease.is_lost:
                 raise SessionLostError(f"the session ended in {self._scope}: {lease.loss}")

@@ -111,7 +111,7 @@ class Runtime(ABC):
         """
         budget = (await leases.lease()).budget
         store = self.make_store()
-        store.call_timeout = budget.call_seconds
+        store.call_timeout, store.seen = budget.call_seconds, leases.seen
         await open_when_there(store, clock=self.clock, told=lambda why: _log.debug("%s", why))
         coordinator = Coordinator(Commons(store, leases, events=self._events, fences=lambda: self._fences))
         try:

@@ -9,21 +9,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from locum.clock import seconds
+from locum.errors import StoreError
+from locum.floor import Floor
+from locum.identity import MachineKey
 from locum.keeper.complaint import Complaint
 from locum.keeper.neighbours import Neighbours
 from locum.keeper.owner import Ending
 from locum.keeper.session import Loss, Session
 from locum.keeper.timer import Alarm
-from locum.scopes import Scope, cancel_and_wait
+from locum.scopes import Backoff, Scope, cancel_and_wait
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.keeper.budget import Budget
     from locum.keeper.cell import Cell
+    from locum.keeper.memory import Memory
     from locum.keeper.owner import Owner
     from locum.keeper.timer import KillTimer
-    from locum.store import Store
+    from locum.store import Seen, Store
 
 __all__ = ["Charge", "Keeping"]
 
@@ -36,8 +41,8 @@ class Charge(Protocol):
     def may_beat(self) -> bool:
         """Whether it is alive and not stopped (R10)."""
 
-    def opened(self, session: Session, generation: int, token: int) -> None:
-        """A session is there; the highest token that is known of goes with it."""
+    def opened(self, session: Session, generation: int, seen: Seen) -> None:
+        """A session is there, in a store of which so much was seen."""
 
     def beaten(self) -> None:
         """A beat was answered."""
@@ -67,18 +72,16 @@ class Keeping:
         cell: Where the charge reads its deadlines.
         clock: Counts them.
         timer: The kernel's kill of this process; `None` where the enforcement is `cancel`.
-        key: This process's machine key, as text.
-        token: The highest token that is known of from before.
+        memory: What was seen of the store before, and is added to.
     """
 
     def __init__(
-        self, charge: Charge, name: str, *, cell: Cell, clock: Clock, timer: KillTimer | None, key: str, token: int
+        self, charge: Charge, name: str, *, cell: Cell, clock: Clock, timer: KillTimer | None, memory: Memory
     ) -> None:
-        self._charge, self._name, self._key = charge, name, key
+        self._charge, self._name, self._memory = charge, name, memory
+        self._key = str(MachineKey.of_this_process())
         self._cell, self._clock, self._timer = cell, clock, timer
         self.session: Session | None = None
-        self.token = token
-        """The highest token that a body here has worked under."""
         self._generation = 0
         self._armed: set[int] = set()
         self._alarm = Alarm(self._on_deadline)
@@ -92,21 +95,29 @@ class Keeping:
             owner: What the sessions' records say.
             ttl: The wanted TTL in nanoseconds.
         """
-        complaint = Complaint(self._name, self._clock)
+        complaint, backoff = Complaint(self._name, self._clock), Backoff(0.05, seconds(ttl) / 6)
         async with Scope(f"sessions of {self._name}", on_error=_log_failure) as scope:
             while True:
                 session = Session(
                     store, owner, ttl, clock=self._clock, may_beat=self._charge.may_beat, acknowledged=self._on_beat
                 )
-                await session.open(told=complaint.tell)
+                try:
+                    seen = await self._adopt(store, ttl)
+                    await session.open(told=complaint.tell)
+                except StoreError as error:  # it is not there, or was exchanged meanwhile
+                    complaint.tell(str(error))
+                    await self._clock.sleep(backoff.delay())
+                    continue
                 complaint.clear()
-                self._begin(session, store)
+                backoff.reset()
+                self._begin(session, store, seen)
                 neighbours = Neighbours(
                     store,
                     budget=session.budget,
                     clock=self._clock,
                     own=lambda: self.session.id if self.session else None,
                     key=self._key,
+                    memory=self._memory,
                     joined=self._charge.joined,
                     gone=self._charge.gone,
                 )
@@ -114,6 +125,15 @@ class Keeping:
                 loss = await self._until_lost(session, scope)
                 await cancel_and_wait(watching)
                 await self._lose(session, loss)
+
+    async def _adopt(self, store: Store, ttl: int) -> Seen:
+        """Accept the store as it is, now that no session of ours is left; if it is another, let no token fall (R24)."""
+        before = store.seen
+        self._memory.see(max_ttl=ttl)
+        now = await store.adopt(max_ttl=self._memory.max_ttl)
+        if self._memory.token and before is not None and before.incarnation != now.incarnation:
+            await Floor.lift(store, self._memory.token)
+        return now
 
     async def _until_lost(self, session: Session, scope: Scope) -> Loss:
         forsaken = self._forsaken = asyncio.get_running_loop().create_future()
@@ -124,13 +144,13 @@ class Keeping:
         await cancel_and_wait(keeping)
         return Loss(forsaken.result(), certain=False)
 
-    def _begin(self, session: Session, store: Store) -> None:
+    def _begin(self, session: Session, store: Store, seen: Seen) -> None:
         self.session = session
         self._generation += 1
         budget = session.budget
         store.call_timeout = budget.call_seconds
         self._cell.begin(self._generation, budget.cancel_at(session.sent), budget.kill_at(session.sent))
-        self._charge.opened(session, self._generation, self.token)
+        self._charge.opened(session, self._generation, seen)
 
     async def _lose(self, session: Session, loss: Loss) -> None:
         """The session is lost: its terms are over at once; whoever still works under it is ended."""
@@ -162,7 +182,7 @@ class Keeping:
         if not self._armed:
             self._set_timers(session.budget, session.sent)
         self._armed.add(handle)
-        self.token = max(self.token, token)
+        self._memory.see(token=token)
         return True
 
     def disarm(self, handle: int) -> None:

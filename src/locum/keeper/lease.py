@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from locum.keeper.budget import Budget
     from locum.keeper.cell import Cell
     from locum.keeper.owner import Owner
+    from locum.store import Seen
 
 __all__ = ["Lease", "LeaseSource"]
 
@@ -81,6 +82,10 @@ class LeaseSource(Protocol):
     @property
     def owner(self) -> Owner:
         """What the session's record says of this instance."""
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the keeper had seen of the store when the lease began: so much of it must be there (R25)."""
 
     @property
     def clock(self) -> Clock:

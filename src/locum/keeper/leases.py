@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from locum.keeper.cell import Cell
     from locum.keeper.owner import Owner
     from locum.scopes import Scope
+    from locum.store import Seen
     from locum.telemetry import Events
 
 __all__ = ["Leases"]
@@ -44,8 +45,7 @@ class Leases:
         self._changed = asyncio.Event()
         self._over: Exception | None = None
         self._deadline = Alarm(self._on_deadline)
-        self.token = 0
-        """The highest token that the keeper knows of."""
+        self.seen: Seen | None = None
 
     @property
     def owner(self) -> Owner:
@@ -71,9 +71,9 @@ class Leases:
 
     # -- the keeper's word
 
-    def begin(self, session: str, generation: int, budget: Budget, owner: Owner, token: int) -> None:
+    def begin(self, session: str, generation: int, budget: Budget, owner: Owner, seen: Seen | None) -> None:
         """A session is there: the start gate opens, or opens again."""
-        self._owner, self.token = owner, max(self.token, token)
+        self._owner, self.seen = owner, seen
         self._lease = Lease(session, generation, budget, self._cell, self.clock)
         self._deadline.set(self._lease.cancel_at)
         self._changed.set()

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from locum.clock import Clock
+    from locum.keeper.memory import Memory
     from locum.keeper.session import Loss, Session
     from locum.keeper.timer import KillTimer
-    from locum.store import Store
+    from locum.store import Seen, Store
 
 __all__ = ["DUMP_SIGNAL", "End", "Life"]
 
@@ -50,13 +51,11 @@ class End:
         code: Its exit code, or minus the signal that killed it.
         why: In words that follow the instance's name.
         started: Whether its services had all been started.
-        token: The highest token that a body here has worked under, in this life or before.
     """
 
     code: int
     why: str
     started: bool
-    token: int
 
 
 class Life:
@@ -68,7 +67,7 @@ class Life:
         timer: The kernel's kill of this keeper.
         find_store: Opens the store that the worker names, as soon as it can be.
         told_to_stop: Whether the instance is being stopped.
-        token: The highest token that a body has worked under in an earlier life.
+        memory: What was seen of the store in earlier lives, and is added to.
     """
 
     def __init__(
@@ -79,13 +78,13 @@ class Life:
         timer: KillTimer,
         find_store: Callable[[Hello], Awaitable[Store]],
         told_to_stop: Callable[[], bool],
-        token: int,
+        memory: Memory,
     ) -> None:
         self._command, self._clock, self._timer = command, clock, timer
         self._find_store, self._told_to_stop = find_store, told_to_stop
         self.name = host_name()
         self._key = str(MachineKey.of_this_process())
-        self._token = token
+        self._memory = memory
         self._keeping: Keeping | None = None
         self._began = self._started = False
         self._why = ""
@@ -109,7 +108,7 @@ class Life:
             self._give_up.close()
         self._control.close()
         self._cell.close()
-        return End(code, self._words(code), self._started, self._keeping.token if self._keeping else self._token)
+        return End(code, self._words(code), self._started)
 
     def pass_on(self, number: int, *, force: bool) -> None:
         """Give a signal to the worker; a forced one ends it."""
@@ -163,7 +162,7 @@ class Life:
             worker=self._worker,
         )
         self._keeping = Keeping(
-            self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, key=self._key, token=self._token
+            self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, memory=self._memory
         )
         await self._keeping.keep(store, owner, hello.ttl)
 
@@ -173,7 +172,7 @@ class Life:
         """Whether the worker is alive and not stopped (R10)."""
         return not self._ended.is_set() and process_state(self._worker.pid) not in ("T", "t", "Z", "X", None)
 
-    def opened(self, session: Session, generation: int, token: int) -> None:
+    def opened(self, session: Session, generation: int, seen: Seen) -> None:
         """A session is there: the worker's start gate opens."""
         self._began = True
         budget = session.budget
@@ -185,7 +184,7 @@ class Life:
             beat=budget.beat,
             call=budget.call,
             owner=session.owner.to_bytes().decode(),
-            token=token,
+            seen=[seen.incarnation, seen.revision],
         )
 
     def beaten(self) -> None:

@@ -14,6 +14,7 @@ from locum.keeper.cell import Cell
 from locum.keeper.control import Control
 from locum.keeper.leases import Leases
 from locum.keeper.owner import Owner
+from locum.store import Seen
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class KeeperLink(Leases):
             case "open":
                 budget = Budget(message["ttl"], message["beat"], message["call"])
                 owner = Owner.from_bytes(message["owner"].encode())
-                self.begin(message["session"], message["generation"], budget, owner, message["token"])
+                self.begin(message["session"], message["generation"], budget, owner, Seen(*message["seen"]))
             case "armed":
                 answer = self._armed.get(message["handle"])
                 if answer is not None and not answer.done():

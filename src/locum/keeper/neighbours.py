@@ -1,4 +1,4 @@
-"""Looking after the other instances: witnesses those of this machine, observes all.
+"""Looking after the other instances: witnesses those of this machine, observes all; and after a quarantine.
 
 One query a beat serves for all of them, and one more after each change of a session, so that a new neighbour is
 witnessed from its first moment on.
@@ -12,6 +12,7 @@ from locum.clock import seconds
 from locum.errors import CorruptRecordError, StoreError
 from locum.keeper.observer import Observer
 from locum.keeper.owner import Ending, Owner
+from locum.keeper.quarantine import Quarantine
 from locum.keeper.witness import Witness
 from locum.scopes import Scope
 from locum.telemetry import logger
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
     from locum.keeper.budget import Budget
+    from locum.keeper.memory import Memory
     from locum.store import Sessions, Store
 
 __all__ = ["Neighbours"]
@@ -37,6 +39,7 @@ class Neighbours:
         clock: On which foreign beats are watched.
         own: The id of this instance's session, which changes over time.
         key: This process's machine key, as text.
+        memory: Told of the longest TTL.
         joined: Told of each owner that was not there before.
         gone: Told of each owner that is not there any more, and how it ended, in words.
     """
@@ -49,13 +52,14 @@ class Neighbours:
         clock: Clock,
         own: Callable[[], str | None],
         key: str,
+        memory: Memory,
         joined: Callable[[Owner], object],
         gone: Callable[[Owner, str], object],
     ) -> None:
         self._store, self._budget, self._clock, self._own, self._key = store, budget, clock, own, key
-        self._joined, self._gone = joined, gone
+        self._memory, self._joined, self._gone = memory, joined, gone
         self._known: dict[str, Owner] = {}
-        self._observer = Observer()
+        self._observer, self._quarantine = Observer(), Quarantine()
 
     async def watch(self) -> None:
         """Watch for ever; to be run as a task."""
@@ -72,6 +76,8 @@ class Neighbours:
             _log.debug("the neighbours cannot be seen: %s", error)
             return
         arrived = self._clock.now()
+        self._memory.see(max_ttl=sessions.max_ttl)
+        await self._lift_quarantine(sessions, arrived)
         own = self._own()
         owners = _owners(sessions)
         await self._tell({session_id: owner for session_id, owner in owners.items() if session_id != own})
@@ -85,6 +91,15 @@ class Neighbours:
                 await self._store.close_if_silent(silent.id, beat=silent.beat, reason=ending.to_bytes())
             except StoreError as error:
                 _log.debug("a silent session was not closed: %s", error)
+
+    async def _lift_quarantine(self, sessions: Sessions, arrived: int) -> None:
+        incarnation = self._quarantine.see(sessions, arrived=arrived)
+        if incarnation is None:
+            return
+        try:
+            await self._store.lift_quarantine(incarnation)
+        except StoreError as error:
+            _log.debug("the quarantine was not lifted: %s", error)
 
     async def _tell(self, others: dict[str, Owner]) -> None:
         """Tell who has come and who has gone since the last look."""

@@ -16,6 +16,7 @@ from locum.keeper import kernel
 from locum.keeper.complaint import Complaint
 from locum.keeper.control import STOP_SIGNALS
 from locum.keeper.life import DUMP_SIGNAL, Life
+from locum.keeper.memory import Memory
 from locum.keeper.timer import KillTimer
 from locum.registry import make_store, open_when_there
 from locum.scopes import Backoff, happens
@@ -78,7 +79,7 @@ class Keeper:
     async def _lives(self) -> int:
         timer = KillTimer()
         backoff = Backoff(_RESTART_FIRST, _RESTART_LAST)
-        ever_started, token = False, 0
+        ever_started, memory = False, Memory()
         while True:
             begun = self._clock.now()
             self._life = Life(
@@ -87,10 +88,9 @@ class Keeper:
                 timer=timer,
                 find_store=self._find_store,
                 told_to_stop=self._told_to_stop.is_set,
-                token=token,
+                memory=memory,
             )
             end = await self._life.run()
-            token = end.token
             name, self._life = self._life.name, None
             if self._told_to_stop.is_set():
                 return self._code_of_a_stop(end)

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
-from locum.errors import ConflictError, OutcomeUnknownError, SessionClosedError, StoreUnavailableError
+from locum.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    SessionClosedError,
+    StoreReplacedError,
+    StoreUnavailableError,
+)
 from locum.keeper.budget import Budget
 from locum.keeper.owner import Ending
 from locum.names import random_id
@@ -77,6 +83,7 @@ class Session:
 
         Raises:
             ConfigurationError: The store grants a TTL that cannot be kept (R30).
+            StoreReplacedError: It is not the one that this process has worked with (R24).
         """
         backoff = Backoff(0.05, seconds(self.budget.beat))
         self._sent = self._clock.now()
@@ -124,6 +131,8 @@ class Session:
             self._number = max(self._number + 1, now)
             try:
                 await self._store.beat(self.id, self._number)
+            except StoreReplacedError as error:
+                return Loss(str(error), certain=True)  # it knows nothing of us, and lets others work
             except SessionClosedError as error:
                 return Loss(Ending.from_bytes(error.reason.encode()).why or "it was closed", certain=True)
             except ConflictError:
@@ -159,5 +168,7 @@ class Session:
                     _log.warning("session %s was not closed: %s", self.id, error)
                     return False
                 await self._clock.sleep(backoff.delay())
+            except StoreReplacedError:
+                return True  # no session lives on in another incarnation (R24)
             else:
                 return True

@@ -22,6 +22,7 @@ from locum.keeper.cell import Cell
 from locum.keeper.complaint import Complaint
 from locum.keeper.keeping import Keeping
 from locum.keeper.leases import Leases
+from locum.keeper.memory import Memory
 from locum.keeper.owner import ENFORCEMENTS, Ending, Owner
 from locum.keeper.timer import KillTimer
 from locum.registry import open_when_there
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.keeper.lease import Lease
     from locum.keeper.session import Loss, Session
-    from locum.store import Store
+    from locum.store import Seen, Store
     from locum.telemetry import Events
 
 __all__ = ["KeeperClosedError", "KeeperThread"]
@@ -215,10 +216,7 @@ class _Keeper:
         store.call_timeout = Budget.of(self._ttl).call_seconds
         await open_when_there(store, clock=self._clock, told=complaint.tell)
         complaint.clear()
-        key = str(self._key)
-        self._keeping = Keeping(
-            self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, key=key, token=0
-        )
+        self._keeping = Keeping(self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, memory=Memory())
         await self._keeping.keep(store, self._owner, self._ttl)
 
     async def _close(self, store: Store) -> None:
@@ -260,9 +258,9 @@ class _Keeper:
         """Whoever stops this process stops its keeper too."""
         return True
 
-    def opened(self, session: Session, generation: int, token: int) -> None:
+    def opened(self, session: Session, generation: int, seen: Seen) -> None:
         """A session is there."""
-        self._post(self._leases.begin, session.id, generation, session.budget, session.owner, token)
+        self._post(self._leases.begin, session.id, generation, session.budget, session.owner, seen)
 
     def beaten(self) -> None:
         """A beat was answered."""
