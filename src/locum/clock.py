@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["NANOSECONDS", "Clock", "nanoseconds", "seconds"]
+__all__ = ["NANOSECONDS", "Clock", "Readings", "nanoseconds", "seconds"]
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -27,6 +28,23 @@ def seconds(duration: int) -> float:
     return duration / NANOSECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """This machine's clocks at one moment, in nanoseconds, each counted from an instant of its own.
+
+    Attributes:
+        boot: `CLOCK_BOOTTIME`: what leases are counted on.
+        monotonic: `CLOCK_MONOTONIC`: the same, suspend not counted.
+        raw: `CLOCK_MONOTONIC_RAW`: what the hardware counts, corrected by nobody.
+        wall: `CLOCK_REALTIME`: may be set.
+    """
+
+    boot: int
+    monotonic: int
+    raw: int
+    wall: int
+
+
 class Clock:
     """This machine's clocks."""
 
@@ -37,6 +55,11 @@ class Clock:
     def wall(self) -> datetime:
         """The wall clock in UTC, for people; nothing is decided by it."""
         return datetime.now(UTC)
+
+    def readings(self) -> Readings:
+        """All clocks at once, for whoever compares them; a lease needs `now` alone."""
+        ids = (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC, time.CLOCK_MONOTONIC_RAW, time.CLOCK_REALTIME)
+        return Readings(*map(time.clock_gettime_ns, ids))
 
     async def sleep(self, duration: float) -> None:
         """Sleep for some seconds of this clock (suspend not counted: use an alarm for what must count it)."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from locum.host.host import Host
 
-__all__ = ["app_name", "load_host"]
+__all__ = ["app_name", "configured_app", "load_host"]
 
 
 def app_name(given: str | None) -> str:
@@ -27,7 +27,30 @@ def app_name(given: str | None) -> str:
     Raises:
         ConfigurationError: Nothing names one.
     """
-    return given or _configured(Path.cwd())
+    found = given or configured_app()
+    if found is None:
+        file = _nearest(Path.cwd())
+        where = f"in {file}" if file else "in a pyproject.toml"
+        raise ConfigurationError(
+            f'no host is named: give MODULE:HOST, or write app = "MODULE:HOST" under [tool.locum] {where}'
+        )
+    return found
+
+
+def configured_app() -> str | None:
+    """The `MODULE:HOST` that the nearest pyproject.toml upwards names, if there is one and it does.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    file = _nearest(Path.cwd())
+    if file is None:
+        return None
+    try:
+        app = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("locum", {}).get("app")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{file} is not readable: {error}") from error
+    return app if isinstance(app, str) and app else None
 
 
 def load_host(given: str | None) -> Host:
@@ -63,21 +86,6 @@ def _only_declared() -> Iterator[None]:
         Host.run = run  # type: ignore[method-assign]
 
 
-def _configured(folder: Path) -> str:
-    file = next(
-        (one for one in (parent / "pyproject.toml" for parent in (folder, *folder.parents)) if one.is_file()), None
-    )
-    if file is None:
-        raise ConfigurationError(
-            'no host is named: give MODULE:HOST, or write app = "MODULE:HOST" under [tool.locum] in a pyproject.toml'
-        )
-    try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("locum", {})
-        app = settings.get("app")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigurationError(f"{file} is not readable: {error}") from error
-    if not isinstance(app, str) or not app:
-        raise ConfigurationError(
-            f'no host is named: give MODULE:HOST, or write app = "MODULE:HOST" under [tool.locum] in {file}'
-        )
-    return app
+def _nearest(folder: Path) -> Path | None:
+    files = (parent / "pyproject.toml" for parent in (folder, *folder.parents))
+    return next((file for file in files if file.is_file()), None)

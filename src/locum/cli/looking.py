@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from locum.store import Store
 
-__all__ = ["Place", "looking_at", "which_store"]
+__all__ = ["Place", "file_of", "looking_at", "which_store", "which_store_if_any"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -37,21 +37,33 @@ class Place:
     Attributes:
         url: The store's URL.
         namespace: The host's name.
+        ttl: The host's TTL in seconds; `None` where no host was asked.
+        is_given: Whether the command line names the store itself, and not only the host.
     """
 
     url: str
     namespace: str
+    ttl: float | None = None
+    is_given: bool = True
 
 
 def which_store(command: F) -> F:
     """Options that name a store; the command gets them as its argument `place`, a function that finds it."""
+    return _with_options(command, _place)
 
+
+def which_store_if_any(command: F) -> F:
+    """The same, for a command that can do without: where nothing names a store or a host, `place` finds `None`."""
+    return _with_options(command, _place_if_any)
+
+
+def _with_options(command: F, find: Callable[[str | None, str | None, str | None], Place | None]) -> F:
     @click.option("--app", metavar="MODULE:HOST", help="The host; [tool.locum] app of pyproject.toml if not given.")
     @click.option("--store", metavar="URL", help="Another store than the host's.")
     @click.option("--namespace", metavar="NAME", help="The host's name; with --store, no module is imported.")
     @functools.wraps(command)
     def with_place(app: str | None, store: str | None, namespace: str | None, **others: Any) -> object:
-        return command(place=lambda: _place(app, store, namespace), **others)
+        return command(place=lambda: find(app, store, namespace), **others)
 
     return cast("F", with_place)
 
@@ -63,7 +75,22 @@ def _place(app: str | None, store: str | None, namespace: str | None) -> Place:
 
     host = load_host(app)
     settings = host.settings
-    return Place(replace(settings, store=store or settings.store).store_url, namespace or host.name)
+    url = replace(settings, store=store or settings.store).store_url
+    return Place(url, namespace or host.name, settings.ttl, is_given=store is not None)
+
+
+def _place_if_any(app: str | None, store: str | None, namespace: str | None) -> Place | None:
+    from locum.cli.app import configured_app
+
+    if not (app or store or namespace or configured_app()):
+        return None
+    return _place(app, store, namespace)
+
+
+def file_of(url: str) -> Path | None:
+    """The file that a store's URL names; `None` if the store is a server."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path[1:])).absolute() if parts.scheme == "sqlite" else None
 
 
 @asynccontextmanager
@@ -85,10 +112,9 @@ async def looking_at(place: Place, *, clock: Clock) -> AsyncIterator[Store]:
 
 def _demand_that_it_exists(url: str) -> None:
     """A SQLite file is made when it is opened, and tables are made in any: looking must do neither."""
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite":
+    path = file_of(url)
+    if path is None:
         return
-    path = Path(unquote(parts.path[1:])).absolute()
     if not path.is_file():
         raise StoreUnavailableError(without_secrets(url), _NO_STORE_YET)
     try:

@@ -15,7 +15,14 @@ from locum.errors import ConfigurationError, LocumError, OutcomeUnknownError, Sc
 
 __all__ = ["main"]
 
-_COMMANDS: Final = ("run", "status", "resign", "journal", "demo")  # each a module beside this one, in order of need
+_COMMANDS: Final = (
+    "run",
+    "status",
+    "resign",
+    "journal",
+    "doctor",
+    "demo",
+)  # each a module beside this one, in order of need
 
 
 class _Commands(click.Group):

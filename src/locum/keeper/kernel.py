@@ -8,13 +8,16 @@ import functools
 import os
 import signal
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from locum.clock import NANOSECONDS
 from locum.errors import UnsupportedError
 
 __all__ = [
+    "Discipline",
     "become_subreaper",
+    "clock_discipline",
     "die_with_parent",
     "make_timer",
     "make_timerfd",
@@ -27,6 +30,21 @@ _PR_GET_PDEATHSIG: Final = 2
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TIMER_ABSTIME: Final = 1
 _SIGEV_SIGNAL: Final = 0
+_STA_UNSYNC: Final = 0x40
+_TICK: Final = 10_000  # microseconds that 1/100 s has where nobody corrects it
+
+
+@dataclass(frozen=True, slots=True)
+class Discipline:
+    """How the kernel corrects the rate of its clocks.
+
+    Attributes:
+        rate: Its correction as a factor: 1.0 for none.
+        is_synchronised: Whether somebody (NTP, PTP) says that the wall clock is right.
+    """
+
+    rate: float
+    is_synchronised: bool
 
 
 class _Timespec(ctypes.Structure):
@@ -43,6 +61,23 @@ class _Sigevent(ctypes.Structure):
         ("signo", ctypes.c_int),
         ("notify", ctypes.c_int),
         ("padding", ctypes.c_byte * 48),
+    )
+
+
+class _Timex(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("frequency", ctypes.c_long),  # millionths, times 2^16
+        ("max_error", ctypes.c_long),
+        ("estimated_error", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("constant", ctypes.c_long),
+        ("precision", ctypes.c_long),
+        ("tolerance", ctypes.c_long),
+        ("time", _Timespec),
+        ("tick", ctypes.c_long),
+        ("rest", ctypes.c_byte * 128),
     )
 
 
@@ -93,6 +128,14 @@ def set_timerfd(fd: int, instant: int) -> None:
     """Let a timer descriptor become readable at an instant of the boot clock (ns); 0 disarms it."""
     spec = _Itimerspec(value=_timespec(instant))
     _check(_libc().timerfd_settime(fd, _TIMER_ABSTIME, ctypes.byref(spec), None), "timerfd_settime")
+
+
+def clock_discipline() -> Discipline:
+    """How the kernel corrects the rate of its clocks at this moment; nothing is changed."""
+    found = _Timex()  # its modes are 0: only read
+    _check(_libc().adjtimex(ctypes.byref(found)), "adjtimex")
+    rate = found.tick / _TICK * (1 + found.frequency / 65536e6)
+    return Discipline(rate, not found.status & _STA_UNSYNC)
 
 
 def _timespec(instant: int) -> _Timespec:
