@@ -98,10 +98,10 @@ def _examined(place: Place | None) -> Report:
     report.areas["Limits"] = limits.findings()
     if place is None:
         report.notes.append("No store was looked at: name one with --app, or with --store and --namespace.")
-    else:
-        report.areas["The store"] = _store(place, clock, report)
-    report.areas["Clocks"] = clocks.findings(rates)
-    report.promises = promises(one for area in report.areas.values() for one in area)
+    found = _store(place, clock, report) if place else []
+    report.areas["Clocks"] = clocks.findings(rates)  # late, since a second has to pass
+    report.areas["The store"] = found
+    report.promises = promises((one for area in report.areas.values() for one in area), report.neighbours)
     return report
 
 

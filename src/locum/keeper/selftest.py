@@ -189,7 +189,7 @@ class _Child:
                     kernel.die_with_parent(parent)  # so that nothing is left if the trials are given up
                 work(lambda word: os.write(theirs, f"{word}\n".encode()))
             except BaseException as error:
-                os.write(theirs, f"!{error}\n".encode())
+                os.write(theirs, f"!{_words(error)}\n".encode())
             finally:
                 os._exit(0)
         os.close(theirs)
@@ -252,6 +252,10 @@ def _killed_by_timer(child: _Child, instant: int) -> Trial:
     return Trial(True, late)
 
 
+def _words(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or repr(error)
+
+
 def _fires(fd: int, within: int) -> bool:
     """Whether a descriptor becomes readable, or the other end of a pipe is closed, within so long (ns)."""
     poll = select.poll()
@@ -265,7 +269,7 @@ def _all() -> dict[str, Trial]:
         try:
             found[name] = trial()
         except (OSError, RuntimeError, UnsupportedError) as error:
-            found[name] = Trial(False, why=str(error))
+            found[name] = Trial(False, why=_words(error))
     return found
 
 

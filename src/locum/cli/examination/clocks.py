@@ -94,12 +94,12 @@ def rate(before: Readings, after: Readings, discipline: Discipline) -> Said:
     largest = max(abs(off), abs(corrected))
     if largest > ALLOWED:
         advice = "reset the correction (adjtimex --tick 10000 --frequency 0), then find out who set it"
-        return Said(Level.FAILS, f"{said}: more than the {ALLOWED:.0%} that leases allow for", advice)
+        return Said(Level.FAILS, f"{said}: more than the {ALLOWED * 100:.0f} % that leases allow for", advice)
     if abs(wall - boot) > nanoseconds(0.01) and abs(wall - boot) > raw * 0.01:
         said += f"; the wall clock stepped by {seconds(wall - boot):+.3f} s meanwhile, which no lease minds"
     if largest > ALLOWED / 4:
-        return Said(Level.WEAKER, f"{said}: a good part of the {ALLOWED:.0%} that leases allow for")
-    return Said(Level.HOLDS, f"{said}; {ALLOWED:.0%} is allowed for")
+        return Said(Level.WEAKER, f"{said}: a good part of the {ALLOWED * 100:.0f} % that leases allow for")
+    return Said(Level.HOLDS, f"{said}; {ALLOWED * 100:.0f} % is allowed for")
 
 
 @check("suspend", "Suspended time")
@@ -154,4 +154,4 @@ def _offsets() -> dict[str, int]:
 
 
 def _percent(part: float) -> str:
-    return f"{part * 100:+.3f} %"
+    return f"{part * 100:+.3f} %" if abs(part) >= 5e-6 else "0 %"

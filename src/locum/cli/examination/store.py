@@ -115,8 +115,8 @@ def budget(trips: Sequence[float], ttl: float) -> Said:
     except ConfigurationError as error:
         return Said(Level.FAILS, str(error))
     median, slowest = statistics.median(trips), max(trips)
-    fact = f"{median * 1000:.1f} ms, worst of {len(trips)} {slowest * 1000:.1f} ms; a TTL of {ttl:g} s allows"
-    fact += f" {deadline * 1000:.0f} ms a call"
+    fact = f"a read takes {median * 1000:.2f} ms, the slowest of {len(trips)} {slowest * 1000:.2f} ms;"
+    fact += f" a TTL of {ttl:g} s allows {deadline * 1000:.0f} ms a call"
     if median > deadline:
         return Said(Level.FAILS, fact, f"choose a TTL of {_least_ttl(slowest):g} s or more")
     if slowest > _NEAR * deadline:

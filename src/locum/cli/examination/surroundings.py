@@ -16,6 +16,8 @@ __all__ = ["cgroups", "findings", "hidden", "in_container"]
 _INITIAL: Final = {"pid": 0xEFFFFFFC, "time": 0xEFFFFFFA, "user": 0xEFFFFFFD}
 _HIDING: Final = {"hidepid=1", "hidepid=2", "hidepid=4", "hidepid=noaccess", "hidepid=invisible", "hidepid=ptraceable"}
 
+_BLIND: Final = Said(Level.UNKNOWN, "cannot be told: /proc shows another pid namespace")
+
 
 def findings() -> list[Finding]:
     """What surrounds this process."""
@@ -35,6 +37,8 @@ def _own() -> Said:
 
 @check("starts", "Start times")
 def _starts() -> Said:
+    if not sees_own_processes():
+        return _BLIND
     if start_time(os.getpid()) is not None:
         return Said(Level.HOLDS, "are readable: a process is told from a later one of the same pid")
     return Said(
@@ -46,6 +50,8 @@ def _starts() -> Said:
 
 @check("hidepid", "Processes of others")
 def _others() -> Said:
+    if not sees_own_processes():
+        return _BLIND
     return hidden(mounts(), sees_strangers=_sees_strangers())
 
 
@@ -93,13 +99,13 @@ def _first() -> Said:
 def in_container() -> str:
     """The kind of container that we run in, in words; empty if none can be told."""
     if Path("/.dockerenv").exists():
-        return "in a container (docker)"
+        return "it looks like a container (docker)"
     if Path("/run/.containerenv").exists():
-        return "in a container (podman)"
+        return "it looks like a container (podman)"
     if kind := os.environ.get("container"):  # noqa: SIM112 - systemd, podman and lxc write it so
-        return f"in a container ({kind})"
+        return f"it looks like a container ({kind})"
     if "KUBERNETES_SERVICE_HOST" in os.environ:
-        return "in a container (kubernetes)"
+        return "it looks like a container (kubernetes)"
     return ""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from locum.cli.examination.finding import Finding, Level, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from locum.cli.examination.store import Neighbour
 
 __all__ = ["Promise", "promises"]
 
@@ -29,11 +31,14 @@ class Promise:
     why: str
 
 
-def promises(findings: Iterable[Finding], *, is_init: bool | None = None) -> list[Promise]:
+def promises(
+    findings: Iterable[Finding], neighbours: Sequence[Neighbour] = (), *, is_init: bool | None = None
+) -> list[Promise]:
     """The verdict.
 
     Args:
         findings: What all checks found; what was not looked at is not promised.
+        neighbours: Who is on the store.
         is_init: Whether an instance started here would have its guardian as PID 1; looked up if not given.
     """
     by_id = {one.id: one for one in findings}
@@ -58,6 +63,7 @@ def promises(findings: Iterable[Finding], *, is_init: bool | None = None) -> lis
             "A second is a second, here as elsewhere", by_id, ("rate", "clocksource"), "leases allow for 8 % difference"
         ),
         *_of_store(by_id),
+        *_of_neighbours(neighbours),
         Promise(
             "What no timer can promise",
             Level.NOTE,
@@ -71,7 +77,7 @@ def _leftovers(by_id: Mapping[str, Finding]) -> Promise:
         "What a dead worker leaves running is ended before another starts",
         by_id,
         ("subreaper", "proc"),
-        "its keeper or guardian ends and reaps it; if all are killed at once, a witness on this machine ends its group",
+        "its keeper or guardian ends and reaps it; if all three are killed at once, another instance of this machine does",
     )
 
 
@@ -109,6 +115,26 @@ def _of_store(by_id: Mapping[str, Finding]) -> list[Promise]:
         machines = by_id["machines"]
         found.append(Promise("Which machines can join", Level.NOTE, _with_advice(machines)))
     return found
+
+
+def _of_neighbours(neighbours: Sequence[Neighbour]) -> list[Promise]:
+    if not neighbours:
+        return []
+    unseen = [one for one in neighbours if not one.witnessed]
+    mild = [one.instance for one in neighbours if one.enforcement != "kill"]
+    longest = max((one.ttl for one in unseen), default=0.0)
+    seen = Promise(
+        "The death of every other instance is witnessed from here", Level.HOLDS, "all are seen by the kernel"
+    )
+    ended = Promise("Every other instance is ended by its kernel in time", Level.HOLDS, "all run at the level kill")
+    if unseen:
+        names = ", ".join(one.instance for one in unseen)
+        why = f"{names}: observed, so that a death takes up to a TTL ({longest:g} s) to be known here"
+        seen = replace(seen, level=Level.WEAKER, why=why)
+    if mild:
+        why = f"{', '.join(mild)}: only cancelled; a body that will not end is kept from harm by its token alone"
+        ended = replace(ended, level=Level.WEAKER, why=why)
+    return [seen, ended]
 
 
 def _promise(text: str, by_id: Mapping[str, Finding], reasons: Iterable[str], holds: str) -> Promise:
