@@ -115,7 +115,7 @@ def _store(place: Place, clock: Clock, report: Report) -> list[Finding]:
         answers = run(_ask(place, clock))
     except (StoreError, ConfigurationError) as error:
         report.unreachable = True
-        return [_unreachable(error), *(one for one in findings if one.id != "rights")]
+        return [_unreachable(error), *findings]
     report.neighbours = sorted(map(store.neighbour, answers.sessions), key=lambda one: one.instance)
     if not report.neighbours:
         report.notes.append(f"No instance of {place.namespace} is running.")
@@ -128,9 +128,7 @@ async def _ask(place: Place, clock: Clock) -> Answers:
 
 
 def _unreachable(error: LocumError) -> Finding:
-    return Finding(
-        "store", "Store", Level.FAILS, one_line(str(error)), "start it, or mend what it says, and look again"
-    )
+    return Finding("store", "Store", Level.FAILS, one_line(str(error)))
 
 
 # -- printing ----------------------------------------------------------------------------------------------------

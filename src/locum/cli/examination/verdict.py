@@ -77,7 +77,7 @@ def _leftovers(by_id: Mapping[str, Finding]) -> Promise:
         "What a dead worker leaves running is ended before another starts",
         by_id,
         ("subreaper", "proc"),
-        "its keeper or guardian ends and reaps it; if all three are killed at once, another instance of this machine does",
+        "its keeper or guardian ends and reaps it; if all are killed at once, another instance of this machine does",
     )
 
 
@@ -106,6 +106,8 @@ def _of_store(by_id: Mapping[str, Finding]) -> list[Promise]:
                 f"locks and shared memory work on {by_id['file-system'].fact}",
             )
         )
+    if "file-system" in by_id and "store" not in by_id:
+        found.append(_promise("A store can be made there", by_id, ("rights", "space"), by_id["rights"].fact))
     if "guarantees" in by_id:
         reasons = [one for one in ("guarantees", "space", "rights") if one in by_id]
         found.append(
@@ -138,12 +140,12 @@ def _of_neighbours(neighbours: Sequence[Neighbour]) -> list[Promise]:
 
 
 def _promise(text: str, by_id: Mapping[str, Finding], reasons: Iterable[str], holds: str) -> Promise:
-    """A promise that rests on some checks: as good as the worst of them, and told by those."""
+    """A promise that rests on some checks: as good as the worst of them, and told by the first of those."""
     found = [by_id[one] for one in reasons]
     level = worst(Level.HOLDS, *(one.level for one in found))
     if level is Level.HOLDS:
         return Promise(text, level, holds)
-    return Promise(text, level, "; ".join(f"{one.what}: {one.fact}" for one in found if one.level is level))
+    return next(Promise(text, level, f"{one.what}: {one.fact}") for one in found if one.level is level)
 
 
 def _with_advice(one: Finding) -> str:
