@@ -1,1 +1,1 @@
-"""The command line: `locum run`, `status`, `resign`, `journal`, `demo`."""
+"""The command line: `locum run`, `status`, `resign`, `journal`, `doctor`, `demo`."""

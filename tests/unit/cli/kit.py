@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +67,28 @@ def begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 def locum(folder: Path, *arguments: str) -> Said:
     process = begin(folder, *arguments)
     return _outcome(process)
+
+
+def on_terminal(folder: Path, width: int, *arguments: str) -> list[str]:
+    """The lines that a command shows on a terminal of so many characters, without their colours."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "locum", *arguments],
+        cwd=folder,
+        env={**environment(), "COLUMNS": str(width), "TERM": "xterm"},
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    text = b""
+    try:
+        while part := os.read(ours, 4096):
+            text += part
+    except OSError:
+        pass  # so a terminal says that nobody writes any more
+    os.close(ours)
+    assert process.wait() == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
 
 
 def until(condition: Callable[[], object], what: str) -> None:

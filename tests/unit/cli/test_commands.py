@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.cli.kit import BILLING, begin, end, environment, locum, until
+from tests.unit.cli.kit import BILLING, begin, end, locum, on_terminal, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,24 +71,7 @@ def test_status_for_a_pipe_is_plain_and_one_line_a_row(folder: Path) -> None:
 
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_status_fits_the_terminal(folder: Path, width: int) -> None:
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "locum", "status"],
-        cwd=folder,
-        env={**environment(), "COLUMNS": str(width), "TERM": "xterm"},
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(theirs)
-    text = b""
-    try:
-        while part := os.read(ours, 4096):
-            text += part
-    except OSError:
-        pass  # so a terminal says that nobody writes any more
-    os.close(ours)
-    assert process.wait() == 0
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).splitlines()
+    lines = on_terminal(folder, width, "status")
     assert max(map(len, lines)) <= width
 
 

@@ -103,7 +103,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("locum ")
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(command in said for command in ("run", "status", "resign", "journal", "demo"))
+    assert all(command in said for command in ("run", "status", "resign", "journal", "doctor", "demo"))
 
 
 def test_the_store_is_the_hosts_own_and_the_environment_overrides_it(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""How `locum doctor` prints what it found, and what it does with a host."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from locum import exit_codes
+from tests.unit.cli.kit import BILLING, locum, on_terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_it_fits_the_terminal_and_nothing_is_cut_off(tmp_path: Path, width: int) -> None:
+    lines = on_terminal(tmp_path, width, "doctor")
+    assert max(map(len, lines)) <= width
+    assert not any("…" in line for line in lines)
+    assert any(line.startswith("What holds here") for line in lines)
+
+
+def test_for_a_pipe_it_is_plain_and_one_line_a_finding(tmp_path: Path) -> None:
+    said = locum(tmp_path, "doctor")
+    assert said.code == exit_codes.CLEAN, said.out
+    assert "\x1b" not in said.out
+    assert said.err == ""
+    assert "No store was looked at" in said.out
+    (timer,) = [line for line in said.out.splitlines() if "Kernel timer, process stopped" in line]
+    assert timer.startswith("holds ")
+
+
+def test_a_host_that_has_not_run_yet_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "billing.py").write_text(BILLING)
+    (tmp_path / "pyproject.toml").write_text('[tool.locum]\napp = "billing"\n')
+    said = locum(tmp_path, "doctor")
+    assert said.code == exit_codes.CLEAN, said.out
+    assert f"{tmp_path}/billing.locum.db" in said.out
+    assert "File system" in said.out
+    assert not (tmp_path / "billing.locum.db").exists()
+
+
+def test_a_host_that_is_not_there_is_bad_configuration(tmp_path: Path) -> None:
+    said = locum(tmp_path, "doctor", "--app", "nothing_here")
+    assert (said.code, said.out) == (exit_codes.BAD_CONFIGURATION, "")
+    assert "nothing_here" in said.err
+
+
+def test_a_store_that_is_no_database_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database, however one looks at it" * 100)
+    said = locum(tmp_path, "doctor", "--json", "--store", "sqlite:///text.db", "--namespace", "b")
+    assert said.code == exit_codes.STORE_UNAVAILABLE
+    found = {one["id"]: one for area in json.loads(said.out)["areas"] for one in area["findings"]}
+    assert found["store"]["level"] == "does not hold"
+    assert "not a database" in found["store"]["fact"]
+    assert found["file-system"]["level"] in ("holds", "weaker")
