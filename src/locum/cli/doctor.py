@@ -69,7 +69,7 @@ class Report:
 @which_store_if_any
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(place: Callable[[], Place | None], as_json: bool) -> int:
-    r"""Try out what Locum builds on, look at the store and who is on it, and say which guarantees hold.
+    """Try out what Locum builds on, look at the store and who is on it, and say which guarantees hold.
 
     Takes some two seconds, writes nothing to the store and never makes one. Without a store it looks at the machine
     alone.
@@ -81,7 +81,7 @@ def command(place: Callable[[], Place | None], as_json: bool) -> int:
       2   usage
       69  nothing of that, but the store that was named cannot be reached
       78  the host that was named cannot be loaded, or its settings are wrong
-    """
+    """  # noqa: D301 - click wants the character itself, which keeps the lines below as they are
     report = _examined(place())
     if as_json:
         click.echo(json.dumps(_plain_object(report), indent=2))

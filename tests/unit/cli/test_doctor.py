@@ -56,3 +56,8 @@ def test_a_store_that_is_no_database_is_a_finding(tmp_path: Path) -> None:
     assert found["store"]["level"] == "does not hold"
     assert "not a database" in found["store"]["fact"]
     assert found["file-system"]["level"] in ("holds", "weaker")
+
+
+def test_help_lists_the_exit_codes_one_a_line(tmp_path: Path) -> None:
+    lines = [line.split() for line in locum(tmp_path, "doctor", "--help").out.splitlines()]
+    assert {"0", "1", "2", "69", "78"} <= {line[0] for line in lines if line}
