@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from locum import ActivePassiveService, BackgroundService, Host, Stopping, Term, TermEnded, TermStarted
-from locum.errors import ConfigurationError, UnsupportedError
+from locum.errors import ConfigurationError
+from locum.host.finding import find_host
 from locum.host.host import keeper_command
 from locum.host.plan import hooks_of
-from locum.host.finding import find_host
 
 
 class Settlement(ActivePassiveService):
