@@ -109,7 +109,13 @@ def make_timer(signal_number: int) -> ctypes.c_void_p:
     """A timer on the boot clock that sends this process a signal; neither fork nor exec passes it on."""
     event = _Sigevent(signo=signal_number, notify=_SIGEV_SIGNAL)
     timer = ctypes.c_void_p()
-    _check(_timers().timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(timer)), "timer_create")
+    try:
+        _check(_timers().timer_create(time.CLOCK_BOOTTIME, ctypes.byref(event), ctypes.byref(timer)), "timer_create")
+    except OSError as error:
+        raise UnsupportedError(
+            f"the kernel gives no timer that ends this process in time ({error}): raise the limit of pending signals"
+            " (ulimit -i), and see `locum doctor`"
+        ) from error
     return timer
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum import exit_codes
 from locum.clock import Clock, seconds
+from locum.errors import UnsupportedError
 from locum.identity import sees_own_processes
 from locum.keeper import kernel
 from locum.keeper.complaint import Complaint
@@ -65,19 +66,23 @@ class Keeper:
                 "/proc shows another pid namespace than this one: mount it (unshare --mount-proc), then start again"
             )
             return exit_codes.BAD_CONFIGURATION
+        try:
+            timer = KillTimer()
+        except UnsupportedError as error:
+            _log.error("no worker can be kept here: %s", error)
+            return exit_codes.BAD_CONFIGURATION
         kernel.become_subreaper()
         loop = asyncio.get_running_loop()
         for number in (*STOP_SIGNALS, DUMP_SIGNAL):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 loop.add_signal_handler(number, self._on_signal, number)
         try:
-            return await self._lives()
+            return await self._lives(timer)
         finally:
             for store in self._stores.values():
                 await store.close()
 
-    async def _lives(self) -> int:
-        timer = KillTimer()
+    async def _lives(self, timer: KillTimer) -> int:
         backoff = Backoff(_RESTART_FIRST, _RESTART_LAST)
         ever_started, memory = False, Memory()
         while True:

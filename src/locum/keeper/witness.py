@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from locum.clock import seconds
 from locum.errors import StoreError
-from locum.identity import MachineKey, sees_own_processes, start_time
+from locum.identity import MachineKey, process_state, sees_own_processes, start_time
 from locum.keeper.owner import Ending
 from locum.keeper.processes import end_group
 from locum.scopes import Backoff, Scope
@@ -41,7 +41,8 @@ class Witness:
     def __init__(self, store: Store, *, clock: Clock, scope: Scope) -> None:
         self._store, self._clock, self._scope = store, clock, scope
         self._key = MachineKey.of_this_process()
-        self._can_see = sees_own_processes()
+        # where /proc hides the processes of other users (hidepid), what is not found there proves nothing (R9)
+        self._can_see = sees_own_processes() and process_state(1) is not None
         self._watched: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, SessionStatus] = {}
 
