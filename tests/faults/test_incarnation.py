@@ -10,7 +10,7 @@ import pytest
 
 from locum.names import random_id
 from tests.faults.kit.rows import now
-from tests.faults.kit.runs import FULL, hurt
+from tests.faults.kit.runs import hurt
 from tests.faults.kit.waiting import until
 from tests.faults.kit.window import Window
 
@@ -55,7 +55,7 @@ INJURIES: list[Callable[[Path, Path], None]] = [wipe, put_back, restore_in_place
 
 
 @pytest.mark.cluster(app="fenced", ttl=TTL)
-@pytest.mark.parametrize("injure", INJURIES if FULL else INJURIES[:2], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("injure", INJURIES, ids=lambda one: one.__name__)
 @pytest.mark.timeout(300)
 def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Path, Path], None]) -> None:
     """All notice, nothing is granted for a whole TTL, and the next token is above all that were seen."""
