@@ -83,7 +83,7 @@ def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Path, Path]
 
 @pytest.mark.cluster(ttl=TTL)
 def test_f32_one_that_stood_alone(cluster: Cluster) -> None:
-    """The only instance is the active one, and it dies of its loss: its keeper remembers store and token, for no fence does."""
+    """The only instance is the active one, and ends with its store: its keeper remembers store and token."""
     only = cluster.start()
     cluster.stand()
     first = cluster.rows.last()

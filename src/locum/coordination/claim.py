@@ -77,6 +77,7 @@ class Claim:
             self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
             raise
         grant = Grant.of(record)
+        self._commons.remember(grant.token)
         term = Term(
             self._name,
             scope=self._scope,
@@ -143,7 +144,7 @@ class Claim:
             async with self._store.changes(watch) as changes:
                 while True:
                     view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
-                    self._commons.token = max(self._commons.token, view.grant.token)
+                    self._commons.remember(view.grant.token)
                     if view.is_our_turn(lease):
                         record = await self._take(view, lease)
                         if record is not None:

@@ -51,9 +51,7 @@ class Commons:
         """The running terms by scope."""
         self.requests: dict[str, tuple[int, str]] = {}
         """Who is asked for a planned end: the token and the reason, by scope."""
-        self.token = 0
-        """The highest token that was seen here."""
-        self._met = 0
+        self._token = self._met = 0
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
         self._settlers: set[asyncio.Task[Any]] = set()
@@ -80,9 +78,13 @@ class Commons:
             return
         before = self.store.seen
         now = await self.store.adopt(max_ttl=lease.budget.ttl)
-        if self.token and before is not None and before.incarnation != now.incarnation:
-            await Floor.lift(self.store, self.token)
+        if self._token and before is not None and before.incarnation != now.incarnation:
+            await Floor.lift(self.store, self._token)
         self._met = lease.generation
+
+    def remember(self, token: int) -> None:
+        """A token was seen: should the store forget it, it is not given out again (R24)."""
+        self._token = max(self._token, token)
 
     def enter(self, term: Term) -> None:
         """A term runs from here on; what was asked of it while it was being made ready is heard now."""
