@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.names import random_id
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import hurt
 from tests.faults.kit.waiting import until
@@ -51,7 +52,14 @@ def restore_in_place(database: Path, copied: Path) -> None:
         source.backup(target)
 
 
-INJURIES: list[Callable[[Path, Path], None]] = [wipe, put_back, restore_in_place]
+def reset(database: Path, copied: Path) -> None:
+    """An operator gives the store a new identity, without having stopped the instances."""
+    del copied
+    command = ["store", "reset", "--yes", "--store", f"sqlite:///{database}", "--namespace", "faults"]
+    subprocess.run([sys.executable, "-m", "locum", *command], check=True)
+
+
+INJURIES: list[Callable[[Path, Path], None]] = [wipe, put_back, restore_in_place, reset]
 
 
 @pytest.mark.cluster(app="fenced", ttl=TTL)
@@ -66,8 +74,8 @@ def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Path, Path]
     cluster.stand()
     before = cluster.rows.last()
     assert before is not None
-    injure(cluster.database, copied)
     injured = now()
+    injure(cluster.database, copied)
     after = cluster.takeover(before.token)
     assert after.at - injured >= TTL * 1e9, "somebody worked before the quarantine was over"
     # those who noticed are candidates again, and the new term's fenced writes are accepted
@@ -88,8 +96,8 @@ def test_f32_one_that_stood_alone(cluster: Cluster) -> None:
     cluster.stand()
     first = cluster.rows.last()
     assert first is not None
-    wipe(cluster.database, cluster.database.with_name(random_id()))
     injured = now()
+    wipe(cluster.database, cluster.database)
     after = cluster.takeover(first.token)
     assert after.at - injured >= TTL * 1e9, "it worked before the quarantine was over"
     assert only.is_alive

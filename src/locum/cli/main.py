@@ -21,6 +21,7 @@ _COMMANDS: Final = (
     "resign",
     "journal",
     "doctor",
+    "store",
     "demo",
 )  # each a module beside this one, in order of need
 
