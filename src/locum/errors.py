@@ -7,7 +7,7 @@ LocumError
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
-│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError
+│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError
 
@@ -41,6 +41,7 @@ __all__ = [
     "StoreReplacedError",
     "StoreUnavailableError",
     "TermEndedError",
+    "TransferRefusedError",
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
@@ -215,6 +216,20 @@ class StaleTermError(CoordinationError):
         self.scope, self.token, self.highest = scope, token, highest
         seen = "which it has not seen raised" if highest is None else f"it has seen {highest}"
         super().__init__(f"the fence of {scope} refuses token {token}: {seen}; roll back and stop working under it")
+
+
+class TransferRefusedError(CoordinationError):
+    """The lead cannot be left to the instance that was named; nothing was changed.
+
+    Attributes:
+        name: What was to be transferred, for example the service's name.
+        to: The instance that was named.
+        why: Why not.
+    """
+
+    def __init__(self, name: str, to: str, why: str) -> None:
+        self.name, self.to, self.why = name, to, why
+        super().__init__(f"{name} was not transferred to {to}: {why}; nothing was changed")
 
 
 # -- a service of the user failed ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ _COMMANDS: Final = (
     "run",
     "status",
     "resign",
+    "transfer",
     "journal",
     "doctor",
     "store",

@@ -89,7 +89,8 @@ def _active(one: Service) -> Cell:
         return Cell(f"{one.active} ({one.mode})", _STYLES.get(one.mode, ""))
     if one.trouble and not one.token:
         return Cell("not readable", "red")
-    return Cell(f"nobody (was {one.previous})" if one.previous else "nobody", "red")
+    known = [f"was {one.previous}"] * bool(one.previous) + [f"left to {one.reserved}"] * bool(one.reserved)
+    return Cell(f"nobody ({', '.join(known)})" if known else "nobody", "red")
 
 
 def _instance(one: Instance, *, is_short: bool) -> list[Cell]:

@@ -8,12 +8,13 @@ release by revision, and settle that too.
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
-from locum.coordination.grant import Grant, Holder, Past, grant_key
-from locum.coordination.line import Entry, entry_key
+from locum.coordination.grant import Grant, Holder, Past, Reserved, grant_key
+from locum.coordination.line import Entry, entry_key, line_prefix
 from locum.coordination.lookout import Lookout
 from locum.coordination.settling import Settling
 from locum.coordination.term import Term
@@ -106,7 +107,9 @@ class Claim:
         term.end(why)
         self._disarm()
         past = Past(self._attempt, term.instance, term.since.isoformat(), why, ended_at, self._commons.key)
-        vacant = Grant(term.token, None, past)
+        # for one TTL: whoever is silent for longer has no lease by then, and could not work
+        reserved = Reserved(term.successor, term.lease.budget.ttl) if term.successor else None
+        vacant = Grant(term.token).given_up(past, reserved)
         try:
             await self._settling.write(
                 lambda: self._store.write(self._key, vacant.to_bytes(), expect=term.revision),
@@ -117,6 +120,10 @@ class Claim:
             pass  # the close of the session has ended it; the successor notes how
         else:
             self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
+            if reserved is not None:
+                self._commons.settle(
+                    self._wake(reserved.instance, term.lease), f"wake {reserved.instance} in {self._scope}"
+                )
         await self._leave(term.lease)
 
     def rest(self) -> None:
@@ -228,6 +235,23 @@ class Claim:
                 await self._clock.sleep(backoff.delay())
             else:
                 return
+
+    async def _wake(self, instance: str, lease: Lease) -> None:
+        """Wake the candidates of an instance: they may stand too far back in the line to watch the grant.
+
+        Everyone watches its own entry, so that is written once more, as it stands: one that has left stays away.
+        """
+        prefix = line_prefix(self._scope)
+        try:
+            records = (await self._settling.answer(lambda: self._store.list(prefix), lease)).records
+            for record in records:
+                if Entry.of(record).instance == instance:
+                    again = functools.partial(
+                        self._store.write, record.key, record.value, expect=record.revision, session=record.session
+                    )
+                    await self._settling.write(again, None, lease)
+        except SessionLostError:
+            pass  # theirs, and nobody is left to be woken; or ours, and they look by themselves in time
 
     async def _note(self, term: Term, why: str) -> None:
         await self._commons.note(self._entry(term.token, term.instance, term.since.isoformat(), why))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from locum.coordination.fence import Fence
+    from locum.coordination.request import Request
     from locum.coordination.term import Term
     from locum.journal import Entry
     from locum.keeper.lease import Lease, LeaseSource
@@ -49,8 +50,8 @@ class Commons:
         """The acquisitions that somebody here runs or settles (R17)."""
         self.terms: dict[str, Term] = {}
         """The running terms by scope."""
-        self.requests: dict[str, tuple[int, str]] = {}
-        """Who is asked for a planned end: the token and the reason, by scope."""
+        self.requests: dict[str, Request] = {}
+        """Who is asked for a planned end, by scope."""
         self._token = self._met = 0
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
@@ -94,8 +95,8 @@ class Commons:
     def hear(self, scope: str) -> None:
         """Give a request to the term that it means, if that runs here."""
         term, request = self.terms.get(scope), self.requests.get(scope)
-        if term is not None and request is not None and request[0] == term.token:
-            term.ask_to_resign(request[1])
+        if term is not None and request is not None and request.token == term.token:
+            term.ask_to_resign(request.why, successor=request.successor)
 
     async def close(self, *, patience: float) -> None:
         """Let the settlers finish, at most so many seconds, and end."""

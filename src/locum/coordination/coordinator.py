@@ -12,7 +12,8 @@ from locum.clock import Clock, seconds
 from locum.coordination.commons import Commons
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
-from locum.errors import ConflictError, StoreError, StoreUnavailableError
+from locum.coordination.request import REQUESTS, Request
+from locum.errors import ConflictError, CorruptRecordError, StoreError, StoreUnavailableError
 from locum.identity import host_name
 from locum.keeper.budget import Budget
 from locum.keeper.thread import KeeperThread
@@ -27,14 +28,11 @@ if TYPE_CHECKING:
 
     from locum.store import Record
 
-__all__ = ["REQUESTS", "Coordinator"]
+__all__ = ["Coordinator"]
 
 _log = logger("coordination")
 
 _MODES_A_RECORD: Final = 200  # a name has up to 128 letters: so many fit into a record for certain
-
-REQUESTS: Final = "request/"
-"""The prefix of requests: `request/SCOPE` asks the holder of one token for its planned end."""
 
 
 class Coordinator:
@@ -188,10 +186,9 @@ def _log_failure(task: str, error: BaseException) -> None:
     _log.error("%s failed", task, exc_info=error)
 
 
-def _request(record: Record) -> tuple[str, tuple[int, str]] | None:
+def _request(record: Record) -> tuple[str, Request] | None:
     try:
-        request = json.loads(record.value)
-        return record.key.removeprefix(REQUESTS), (int(request["token"]), str(request["why"]))
-    except (ValueError, KeyError, TypeError) as error:
-        _log.warning("%s is not readable (%r): it is not followed", record.key, error)
+        return record.key.removeprefix(REQUESTS), Request.of(record)
+    except CorruptRecordError as error:
+        _log.warning("a request is not followed: %s", error)
         return None

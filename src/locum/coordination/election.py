@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, cast
 
 from locum.clock import seconds
 from locum.coordination.claim import Claim
-from locum.errors import SessionLostError, StaleTermError, StoreError, TermEndedError, WaitTimeoutError
+from locum.coordination.grant import Grant, grant_key
+from locum.coordination.line import Entry, check_successor, line_prefix, waiting_in
+from locum.errors import (
+    SessionLostError,
+    StaleTermError,
+    StoreError,
+    TermEndedError,
+    TransferRefusedError,
+    WaitTimeoutError,
+)
 from locum.names import join
 from locum.telemetry import TermEnded, logger
 
@@ -156,6 +165,30 @@ class Election:
                 self.abandon(term)
             else:
                 await self.resign(term, why)
+
+    async def transfer(self, *, to: str) -> None:
+        """End the term that is held here, as planned, and leave the lead to an instance that waits in line.
+
+        It returns as soon as the end is asked for. Then the work is cancelled and awaited, as by any planned end, and
+        the lead given up for that instance: for one TTL nobody else takes it, unless that one leaves the line (R22).
+
+        Args:
+            to: The name of the instance.
+
+        Raises:
+            TransferRefusedError: Nothing is held here, its end is asked for already, or that instance does not wait.
+            StoreError: The store does not answer.
+        """
+        term, store = self._commons.terms.get(self.scope), self._commons.store
+        if term is None:
+            raise TransferRefusedError(self.name, to, f"{self._commons.instance} is not active in it")
+        grant = Grant.of(await store.read(grant_key(self.scope)))
+        line = [Entry.of(record) for record in (await store.list(line_prefix(self.scope))).records]
+        check_successor(self.name, to, holder=term.instance, waiting=waiting_in(line, grant))
+        over = term.ended or term.wish
+        if over is not None:
+            raise TransferRefusedError(self.name, to, f"the term of {term.instance} ends already: it {over}")
+        term.ask_to_resign(f"was transferred to {to}", successor=to)
 
     def _end(self, term: Term, why: str) -> None:
         term.end(why)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from locum.errors import CorruptRecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from locum.store import Record
 
-__all__ = ["Grant", "Holder", "Past", "grant_key"]
+__all__ = ["Grant", "Holder", "Past", "Reserved", "grant_key"]
 
 
 def grant_key(scope: str) -> str:
@@ -62,6 +64,26 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserved:
+    """For whom a vacant grant is kept: the last holder has transferred it (R22).
+
+    Attributes:
+        instance: Only candidates of this instance take it.
+        wait: For so long (ns), which every candidate counts on its own clock from its own first sight of it (R29).
+    """
+
+    instance: str
+    wait: int
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Reserved:
+        """From its part of a grant's record; what a later release adds to it is left out."""
+        if type(value["wait"]) is not int:
+            raise ValueError(f"it is reserved for {value['wait']!r}")
+        return cls(str(value["instance"]), value["wait"])
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """The state of one scope.
 
@@ -69,12 +91,14 @@ class Grant:
         token: The token of the holder, or of the last one.
         holder: Who holds it; `None` if it is vacant.
         past: How the last one gave it up, if it did so itself.
+        reserved: For whom the last one gave it up; `None` if for whoever is next. The next take clears it.
         revision: The revision to compare with; 0 if there is no record yet.
     """
 
     token: int = 0
     holder: Holder | None = None
     past: Past | None = None
+    reserved: Reserved | None = None
     revision: int = field(default=0, compare=False)
 
     @classmethod
@@ -94,6 +118,7 @@ class Grant:
                 token=value["token"],
                 holder=None if value["holder"] is None else Holder(**value["holder"]),
                 past=None if value["past"] is None else Past(**value["past"]),
+                reserved=None if value.get("reserved") is None else Reserved.of(value["reserved"]),
                 revision=record.revision,
             )
         except (ValueError, KeyError, TypeError) as error:
@@ -103,15 +128,17 @@ class Grant:
         """As the store keeps it."""
         value = asdict(self)
         del value["revision"]
+        if self.reserved is None:
+            del value["reserved"]  # a record that needs no new field has none
         return json.dumps(value).encode()
 
     def taken_by(self, holder: Holder, *, floor: int) -> Grant:
         """The grant after a take: the next token above its own and the floor (R20)."""
         return Grant(max(self.token, floor) + 1, holder)
 
-    def given_up(self, past: Past) -> Grant:
+    def given_up(self, past: Past, reserved: Reserved | None = None) -> Grant:
         """The vacant grant after a release, which keeps the token (R18)."""
-        return replace(self, holder=None, past=past)
+        return replace(self, holder=None, past=past, reserved=reserved)
 
     def is_held_by(self, attempt: str) -> bool:
         """Whether that very acquisition holds it."""

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from locum.errors import CorruptRecordError
+from locum.errors import CorruptRecordError, TransferRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from locum.coordination.grant import Grant
     from locum.store import Record
 
-__all__ = ["Entry", "Place", "entry_key", "find_place", "line_prefix"]
+__all__ = ["Entry", "Place", "check_successor", "entry_key", "find_place", "line_prefix", "waiting_in"]
 
 
 def line_prefix(scope: str) -> str:
@@ -77,10 +77,44 @@ class Place:
     watch: tuple[str, ...]
 
 
-def find_place(entries: Sequence[Entry], attempt: str, grant: Grant, grant_key: str) -> Place | None:
+def waiting_in(entries: Sequence[Entry], grant: Grant) -> list[str]:
+    """The instances that wait in a line, the next one first: whoever holds or held the grant waits for nothing."""
+    return [entry.instance for entry in entries if not grant.is_done_with(entry.attempt)]
+
+
+def check_successor(name: str, to: str, *, holder: str, waiting: Sequence[str]) -> None:
+    """Refuse to transfer something to an instance that could not take it (R22).
+
+    Args:
+        name: What is to be transferred.
+        to: The instance to which.
+        holder: The instance that holds it.
+        waiting: The instances that wait for it.
+
+    Raises:
+        TransferRefusedError: It holds it already, or does not wait for it.
+    """
+    if to == holder:
+        raise TransferRefusedError(name, to, "it is the active one already")
+    if to not in waiting:
+        others = f"in line: {', '.join(dict.fromkeys(waiting))}" if waiting else "nobody does"
+        raise TransferRefusedError(name, to, f"it does not wait in line ({others})")
+
+
+def find_place(
+    entries: Sequence[Entry], attempt: str, grant: Grant, grant_key: str, *, kept_for: str | None = None
+) -> Place | None:
     """Where a candidate stands in a line.
 
     The first two watch the grant; everyone watches its own entry and the one before it, so that one change wakes few.
+
+    Args:
+        entries: The line.
+        attempt: The candidate.
+        grant: The grant it waits for.
+        grant_key: Its key.
+        kept_for: The instance for which the grant is reserved at this moment (R22): its candidates have only each other
+            before them. The first two of all watch for those to leave.
 
     Returns:
         Its place, or `None` if its entry is gone: its session has died.
@@ -90,10 +124,14 @@ def find_place(entries: Sequence[Entry], attempt: str, grant: Grant, grant_key: 
         return None
     before = list(entries[: entries.index(mine)])
     ahead = [entry for entry in before if not grant.is_done_with(entry.attempt)]
+    if mine.instance == kept_for:
+        ahead = [entry for entry in ahead if entry.instance == kept_for]
     watch = [mine.key, *(entry.key for entry in before[-1:])]
     if grant.holder is not None and len(ahead) <= 1:
         # the holder's entry may stand behind ours (it came later and was quicker): it is watched wherever it stands
         watch += [entry.key for entry in entries if grant.is_held_by(entry.attempt) and entry.key not in watch]
+    if kept_for is not None and len(ahead) <= 1:
+        watch += [entry.key for entry in entries if entry.instance == kept_for and entry.key not in watch]
     if len(ahead) <= 1:
         watch.append(grant_key)
     return Place(len(ahead), tuple(watch))

@@ -1,4 +1,8 @@
-"""Looking whether it is our turn: the grant, then its holder's session, and our place in the line (R11, R14, R23)."""
+"""Looking whether it is our turn: the grant, then its holder's session, and our place in the line (R11, R14, R23).
+
+A grant that is reserved for an instance is free for that one's candidates only, whatever their place, for a time that
+everyone counts on its own clock from its own first sight of it, and no longer than one of them stands in line (R22).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from locum.keeper.owner import Ending
 from locum.store import ABSENT, INCARNATION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from locum.clock import Clock
     from locum.keeper.lease import Lease
     from locum.store import Sessions, Store
@@ -27,7 +33,8 @@ class View:
     Attributes:
         grant: The grant.
         place: Our place in the line.
-        free_for: Nanoseconds for which we have seen the grant free; `None` if it is held.
+        free_for: Nanoseconds for which we have seen the grant free; `None` if it is held, or kept for others.
+        kept_for: Nanoseconds for which it is yet kept for another instance (R22); `None` if it is not.
         ending: How its holder ended, where that is still named by the grant.
         guard: The holder's session, whose tombstone the take demands (R14). `None` where the grant is vacant, and where
             no tombstone is known and the record was watched for the longest TTL instead (R11).
@@ -37,6 +44,7 @@ class View:
     grant: Grant
     place: Place
     free_for: int | None = None
+    kept_for: int | None = None
     ending: Ending | None = None
     guard: str | None = None
     quarantined: bool = False
@@ -55,11 +63,22 @@ class View:
 
     def patience(self, lease: Lease) -> float:
         """Seconds after which to look again, even if nothing was told."""
+        if self.kept_for is not None:
+            return seconds(self.kept_for)
         if self.free_for is None:
             return seconds(lease.budget.ttl)
         if not lease.is_current:
             return seconds(lease.budget.beat)
         return max(0.001, seconds(self.place.ahead * lease.budget.claim_window - self.free_for))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A reservation that counts: whose it is, for how long yet (ns), and whether the candidate is one of theirs."""
+
+    instance: str
+    left: int
+    is_ours: bool
 
 
 class Lookout:
@@ -89,11 +108,18 @@ class Lookout:
         # the session is read after the grant: an absence from before it would prove nothing (R11, R14)
         sessions = await self._store.sessions([] if grant.holder is None else [grant.holder.session])
         entries = [Entry.of(entry) for entry in (await self._store.list(line_prefix(self._scope))).records]
-        place = find_place(entries, self._attempt, grant, self._key)
+        now = self._clock.now()
+        if not sessions.quarantined and self._seen[0] != grant.revision:
+            self._seen = (grant.revision, now)
+        kept = self._kept(grant, entries, now)
+        place = find_place(entries, self._attempt, grant, self._key, kept_for=kept.instance if kept else None)
         if place is None:
             why = lease.loss or "its entry is gone"
             raise SessionLostError(f"the session ended in the line of {self._scope}: {why}")
-        return self._judge(View(grant, place, quarantined=sessions.quarantined), sessions)
+        view = View(grant, place, quarantined=sessions.quarantined)
+        if kept is not None and not kept.is_ours:
+            return replace(view, kept_for=kept.left)
+        return self._judge(view, sessions, now)
 
     async def _grant(self) -> Grant:
         while True:
@@ -106,13 +132,22 @@ class Lookout:
             except ConflictError:
                 continue  # somebody else made it
 
-    def _judge(self, view: View, sessions: Sessions) -> View:
+    def _kept(self, grant: Grant, entries: Sequence[Entry], now: int) -> _Kept | None:
+        """For whom the grant is kept, if it still is."""
+        reserved = grant.reserved
+        if reserved is None or grant.holder is not None:
+            return None
+        theirs = {entry.attempt for entry in entries if entry.instance == reserved.instance}
+        left = self._seen[1] + reserved.wait - now
+        if not theirs or left <= 0:
+            return None  # nobody is there to take it, or nobody has in time
+        return _Kept(reserved.instance, left, self._attempt in theirs)
+
+    def _judge(self, view: View, sessions: Sessions, now: int) -> View:
         """The view, with whether the grant is free; in quarantine none is (R25)."""
         if sessions.quarantined:
             return view
-        now, revision = self._clock.now(), view.grant.revision
-        if self._seen[0] != revision:
-            self._seen = (revision, now)
+        revision = view.grant.revision
         ending: Ending | None = None
         guard: str | None = None
         if view.grant.holder is not None:

@@ -59,6 +59,7 @@ class Term(Context):
         self._ended: str | None = None
         self._lost = False
         self._wish: str | None = None
+        self._successor = ""
         self._changed = asyncio.Event()
         self._forget = lease.on_end(self.lose)
 
@@ -148,9 +149,15 @@ class Term(Context):
         await fence.raise_to(self._fence_name, self.token, timeout=self.remaining)
         self._fences[fence.database] = fence
 
-    def ask_to_resign(self, why: str) -> None:
-        """Wish for a planned end."""
-        self._wish = self._wish or why
+    @property
+    def successor(self) -> str:
+        """The instance for which the planned end is to leave the grant; empty for whoever is next in line."""
+        return self._successor
+
+    def ask_to_resign(self, why: str, *, successor: str = "") -> None:
+        """Wish for a planned end; the first wish counts."""
+        if self._wish is None:
+            self._wish, self._successor = why, successor
         self._changed.set()
 
     async def over(self) -> None:

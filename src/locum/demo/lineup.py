@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from locum.coordination.coordinator import REQUESTS
 from locum.coordination.line import Entry, line_prefix
+from locum.coordination.request import Request, request_key
 from locum.errors import StoreError
 from locum.keeper.owner import Owner
 from locum.names import join
@@ -56,5 +55,5 @@ class Lineup:
         Raises:
             StoreError: The request could not be written.
         """
-        request = {"token": token, "why": "was asked to resign"}
-        await self._store.write(REQUESTS + SCOPE, json.dumps(request).encode(), expect=ANY)
+        request = Request(token, "was asked to resign")
+        await self._store.write(request_key(SCOPE), request.to_bytes(), expect=ANY)

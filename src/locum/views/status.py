@@ -91,6 +91,7 @@ class Service:
         since: Since when it is active (ISO 8601, UTC); empty if unknown.
         previous: Where nobody is active: the instance that was; empty if none was.
         why: How that one ended, in words that follow its name; empty if unknown.
+        reserved: Where nobody is active: the instance to which it was transferred; empty if to none.
         waiting: The instances in line, the next one first.
         running: On how many instances it runs, where it is not exclusive.
         trouble: What of it cannot be read; empty if all can.
@@ -105,6 +106,7 @@ class Service:
     since: str = ""
     previous: str = ""
     why: str = ""
+    reserved: str = ""
     waiting: tuple[str, ...] = ()
     running: int = 0
     trouble: str = ""
@@ -288,6 +290,7 @@ def _exclusive(
     service = replace(service, token=grant.token)
     holder = grant.holder
     if holder is None:
+        service = replace(service, reserved=grant.reserved.instance) if grant.reserved else service
         return replace(service, previous=grant.past.instance, why=grant.past.why) if grant.past else service
     if holder.session not in sessions:
         return replace(service, previous=holder.instance, why=_why(endings.get(holder.session)))

@@ -30,11 +30,12 @@ class Ledger:
 _ORDER = Path(os.environ.get("FAULTS_ORDER", "no-orders"))
 
 
-def take_order() -> list[str]:
-    """The words of an order that a test has given to the active one; it is followed once."""
+def take_order(of: str = "") -> list[str]:
+    """The words of an order that a test has given to the active one, or to an instance; it is followed once."""
+    path = _ORDER.with_name(f"{_ORDER.name}-{of}") if of else _ORDER
     try:
-        words = _ORDER.read_text().split()
-        _ORDER.unlink()
+        words = path.read_text().split()
+        path.unlink()
     except FileNotFoundError:
         return []
     return words

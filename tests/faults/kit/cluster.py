@@ -281,12 +281,13 @@ class Cluster:
 
     # -- hurting
 
-    def order(self, words: str) -> None:
-        """Give the active body an order, and wait until it has taken it."""
-        draft = self._order.with_suffix(".draft")
+    def order(self, words: str, *, to: Instance | None = None) -> None:
+        """Give the active body an order, or an instance whose app takes its own, and wait until it has taken it."""
+        path = self._order.with_name(f"{self._order.name}-{to.name}") if to else self._order
+        draft = path.with_suffix(".draft")
         draft.write_text(words)
-        draft.rename(self._order)
-        until(lambda: not self._order.exists(), f"somebody to follow the order {words!r}")
+        draft.rename(path)
+        until(lambda: not path.exists(), f"somebody to follow the order {words!r}")
 
     def freeze(self, instance: Instance) -> list[int]:
         """Stop all processes of an instance.

@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import Clock
-from locum.coordination.coordinator import REQUESTS
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import Entry, line_prefix
+from locum.coordination.request import Request, request_key
 from locum.journal import Entry as JournalEntry
 from locum.journal import Journal
 from locum.keeper.owner import Owner
@@ -89,10 +89,10 @@ class Window:
         entries = self._do(Journal(self._store).entries(f"election/{service}"))
         return {entry.token: entry for entry in entries}
 
-    def ask_to_resign(self, service: str, token: int, why: str) -> None:
-        """Ask the active one for its planned end."""
-        request = json.dumps({"token": token, "why": why}).encode()
-        self._do(self._store.write(f"{REQUESTS}election/{service}", request, expect=ANY))
+    def ask_to_resign(self, service: str, token: int, why: str, *, successor: str = "") -> None:
+        """Ask the active one for its planned end, for whoever is next or for a successor."""
+        request = Request(token, why, successor)
+        self._do(self._store.write(request_key(f"election/{service}"), request.to_bytes(), expect=ANY))
 
     def describe(self, service: str) -> str:
         """What a message should tell of one service."""

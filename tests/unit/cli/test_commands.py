@@ -1,8 +1,10 @@
-"""`status`, `resign` and `journal` beside three real instances."""
+"""`status`, `resign`, `transfer` and `journal` beside three real instances."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -107,10 +109,63 @@ def requests(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("service", ["nothing", "poll"])
-def test_what_nobody_is_active_in_cannot_be_resigned(folder: Path, service: str) -> None:
-    said = locum(folder, "resign", service)
+@pytest.mark.parametrize("command", [("resign",), ("transfer", "--to", "web-1")], ids=lambda command: command[0])
+def test_what_nobody_is_active_in_cannot_be_given_up(folder: Path, command: tuple[str, ...], service: str) -> None:
+    said = locum(folder, *command, service)
     assert (said.code, said.out) == (1, "")
     assert "settle" in said.err
+
+
+def test_transfer_says_that_the_named_one_is_active_now(folder: Path) -> None:
+    until(lambda: settle_or_none(folder) == 2, "one active and two in line")
+    before = settle(folder)
+    to = before["waiting"][1]
+    said = locum(folder, "transfer", "settle", "--to", to)
+    assert said.code == 0, said.err
+    assert said.out.startswith(
+        f"{to} is active in settle (token {before['token'] + 1}): transferred from {before['active']}, all within "
+    )
+    assert said.out.count("\n") == 1
+    assert requests(folder) == []
+    after = settle(folder)
+    assert (after["active"], after["token"]) == (to, before["token"] + 1)
+    entry = json.loads(locum(folder, "journal", "settle", "--json").out)["services"][0]["entries"][-1]
+    assert (entry["token"], entry["instance"]) == (before["token"], before["active"])
+    assert entry["why"].startswith(f"was transferred to {to} (asked by ")
+
+
+@pytest.mark.parametrize("to", ["web-9", "the active one"])
+def test_a_transfer_to_one_that_does_not_wait_changes_nothing(folder: Path, to: str) -> None:
+    until(lambda: settle_or_none(folder) == 2, "one active and two in line")
+    before = settle(folder)
+    known = to == "the active one"
+    said = locum(folder, "transfer", "settle", "--to", before["active"] if known else to)
+    assert (said.code, said.out) == (1, "")
+    why = "it is the active one already" if known else "it does not wait in line (in line: "
+    assert why in said.err
+    assert "nothing was changed" in said.err
+    assert settle(folder) == before
+    assert requests(folder) == []
+
+
+@pytest.mark.parametrize("arguments", [("settle",), ("settle", "--to", "no name"), ("no name", "--to", "web-1")])
+def test_a_transfer_that_cannot_be_meant_is_wrong_use(folder: Path, arguments: tuple[str, ...]) -> None:
+    assert locum(folder, "transfer", *arguments).code == 2
+
+
+def test_a_transfer_that_falls_back_says_so(folder: Path) -> None:
+    until(lambda: settle_or_none(folder) == 2, "one active and two in line")
+    before = settle(folder)
+    to = before["waiting"][1]
+    worker = {one["name"]: one["worker"] for one in status(folder)["instances"]}[to]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        said = locum(folder, "transfer", "settle", "--to", to)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert (said.code, said.out) == (1, "")
+    assert re.search(rf"web-\d is active in settle \(token \d+\), and not {to}, which did not take over", said.err)
+    until(lambda: settle_or_none(folder) == 2, "the named one to stand in line again")
 
 
 def test_journal_for_people(folder: Path) -> None:

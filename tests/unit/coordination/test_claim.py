@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from locum.clock import nanoseconds
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.election import Election
-from locum.coordination.grant import Grant, Holder, grant_key
+from locum.coordination.grant import Grant, Holder, Reserved, grant_key
 from locum.coordination.line import line_prefix
-from locum.errors import TermEndedError, WaitTimeoutError
+from locum.coordination.request import Request, request_key
+from locum.errors import TermEndedError, TransferRefusedError, WaitTimeoutError
 from locum.floor import Floor
 from locum.journal import Journal
 from locum.keeper.owner import Ending
@@ -681,6 +683,183 @@ async def test_what_is_to_be_settled_is_settled_before_the_close(one: Instance, 
     await asyncio.wait([resigning])
     assert (await grant_in(one.store)).holder is None
     assert [entry.why for entry in await Journal(one.store).entries(SCOPE)] == ["was stopped"]
+
+
+# -- R22: transfers
+
+
+async def line_up(cluster: Cluster, count: int) -> tuple[list[Instance], Term, list[asyncio.Task[Term]]]:
+    """The first of some instances holds the lead, the others wait in their order."""
+    instances = [await cluster.add(f"web-{number}") for number in range(1, count + 1)]
+    term = await win(instances[0])
+    waiting = []
+    for place, one in enumerate(instances[1:], 2):
+        waiting.append(asyncio.create_task(election_of(one).win()))
+        await in_line(one.store, place)
+    return instances, term, waiting
+
+
+async def test_a_transfer_leaves_the_lead_to_the_one_that_is_named_though_it_is_the_last_in_line(
+    cluster: Cluster,
+) -> None:
+    (one, *_), term, (*others, last) = await line_up(cluster, 5)
+    await election_of(one).transfer(to="web-5")
+    assert term.is_current, "its end is only asked for"
+    assert (term.wish, term.successor) == ("was transferred to web-5", "web-5")
+    await election_of(one).resign(term, term.wish or "")
+    assert (await soon(last)).token == 2
+    assert (await grant_in(one.store)).reserved is None
+    assert not any(task.done() for task in others)
+    await one.commons.close(patience=LONG)
+    entries = await Journal(one.store).entries(SCOPE)
+    assert [(entry.instance, entry.why) for entry in entries] == [("web-1", "was transferred to web-5")]
+    for task in others:
+        task.cancel()
+
+
+async def test_the_one_that_is_named_is_woken_wherever_it_stands_and_few_others(cluster: Cluster) -> None:
+    instances, term, waiting = await line_up(cluster, 7)
+    await turns()
+    before = [one.store.count("list", LINE) for one in instances]
+    asked = len(instances[0].store.calls)
+    entry = (await instances[0].store.list(LINE)).records[5]
+    await election_of(instances[0]).transfer(to="web-6")
+    await election_of(instances[0]).resign(term, "was transferred to web-6")
+    assert (await soon(waiting[4])).instance == "web-6"
+    await until(lambda: instances[0].store.count("delete", LINE), "the place in line to be left")
+    written = [what for name, what in instances[0].store.calls[asked:] if name == "write" and LINE in str(what)]
+    assert written == [entry.key], "its own entry wakes it"
+    again = await instances[0].store.read(entry.key)
+    assert again is not None
+    assert replace(again, revision=entry.revision) == entry, "which stays what it was"
+    looks = [one.store.count("list", LINE) - count for one, count in zip(instances, before, strict=True)]
+    assert looks[3] == looks[4] == 0, "neither at the front, nor near the one that is named"
+    for task in waiting:
+        task.cancel()
+
+
+async def test_a_transfer_falls_back_after_one_ttl_of_the_one_that_made_it(cluster: Cluster) -> None:
+    """The named one stands in line and takes nothing; the next one waits for it, on its own clock."""
+    clock = ShiftedClock()
+    one = await cluster.add("web-1", ttl=60.0)
+    two = await cluster.add("web-2", clock=clock, ttl=600.0)
+    ghost = await cluster.add("web-9")
+    term = await win(one)
+    waiting = asyncio.ensure_future(election_of(two).win())
+    await in_line(two.store, 2)
+    session = (await ghost.leases.lease()).session
+    entry = await ghost.store.write(LINE + "ghost", b'{"instance": "web-9"}', expect=ABSENT, session=session)
+    await election_of(one).transfer(to="web-9")
+    looks = two.store.answered("list", LINE)
+    await election_of(one).resign(term, "was transferred to web-9")
+    looks = await looked(two, after=looks)
+    await one.commons.close(patience=LONG)
+    for shift, taken in ((59.0, False), (1.0, True)):
+        clock.shift(shift)
+        looks = two.store.answered("list", LINE)
+        found = await ghost.store.read(entry.key)
+        assert found is not None
+        await ghost.store.write(found.key, found.value, expect=ANY, session=session)  # its wake-up stands for the time
+        if not taken:
+            await looked(two, after=looks)
+            assert not waiting.done()
+            grant = await grant_in(two.store)
+            assert grant.reserved == Reserved("web-9", nanoseconds(60))
+    assert (await soon(waiting)).token == 2
+
+
+async def test_whoever_is_next_takes_over_at_once_when_the_named_one_leaves(cluster: Cluster) -> None:
+    one, two, ghost = [await cluster.add(f"web-{number}") for number in (1, 2, 9)]
+    term = await win(one)
+    waiting = asyncio.ensure_future(election_of(two).win())
+    await in_line(two.store, 2)
+    session = (await ghost.leases.lease()).session
+    await ghost.store.write(LINE + "ghost", b'{"instance": "web-9"}', expect=ABSENT, session=session)
+    await election_of(one).transfer(to="web-9")
+    looks = two.store.answered("list", LINE)
+    await election_of(one).resign(term, "was transferred to web-9")
+    await looked(two, after=looks)
+    assert not waiting.done()
+    await ghost.leases.die("was stopped")
+    assert (await soon(waiting)).token == 2
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("web-1", "it is the active one already"),
+        ("web-9", r"it does not wait in line \(in line: web-2\); nothing was changed"),
+    ],
+)
+async def test_a_transfer_to_one_that_does_not_wait_is_refused_before_anything_is_given_up(
+    one: Instance, other: Instance, to: str, why: str
+) -> None:
+    term = await win(one)
+    waiting = asyncio.ensure_future(election_of(other).win())
+    await in_line(other.store, 2)
+    with pytest.raises(TransferRefusedError, match=why):
+        await election_of(one).transfer(to=to)
+    assert term.is_current
+    assert term.wish is None
+    waiting.cancel()
+
+
+async def test_what_is_not_held_here_or_ends_already_cannot_be_transferred(one: Instance, other: Instance) -> None:
+    with pytest.raises(TransferRefusedError, match="web-2 is not active in it"):
+        await election_of(other).transfer(to="web-1")
+    term = await win(one)
+    waiting = asyncio.ensure_future(election_of(other).win())
+    await in_line(other.store, 2)
+    term.ask_to_resign("was asked to resign")
+    with pytest.raises(TransferRefusedError, match="ends already: it was asked to resign"):
+        await election_of(one).transfer(to="web-2")
+    term.ask_to_resign("was transferred to web-2", successor="web-2")
+    assert (term.wish, term.successor) == ("was asked to resign", ""), "the first wish counts"
+    waiting.cancel()
+
+
+async def test_a_block_may_transfer_its_own_lead(one: Instance, other: Instance) -> None:
+    held, stands = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with election_of(one).lead():
+            held.set()
+            await stands.wait()
+            await election_of(one).transfer(to="web-2")
+            await asyncio.Event().wait()
+
+    holding = asyncio.ensure_future(hold())
+    await soon(held.wait())
+    waiting = asyncio.ensure_future(election_of(other).win())
+    await in_line(other.store, 2)
+    stands.set()
+    with pytest.raises(TermEndedError, match="was transferred to web-2"):
+        await soon(holding)
+    assert (await soon(waiting)).token == 2
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_transfer_without_an_answer_is_sent_until_one_comes(one: Instance, other: Instance, fault: Any) -> None:
+    term = await win(one)
+    waiting = asyncio.ensure_future(election_of(other).win())
+    await in_line(other.store, 2)
+    await election_of(one).transfer(to="web-2")
+    one.store.plan("write", fault, fault, key=GRANT)
+    one.store.plan("write", fault, fault, key=LINE)
+    one.store.plan("list", fault, key=LINE)
+    await soon(election_of(one).resign(term, "was transferred to web-2"))
+    assert (await soon(waiting)).token == 2
+
+
+async def test_a_request_transfers_the_term_that_it_means_and_no_other(one: Instance, other: Instance) -> None:
+    coordinator = Coordinator(one.commons)
+    await coordinator.open()
+    term = await win(one)
+    for token, successor in ((99, "web-9"), (1, "web-2")):
+        request = Request(token, f"was transferred to {successor}", successor)
+        await one.store.write(request_key(SCOPE), request.to_bytes(), expect=ANY)
+    await soon(term.over())
+    assert (term.wish, term.successor) == ("was transferred to web-2", "web-2")
 
 
 # -- lead

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from locum.coordination.grant import Grant, Holder, Past, grant_key
+from locum.coordination.grant import Grant, Holder, Past, Reserved, grant_key
 from locum.errors import CorruptRecordError
 from locum.store import Record
 
 HOLDER = Holder("s" * 32, "a" * 32, "web-1", "2026-01-01T00:00:00+00:00")
 PAST = Past("b" * 32, "web-2", "2026-01-01T00:00:00+00:00", "was killed (SIGKILL)", 2**62, "boot/pid/time")
+RESERVED = Reserved("web-3", 6_000_000_000)
 
 
 def record(value: bytes, revision: int = 9) -> Record:
@@ -21,7 +22,9 @@ def record(value: bytes, revision: int = 9) -> Record:
 
 
 @pytest.mark.parametrize(
-    "grant", [Grant(), Grant(2**63 - 1, HOLDER), Grant(4, None, PAST), Grant(4, HOLDER, PAST)], ids=str
+    "grant",
+    [Grant(), Grant(2**63 - 1, HOLDER), Grant(4, None, PAST), Grant(4, HOLDER, PAST), Grant(4, None, PAST, RESERVED)],
+    ids=str,
 )
 def test_a_grant_comes_back_as_it_was_with_the_records_revision(grant: Grant) -> None:
     found = Grant.of(record(grant.to_bytes()))
@@ -54,6 +57,9 @@ def test_no_record_is_a_vacant_grant() -> None:
         b'{"token": 1, "holder": {"session": "s"}, "past": null}',
         b'{"token": 1, "holder": null, "past": {"more": 1}}',
         b'{"token": 1, "holder": null, "past": [1]}',
+        b'{"token": 1, "holder": null, "past": null, "reserved": "web-3"}',
+        b'{"token": 1, "holder": null, "past": null, "reserved": {"instance": "web-3"}}',
+        b'{"token": 1, "holder": null, "past": null, "reserved": {"instance": "web-3", "wait": "long"}}',
     ],
 )
 def test_what_is_no_grant_is_told_by_its_key_and_what_to_do(value: bytes) -> None:
@@ -69,6 +75,25 @@ def test_a_take_has_the_next_token_above_both(token: int, floor: int, taken: int
 
 def test_a_release_keeps_the_token_and_tells_how() -> None:
     assert Grant(5, HOLDER, revision=3).given_up(PAST) == Grant(5, None, PAST)
+
+
+def test_a_transfer_is_a_release_reserved_for_one_and_the_next_take_clears_that() -> None:
+    left = Grant(5, HOLDER, revision=3).given_up(PAST, RESERVED)
+    assert left == Grant(5, None, PAST, RESERVED)
+    assert left.taken_by(HOLDER, floor=0) == Grant(6, HOLDER)
+    assert left.given_up(PAST) == Grant(5, None, PAST)
+
+
+def test_a_record_of_before_there_were_reservations_has_none() -> None:
+    found = Grant.of(record(b'{"token": 4, "holder": null, "past": null}'))
+    assert found == Grant(4)
+    assert Grant.of(record(b'{"token": 4, "holder": null, "past": null, "reserved": null}')) == Grant(4)
+
+
+def test_what_a_later_release_adds_is_left_out() -> None:
+    value = json.loads(Grant(4, None, PAST, RESERVED).to_bytes())
+    value["more"] = value["reserved"]["more"] = {"x": 1}
+    assert Grant.of(record(json.dumps(value).encode())) == Grant(4, None, PAST, RESERVED)
 
 
 def test_who_holds_it_and_who_is_done_with_it() -> None:
@@ -95,3 +120,8 @@ def test_the_key_of_a_grant() -> None:
 def test_the_value_is_json_without_the_revision() -> None:
     value: dict[str, Any] = json.loads(Grant(5, HOLDER, revision=7).to_bytes())
     assert set(value) == {"token", "holder", "past"}
+
+
+def test_a_record_without_a_reservation_is_what_an_older_release_writes() -> None:
+    assert b"reserved" not in Grant(5, HOLDER).to_bytes()
+    assert json.loads(Grant(5, None, PAST, RESERVED).to_bytes())["reserved"] == {"instance": "web-3", "wait": 6 * 10**9}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from locum.coordination.grant import Grant, Holder, Past
-from locum.coordination.line import Entry, Place, entry_key, find_place, line_prefix
-from locum.errors import CorruptRecordError
+from locum.coordination.line import Entry, Place, check_successor, entry_key, find_place, line_prefix, waiting_in
+from locum.errors import CorruptRecordError, TransferRefusedError
 from locum.store import Record
 
 GRANT = "grant/s"
@@ -27,9 +27,9 @@ def given_up(letter: str) -> Grant:
 VACANT = Grant()
 
 
-def place(letters: str, me: str, grant: Grant) -> tuple[int, str] | None:
+def place(letters: str, me: str, grant: Grant, *, kept_for: str = "") -> tuple[int, str] | None:
     """How many are before me, and whom I watch: letters, and `*` for the grant."""
-    found = find_place(entries(letters), me, grant, GRANT)
+    found = find_place(entries(letters), me, grant, GRANT, kept_for=f"web-{kept_for}" if kept_for else None)
     if found is None:
         return None
     return found.ahead, "".join("*" if key == GRANT else key.rpartition("/")[2] for key in found.watch)
@@ -65,6 +65,55 @@ def test_where_a_candidate_stands_and_what_it_watches(
     letters: str, me: str, grant: Grant, expected: tuple[int, str]
 ) -> None:
     assert place(letters, me, grant) == expected
+
+
+@pytest.mark.parametrize(
+    ("letters", "me", "expected"),
+    [
+        # the one it is kept for has nobody before it, wherever it stands
+        ("abcd", "d", (0, "dc*")),
+        ("d", "d", (0, "d*")),
+        # the first two of the others see it leave, and the one behind it as ever
+        ("abcd", "a", (0, "ad*")),
+        ("abcd", "b", (1, "bad*")),
+        ("abcd", "c", (2, "cb")),
+        ("dab", "a", (1, "ad*")),
+        ("abcde", "e", (4, "ed")),
+        # it is not there at all
+        ("abc", "b", (1, "ba*")),
+    ],
+)
+def test_where_a_candidate_stands_while_the_grant_is_kept_for_one(
+    letters: str, me: str, expected: tuple[int, str]
+) -> None:
+    assert place(letters, me, VACANT, kept_for="d") == expected
+
+
+def test_candidates_of_one_instance_for_which_the_grant_is_kept_take_turns() -> None:
+    line = [Entry(entry_key("s", letter), letter, instance, "") for letter, instance in zip("abc", "xyy", strict=True)]
+    found = [find_place(line, letter, VACANT, GRANT, kept_for="y") for letter in "abc"]
+    assert [one.ahead for one in found if one] == [0, 0, 1]
+
+
+def test_who_waits_is_told_in_order_without_those_that_are_done() -> None:
+    assert waiting_in(entries("abc"), held("b")) == ["web-a", "web-c"]
+    assert waiting_in(entries("abc"), given_up("a")) == ["web-b", "web-c"]
+    assert waiting_in([], VACANT) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "waiting", "why"),
+    [
+        ("web-1", ["web-2"], "s was not transferred to web-1: it is the active one already; nothing was changed"),
+        ("web-1", ["web-1"], "it is the active one already"),
+        ("web-9", ["web-2", "web-2", "web-3"], r"web-9: it does not wait in line \(in line: web-2, web-3\)"),
+        ("web-9", [], r"it does not wait in line \(nobody does\)"),
+    ],
+)
+def test_a_successor_that_could_not_take_it_is_refused(to: str, waiting: list[str], why: str) -> None:
+    with pytest.raises(TransferRefusedError, match=why):
+        check_successor("s", to, holder="web-1", waiting=waiting)
+    check_successor("s", "web-2", holder="web-1", waiting=["web-3", "web-2"])
 
 
 @pytest.mark.parametrize("letters", ["", "bc"])

@@ -118,6 +118,13 @@ async def test_a_vacant_grant_tells_who_gave_it_up(store: Store) -> None:
     assert (service.active, service.previous, service.why) == (None, "web-1", "resigned")
 
 
+async def test_a_vacant_grant_tells_whom_it_is_left_to(store: Store) -> None:
+    past = Past(attempt="a", instance="web-1", since="s", why="was transferred to web-2", at=1, key="k")
+    await grant(store, "settle", past=asdict(past), reserved={"instance": "web-2", "wait": 6})
+    service = await only_service(store)
+    assert (service.active, service.previous, service.reserved) == (None, "web-1", "web-2")
+
+
 async def test_a_completed_service_is_shown_as_such(store: Store) -> None:
     one = await session(store, "web-1")
     await grant(store, "settle", holder=holder(one, "web-1"))
