@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.processes import children, descendants, inner_pid, send, state
+from tests.faults.kit.rows import now
 from tests.faults.kit.waiting import pass_by, until
 
 if TYPE_CHECKING:
@@ -96,6 +97,26 @@ def test_f10_pid_1_is_told_to_stop(cluster: Cluster) -> None:
     last = cluster.rows.last_of(before.token)
     assert last is not None
     assert last.who == "end"
+    cluster.judge()
+
+
+@pytest.mark.cluster(ttl=2.0)
+def test_f14_two_deaths_cost_one_ttl(cluster: Cluster) -> None:
+    """The active one and the next in line die together, and nobody can witness it: both are waited for at once (R8)."""
+    instances = [start_as_pid_1(cluster) for _ in range(3)]
+    active = cluster.stand()
+    line = cluster.window.line(cluster.service)
+    following = next(cluster.by_name(name) for name in line if name != active.name)
+    before = cluster.rows.last()
+    assert before is not None
+    for instance in (active, following):
+        send(init_of(instance), signal.SIGKILL)
+    injured = now()
+    after = cluster.takeover(before.token)
+    waited = (after.at - injured) / 1e9 / cluster.ttl
+    assert 0.8 < waited < 1.9, f"two deaths cost {waited:.2f} TTL"
+    assert [one for one in instances if one.is_alive] == cluster.alive()
+    assert cluster.stand() not in (active, following)
     cluster.judge()
 
 
