@@ -22,12 +22,16 @@ USAGE = 2
 STORE_UNAVAILABLE = 69
 """A one-shot command could not reach the store."""
 WOULD_NOT_STOP = 70
-"""A service ignored its end for longer than its `stop_timeout`."""
+"""A service ignored its end for longer than its `stop_timeout`, and its worker was ended instead.
+
+Where only the end of a term was asked for, the keeper starts a new worker; where that of the instance was, the instance
+leaves with this code.
+"""
 FENCED = 75
 """A worker whose term was lost and whose body ended in time; its keeper starts a new one."""
 BAD_CONFIGURATION = 78
 
 
 def forced_by(signal_number: int) -> int:
-    """The code of a process that a signal forced to leave."""
+    """The code of a process that a signal forced to leave; 137 where the kernel had to end the keeper itself."""
     return 128 + signal_number

@@ -13,13 +13,12 @@ import pytest
 
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.runs import INJURIES, count
-from tests.faults.kit.waiting import pass_by, until
+from tests.faults.kit.waiting import pass_by
 
 if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
 
     from tests.faults.kit.cluster import Cluster
-    from tests.faults.kit.rows import Row
 
 IN_REACH = "subprocess group"
 OUT_OF_REACH = "subprocess group session"
@@ -45,7 +44,7 @@ def test_f09_children(cluster: Cluster, kind: str) -> None:
         cluster.renew()
         cluster.phase()
         active = cluster.stand()
-        before = all_write(cluster)
+        before = cluster.all_write(*children_of(cluster))
         INJURIES[kind](cluster, active)
         cluster.takeover(before.token, within=0.75 * cluster.ttl)
         pass_by(0.2)  # a child that lives would write now
@@ -56,7 +55,7 @@ def test_f09_children(cluster: Cluster, kind: str) -> None:
 def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     """Frozen with its children: the kernel ends the keeper and so the worker, a witness ends the children."""
     active = cluster.three()
-    before = all_write(cluster)
+    before = cluster.all_write(*children_of(cluster))
     frozen = cluster.freeze(active)
     cluster.takeover(before.token)
     cluster.resume(frozen)
@@ -72,21 +71,13 @@ def test_f09_children_without_a_witness(cluster: Cluster) -> None:
     cluster.stand()
     cluster.start(below=PID_NAMESPACE)
     assert cluster.stand() is active
-    before = all_write(cluster)
+    before = cluster.all_write(*children_of(cluster))
     INJURIES["keeper-killed"](cluster, active)
     cluster.takeover(before.token)
     pass_by(0.5)
     cluster.judge()
 
 
-def all_write(cluster: Cluster) -> Row:
-    """Wait until the body and all its children write; the body's last row."""
-    wanted = {"body", "fork", *cluster.environment("")["FAULTS_CHILDREN"].split()}
-
-    def all_have_written() -> Row | None:
-        last = cluster.rows.last()
-        if last is None:
-            return None
-        return last if {row.who for row in cluster.rows.rows if row.token == last.token} == wanted else None
-
-    return until(all_have_written, f"rows of {sorted(wanted)}")
+def children_of(cluster: Cluster) -> list[str]:
+    """What the bodies' children call themselves."""
+    return ["fork", *cluster.environment("")["FAULTS_CHILDREN"].split()]

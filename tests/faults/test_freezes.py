@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit.processes import send
 from tests.faults.kit.runs import count
 from tests.faults.kit.waiting import pass_by
 
@@ -50,32 +48,3 @@ def test_f04_frozen(cluster: Cluster) -> None:
 def test_f04_frozen_while_the_loop_is_blocked(cluster: Cluster) -> None:
     """A body that looks at nothing would write on as soon as it may run again."""
     freeze_for_three_ttls(cluster, spinning=True)
-
-
-@SHORT_TTL
-def test_f04_only_the_keeper_is_frozen(cluster: Cluster) -> None:
-    """The worker runs on, but nobody beats for it: it must be over before anyone else begins."""
-    active = cluster.three()
-    before = cluster.rows.last()
-    assert before is not None
-    cluster.order("spin")
-    keeper = cluster.pids(active).keeper
-    send(keeper, signal.SIGSTOP)
-    cluster.takeover(before.token)
-    send(keeper, signal.SIGCONT)
-    pass_by(0.3)
-    cluster.judge()
-
-
-@SHORT_TTL
-def test_f04_only_the_worker_is_frozen(cluster: Cluster) -> None:
-    """The keeper runs on, and must not beat for a worker that is stopped (R10)."""
-    active = cluster.three()
-    before = cluster.rows.last()
-    assert before is not None
-    worker = cluster.pids(active).worker
-    send(worker, signal.SIGSTOP)
-    cluster.takeover(before.token)
-    send(worker, signal.SIGCONT)
-    pass_by(0.3)
-    cluster.judge()

@@ -5,37 +5,19 @@ Another process holds both of its locks. Reading still works, as it does on a fu
 
 from __future__ import annotations
 
-import signal
-import sys
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.kit import judges
+from tests.faults.kit.outage import store_away
 from tests.faults.kit.rows import RowFile
 from tests.faults.kit.waiting import pass_by, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.faults.kit.cluster import Cluster, Instance
 
-HOLDER = Path(__file__).with_name("apps") / "holder.py"
 TTL = pytest.mark.cluster(ttl=3.0)
-
-
-@contextmanager
-def store_away(cluster: Cluster) -> Iterator[None]:
-    """The store is away for the length of the block."""
-    holder = cluster.beside([sys.executable, str(HOLDER), str(cluster.database)])
-    until(lambda: "held" in cluster.output_beside(), "the store to be held")
-    try:
-        yield
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
 
 
 def pulses(cluster: Cluster, instance: Instance) -> RowFile:
@@ -64,7 +46,7 @@ def test_f15_background_goes_on(cluster: Cluster) -> None:
 
 
 @TTL
-@pytest.mark.parametrize("how", ["", "stubborn", "spin"], ids=["obedient", "stubborn", "loop-blocked"])
+@pytest.mark.parametrize("how", ["", "spin"], ids=["obedient", "loop-blocked"])
 def test_f15_lost_term(cluster: Cluster, how: str) -> None:
     """The worker of a lost term is ended by its keeper, which lives, and a new one stands in line.
 

@@ -55,6 +55,7 @@ class Coordinator:
         ttl: float = 6.0,
         instance: str | None = None,
         enforcement: str = "cancel",
+        hang_timeout: float = 30.0,
         timeout: float | None = 30.0,
     ) -> AsyncIterator[Coordinator]:
         """A coordinator in this process, with a session that a thread keeps for the length of the block.
@@ -66,6 +67,7 @@ class Coordinator:
             instance: This instance's name; made of the machine's name and the pid if none is given.
             enforcement: What happens to work whose time is up: `cancel` cancels its task and refuses its token, `kill`
                 has the kernel end this process besides.
+            hang_timeout: Seconds after which an event loop that does not turn is given up; `math.inf` for never.
             timeout: Seconds to wait for the store; `None` waits for ever.
 
         Raises:
@@ -83,6 +85,7 @@ class Coordinator:
                 name,
                 budget.ttl,
                 enforcement=enforcement,
+                hang_timeout=hang_timeout,
                 clock=clock,
                 scope=scope,
                 events=events,

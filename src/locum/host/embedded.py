@@ -107,6 +107,7 @@ class _Embedded(Runtime):
                 self.instance,
                 self.ttl,
                 enforcement=self._enforcement,
+                hang_timeout=self._settings.hang_timeout,
                 clock=self.clock,
                 scope=scope,
                 events=self.events(scope),

@@ -40,7 +40,8 @@ class Host:
         instance: This instance's name; made of the machine's name and the pid if none is given.
         enforcement: What happens to work whose time is up: `kill`, by the keeper and the kernel; or `cancel`, the
             default inside somebody else's process, and possible only there.
-        hang_timeout: Seconds after which an event loop that does not turn counts as hung.
+        hang_timeout: Seconds after which a worker whose event loop does not turn is ended and started again, a
+            start that blocks too; `math.inf` for never.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from locum.errors import LocumError, StartError
+from locum.errors import LocumError, StartError, StopTimeoutError
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -38,16 +38,23 @@ async def start_all(runners: Sequence[Runner]) -> None:
 async def stop_all(runners: Sequence[Runner], why: str) -> list[Exception]:
     """Stop and close services in reverse order.
 
+    One that would not stop is not closed: its body still runs, and a close would wait for it without end.
+
     Returns:
         What went wrong; nothing of it kept another from being stopped.
     """
     errors: list[Exception] = []
+    would_not_stop: list[Runner] = []
     for step in ("stop", "close"):
         for runner in reversed(runners):
+            if runner in would_not_stop:
+                continue
             try:
                 await (runner.stop(why) if step == "stop" else runner.close())
             except Exception as error:
                 errors.append(error)
+                if isinstance(error, StopTimeoutError):
+                    would_not_stop.append(runner)
                 if not isinstance(error, LocumError):
                     _log.exception("%s failed in its %s", runner.name, step)
     return errors

@@ -15,7 +15,7 @@ from locum.clock import Clock
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
-from locum.errors import ConfigurationError, LocumError, StartError
+from locum.errors import ConfigurationError, LocumError, StartError, StopTimeoutError
 from locum.host.lifecycle import start_all, stop_all
 from locum.host.plan import hooks_of
 from locum.keeper.budget import Budget
@@ -134,7 +134,8 @@ class Runtime(ABC):
                 errors = await stop_all(runners, "was stopped")
                 await self._plan.container.close()
                 for error in errors:
-                    _log.error("%s", error)
+                    if not isinstance(error, StopTimeoutError):  # who told it already
+                        _log.error("%s", error)
                 self.stopped(errors)
                 publishing.cancel()
         finally:

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 from locum.errors import ConfigurationError
 from locum.identity import host_name
 from locum.keeper.budget import Budget
+from locum.keeper.hang import check_hang_timeout
 from locum.names import check_name
 
 __all__ = ["INSTANCE_VARIABLE", "STORE_VARIABLE", "TTL_VARIABLE", "Settings"]
@@ -31,7 +32,7 @@ class Settings:
         store: The store's URL; `None` for a SQLite file beside the user's module.
         ttl: The TTL in seconds.
         instance: The instance's name; `None` for one made of the machine's name and the keeper's pid.
-        hang_timeout: Seconds after which a loop that does not turn counts as hung.
+        hang_timeout: Seconds after which a worker whose loop does not turn is ended; `math.inf` for never.
         folder: Where a relative SQLite path begins: beside the user's module.
     """
 
@@ -58,6 +59,7 @@ class Settings:
         if changed.instance is not None:
             check_name(changed.instance, what="the name of an instance")
         Budget.of_seconds(changed.ttl)
+        check_hang_timeout(changed.hang_timeout)
         return changed
 
     def instance_under(self, keeper: int) -> str:

@@ -35,7 +35,7 @@ class Hello:
         namespace: The host's name.
         ttl: The wanted TTL in nanoseconds.
         stop_timeout: Seconds that the worker may take to stop.
-        hang_timeout: Seconds after which a loop that does not turn counts as hung.
+        hang_timeout: Seconds after which a worker whose loop does not turn is ended; `math.inf` for never.
     """
 
     instance: str

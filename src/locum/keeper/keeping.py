@@ -82,7 +82,8 @@ class Keeping:
         self._key = str(MachineKey.of_this_process())
         self._cell, self._clock, self._timer = cell, clock, timer
         self.session: Session | None = None
-        self._generation = 0
+        self.generation = 0
+        """Counts the sessions."""
         self._armed: set[int] = set()
         self._alarm = Alarm(self._on_deadline)
         self._forsaken: asyncio.Future[str] | None = None
@@ -146,11 +147,11 @@ class Keeping:
 
     def _begin(self, session: Session, store: Store, seen: Seen) -> None:
         self.session = session
-        self._generation += 1
+        self.generation += 1
         budget = session.budget
         store.call_timeout = budget.call_seconds
-        self._cell.begin(self._generation, budget.cancel_at(session.sent), budget.kill_at(session.sent))
-        self._charge.opened(session, self._generation, seen)
+        self._cell.begin(self.generation, budget.cancel_at(session.sent), budget.kill_at(session.sent))
+        self._charge.opened(session, self.generation, seen)
 
     async def _lose(self, session: Session, loss: Loss) -> None:
         """The session is lost: its terms are over at once; whoever still works under it is ended."""
@@ -164,11 +165,6 @@ class Keeping:
             await session.close(Ending(f"lost its session: {loss.why}", self._clock.now(), self._key))
 
     # -- bodies
-
-    @property
-    def has_bodies(self) -> bool:
-        """Whether a body runs under the session."""
-        return bool(self._armed)
 
     def arm(self, handle: int, generation: int, token: int) -> bool:
         """A body is about to run: the timers stand from here on.
@@ -200,7 +196,7 @@ class Keeping:
 
     def forsake(self, generation: int, why: str) -> None:
         """End the session of that generation as if its deadline had passed."""
-        if generation == self._generation and self._forsaken is not None and not self._forsaken.done():
+        if generation == self.generation and self._forsaken is not None and not self._forsaken.done():
             self._forsaken.set_result(why)
 
     def close(self) -> None:

@@ -44,6 +44,8 @@ class Leases:
         self._lease: Lease | None = None
         self._changed = asyncio.Event()
         self._over: Exception | None = None
+        self.turn_every = 1.0
+        """Seconds from one sign to the keeper that this loop turns to the next."""
         self._deadline = Alarm(self._on_deadline)
         self.seen: Seen | None = None
 
@@ -80,7 +82,7 @@ class Leases:
         if generation > 1:
             self._events.tell(StoreRestored(instance=self._events.instance))
         else:
-            self._scope.spawn(self._turn(budget), name="turns of the loop")
+            self._scope.spawn(self._turn(), name="turns of the loop")
 
     def lose(self, why: str) -> None:
         """The session is over."""
@@ -129,8 +131,8 @@ class Leases:
         # the session may yet live: look again, for terms that begin after an answer has come
         self._deadline.set(self.clock.now() + lease.budget.beat)
 
-    async def _turn(self, budget: Budget) -> None:
+    async def _turn(self) -> None:
         """Show the keeper that this event loop turns."""
         while True:
             self._cell.turned_at = self.clock.now()
-            await self.clock.sleep(seconds(budget.ttl) / 8)
+            await self.clock.sleep(self.turn_every)

@@ -19,6 +19,7 @@ from locum.errors import ConfigurationError, SchemaError
 from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
 from locum.keeper.cell import Cell
 from locum.keeper.control import STOP_SIGNALS, WORKER_VARIABLE, Control, Hello, WorkerEnd
+from locum.keeper.hang import HangWatch, look_after_loop
 from locum.keeper.keeping import Keeping
 from locum.keeper.owner import Ending, Owner
 from locum.keeper.processes import kill_children, reap
@@ -41,6 +42,7 @@ _log = logger("keeper")
 DUMP_SIGNAL: Final = signal.SIGUSR1
 """What asks a worker for its stacks."""
 _STOP_GRACE: Final = 5.0
+_STOPPED: Final = ("T", "t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,6 @@ class Life:
         self._why = ""
         self._stop_at: int | None = None
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
-        self._warned_of_loop = 0
 
     async def run(self) -> End:
         """From the start of the worker to the close of its session."""
@@ -161,6 +162,8 @@ class Life:
             keeper=ProcessId.of_this_process(),
             worker=self._worker,
         )
+        watch = HangWatch(seconds(hello.ttl), hello.hang_timeout)
+        self._scope.spawn(look_after_loop(watch, self, clock=self._clock), name="turns of the worker")
         self._keeping = Keeping(
             self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, memory=self._memory
         )
@@ -170,7 +173,7 @@ class Life:
 
     def may_beat(self) -> bool:
         """Whether the worker is alive and not stopped (R10)."""
-        return not self._ended.is_set() and process_state(self._worker.pid) not in ("T", "t", "Z", "X", None)
+        return not self._ended.is_set() and process_state(self._worker.pid) not in (*_STOPPED, "Z", "X", None)
 
     def opened(self, session: Session, generation: int, seen: Seen) -> None:
         """A session is there: the worker's start gate opens."""
@@ -189,7 +192,6 @@ class Life:
 
     def beaten(self) -> None:
         """A beat was answered."""
-        self._look_after_loop()
         reap(keep=self._worker.pid)  # orphans that we adopted
 
     def overdue(self) -> None:
@@ -245,20 +247,30 @@ class Life:
         self._why = "did not stop in time"
         self._kill(exit_codes.WOULD_NOT_STOP)
 
-    def _look_after_loop(self) -> None:
-        """Warn once, with all stacks, of an event loop that has not turned for a whole TTL."""
-        session = self._keeping.session if self._keeping else None
-        ttl = session.budget.ttl if session else 0
-        turned = self._cell.turned_at
-        if not turned or turned == self._warned_of_loop or self._clock.now() - turned < ttl:
-            return
-        self._warned_of_loop = turned
+    # -- whose loop is watched
+
+    @property
+    def turned_at(self) -> int:
+        """When the worker's loop last turned, as it says itself."""
+        return self._cell.turned_at
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the worker is stopped."""
+        return process_state(self._worker.pid) in _STOPPED
+
+    def tell_of_hang(self, hung: float) -> None:
+        """Have the worker say where it stands."""
         _log.warning(
-            "%s: its event loop has not turned for %.1f s: something in it blocks. Where it stands:",
-            self.name,
-            seconds(self._clock.now() - turned),
+            "%s: its event loop has not turned for %.1f s: something in it blocks. Where it stands:", self.name, hung
         )
-        os.kill(self._worker.pid, signal.SIGUSR1)
+        os.kill(self._worker.pid, DUMP_SIGNAL)
+
+    def end_hung(self, hung: float) -> None:
+        """End the worker; it is started again, unless the instance is being stopped."""
+        self._why = f"was ended: its event loop had not turned for {hung:.1f} s"
+        _log.error("%s %s.", self.name, self._why)
+        self._kill(exit_codes.WOULD_NOT_STOP if self._told_to_stop() else exit_codes.SERVICE_FAILED)
 
     def _on_failure(self, task: str, error: BaseException) -> None:
         _log.error("%s: %s failed", self.name, task, exc_info=error)
@@ -313,6 +325,8 @@ class Life:
             return "stopped"
         if code == exit_codes.FENCED:
             return "lost its lease and ended in time"
+        if code == exit_codes.WOULD_NOT_STOP:
+            return "was ended: a service ignored its end for longer than its stop_timeout"
         return f"ended with exit code {code}"
 
 

@@ -7,11 +7,13 @@ import socket
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from locum.clock import seconds
 from locum.errors import CoordinationError
 from locum.keeper import kernel
 from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
 from locum.keeper.control import Control
+from locum.keeper.hang import turn_interval
 from locum.keeper.leases import Leases
 from locum.keeper.owner import Owner
 from locum.store import Seen
@@ -59,6 +61,7 @@ class KeeperLink(Leases):
             KeeperGoneError: The keeper ended meanwhile.
         """
         self._stay_tied()
+        self.turn_every = turn_interval(seconds(hello.ttl), hello.hang_timeout)
         self._control = await Control.over(socket.socket(fileno=self._end.control_fd))
         self._scope.spawn(self._listen(), name="messages of the keeper")
         self._control.send("hello", **asdict(hello))

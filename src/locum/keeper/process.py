@@ -35,7 +35,7 @@ __all__ = ["Keeper"]
 _log = logger("keeper")
 _RESTART_FIRST, _RESTART_LAST = 0.1, 5.0
 _HEALTHY_AFTER: Final = 10.0
-_NEVER_AGAIN: Final = (exit_codes.CLEAN, exit_codes.USAGE, exit_codes.BAD_CONFIGURATION, exit_codes.WOULD_NOT_STOP)
+_NEVER_AGAIN: Final = (exit_codes.CLEAN, exit_codes.USAGE, exit_codes.BAD_CONFIGURATION)
 
 
 class Keeper:

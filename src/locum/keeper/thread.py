@@ -9,6 +9,7 @@ application's loop is busy. The process is its own worker: nobody stands above i
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import threading
@@ -20,6 +21,7 @@ from locum.identity import MachineKey, ProcessId, host_name
 from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
 from locum.keeper.complaint import Complaint
+from locum.keeper.hang import HangWatch, check_hang_timeout, look_after_loop, turn_interval
 from locum.keeper.keeping import Keeping
 from locum.keeper.leases import Leases
 from locum.keeper.memory import Memory
@@ -58,6 +60,7 @@ class KeeperThread(Leases):
         name: The instance's name.
         ttl: The wanted TTL in nanoseconds.
         enforcement: `cancel` or `kill`.
+        hang_timeout: Seconds after which an application whose event loop does not turn is given up.
         clock: The clock on which the leases are counted.
         scope: Owns the tasks of this event loop.
         events: Told of sessions lost and had again, and of other instances.
@@ -73,6 +76,7 @@ class KeeperThread(Leases):
         ttl: int,
         *,
         enforcement: str,
+        hang_timeout: float,
         clock: Clock,
         scope: Scope,
         events: Events,
@@ -84,9 +88,10 @@ class KeeperThread(Leases):
         super().__init__(Cell(memory), clock=clock, scope=scope, events=events)
         os.close(memory)
         self._ttl = ttl
+        self.turn_every = turn_interval(seconds(ttl), check_hang_timeout(hang_timeout))
         self._ended = asyncio.Event()
         self._handles = 0
-        self._keeper = _Keeper(self, make_store, name, ttl, enforcement, self._cell, clock)
+        self._keeper = _Keeper(self, make_store, name, ttl, enforcement, hang_timeout, self._cell, clock)
 
     async def open(self) -> Lease:
         """Start to keep, and wait for the first session.
@@ -141,11 +146,13 @@ class _Keeper:
         name: str,
         ttl: int,
         enforcement: str,
+        hang_timeout: float,
         cell: Cell,
         clock: Clock,
     ) -> None:
         self.name = name
         self._leases, self._make_store, self._ttl, self._cell, self._clock = leases, make_store, ttl, cell, clock
+        self._hang_timeout = hang_timeout
         self._timer = KillTimer() if enforcement == "kill" else None
         self._key = MachineKey.of_this_process()
         me = ProcessId.of_this_process()
@@ -202,6 +209,8 @@ class _Keeper:
         store = self._make_store()
         async with Scope(f"keeper of {self.name}", on_error=_told_by_result) as scope:
             stop = scope.spawn(self._stop.wait(), name="stop")
+            watch = HangWatch(seconds(self._ttl), self._hang_timeout)
+            scope.spawn(look_after_loop(watch, self, clock=self._clock), name="turns of the application's loop")
             work = scope.spawn(self._work(store), name="work")
             try:
                 await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -277,6 +286,34 @@ class _Keeper:
     def lost(self, why: str) -> None:
         """The session is lost."""
         self._post(self._leases.lose, why)
+
+    # -- whose loop is watched (`locum.keeper.hang.Loop`)
+
+    @property
+    def turned_at(self) -> int:
+        """When the application's loop last turned."""
+        return self._cell.turned_at
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whoever stops the application stops this thread too."""
+        return False
+
+    def tell_of_hang(self, hung: float) -> None:
+        """Say where all threads stand."""
+        _log.warning(
+            "%s: the event loop has not turned for %.1f s: something in it blocks. Where it stands:", self.name, hung
+        )
+        faulthandler.dump_traceback(all_threads=True)
+
+    def end_hung(self, hung: float) -> None:
+        """With `kill` the process ends; with `cancel` its session is closed, so that others may take over."""
+        why = f"was given up: its event loop had not turned for {hung:.1f} s"
+        _log.error("%s %s.", self.name, why)
+        if self._timer is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._keeping is not None:
+            self._keeping.forsake(self._keeping.generation, why)
 
     def joined(self, owner: Owner) -> None:
         """Another instance is there."""

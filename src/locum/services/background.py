@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from locum import exit_codes
 from locum.clock import seconds
+from locum.errors import StopTimeoutError
 from locum.scopes import Backoff, Scope
 from locum.service import Mode, ServiceHooks, Stopping
 from locum.services.bodies import Body
@@ -68,8 +70,13 @@ class BackgroundRunner:
         """Ask the body to end, cancel it, and wait until it has ended."""
         self._surroundings.show(self.name, Mode.STOPPING)
         self._stopping.ask_to_stop(within=self.stop_timeout)
-        if self._running is not None:
+        if self._running is None:
+            return
+        try:
             await self._running.end(timeout=self.stop_timeout)
+        except StopTimeoutError as error:
+            self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
+            raise
 
     async def close(self) -> None:
         """Close the service."""

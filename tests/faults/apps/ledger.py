@@ -28,14 +28,15 @@ class Ledger:
 
 
 _ORDER = Path(os.environ.get("FAULTS_ORDER", "no-orders"))
+_OWN_ORDER = _ORDER.with_name(f"{_ORDER.name}-{os.environ.get('LOCUM_INSTANCE', '')}")
 
 
-def take_order(of: str = "") -> list[str]:
-    """The words of an order that a test has given to the active one, or to an instance; it is followed once."""
-    path = _ORDER.with_name(f"{_ORDER.name}-{of}") if of else _ORDER
+def take_order(*, own: bool = False) -> list[str]:
+    """The words of an order that a test has given to the active one, or to this instance; it is followed once."""
+    order = _OWN_ORDER if own else _ORDER
     try:
-        words = path.read_text().split()
-        path.unlink()
+        words = order.read_text().split()
+        order.unlink()
     except FileNotFoundError:
         return []
     return words

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from locum import Stopping
 from tests.faults.apps.ledger import take_order
 from tests.faults.apps.writer import block_the_loop, host
@@ -12,7 +10,7 @@ from tests.faults.apps.writer import block_the_loop, host
 @host.background
 async def doze(stopping: Stopping) -> None:
     async for _ in stopping.every(0.01):
-        match take_order(of=os.environ["LOCUM_INSTANCE"]):
+        match take_order(own=True):
             case ["block", duration]:
                 block_the_loop(float(duration))
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from locum.journal import Entry as JournalEntry
+
 __all__ = ["NEEDS_UNSHARE", "PID_NAMESPACE", "Cluster", "Instance", "Pids"]
 
 PID_NAMESPACE: Final = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -272,6 +274,27 @@ class Cluster:
         what = f"a successor of the term {token}"
         return until(lambda: self.rows.first_of_newer(token), what, within=within, pause=0.001)
 
+    def ended(self, token: int) -> JournalEntry:
+        """How a term ended, once the journal tells."""
+        what = f"an entry of the term {token} in the journal"
+        return until(lambda: self.window.journal(self.service).get(token), what)
+
+    def all_write(self, *children: str) -> Row:
+        """Wait until the body and all its children have written under its token.
+
+        Returns:
+            The body's last row.
+        """
+        wanted = {"body", *children}
+
+        def have_written() -> Row | None:
+            last = self.rows.last()
+            if last is None:
+                return None
+            return last if {row.who for row in self.rows.rows if row.token == last.token} >= wanted else None
+
+        return until(have_written, f"rows of {sorted(wanted)}")
+
     def judge(self) -> None:
         """Fail if the rows show an overlap, a falling token, or two processes under one token."""
         self.rows.read()
@@ -282,12 +305,12 @@ class Cluster:
     # -- hurting
 
     def order(self, words: str, *, to: Instance | None = None) -> None:
-        """Give the active body an order, or an instance whose app takes its own, and wait until it has taken it."""
-        path = self._order.with_name(f"{self._order.name}-{to.name}") if to else self._order
-        draft = path.with_suffix(".draft")
+        """Give the active body, or an instance's background body, an order, and wait until it has taken it."""
+        order = self._order if to is None else self._order.with_name(f"{self._order.name}-{to.name}")
+        draft = order.with_suffix(".draft")
         draft.write_text(words)
-        draft.rename(path)
-        until(lambda: not path.exists(), f"somebody to follow the order {words!r}")
+        draft.rename(order)
+        until(lambda: not order.exists(), f"somebody to follow the order {words!r}")
 
     def freeze(self, instance: Instance) -> list[int]:
         """Stop all processes of an instance.

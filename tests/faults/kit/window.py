@@ -12,7 +12,7 @@ from locum.coordination.line import Entry, line_prefix
 from locum.coordination.request import Request, request_key
 from locum.journal import Entry as JournalEntry
 from locum.journal import Journal
-from locum.keeper.owner import Owner
+from locum.keeper.owner import Ending, Owner
 from locum.registry import make_store
 from locum.store import ANY
 
@@ -88,6 +88,10 @@ class Window:
         """The ended terms of a service by their tokens."""
         entries = self._do(Journal(self._store).entries(f"election/{service}"))
         return {entry.token: entry for entry in entries}
+
+    def close_session(self, session_id: str, why: str) -> None:
+        """Close a session from outside, whatever its owner does."""
+        self._do(self._store.close_session(session_id, reason=Ending(why).to_bytes()))
 
     def ask_to_resign(self, service: str, token: int, why: str, *, successor: str = "") -> None:
         """Ask the active one for its planned end, for whoever is next or for a successor."""

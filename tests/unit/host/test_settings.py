@@ -59,7 +59,10 @@ def test_what_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, 
         CODE.with_environment()
 
 
-@pytest.mark.parametrize(("change", "message"), [({"name": "a/b"}, "the name of a host"), ({"ttl": 0.0}, "a TTL of")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"name": "a/b"}, "the name of a host"), ({"ttl": 0.0}, "a TTL of"), ({"hang_timeout": 0.0}, "a hang_timeout of")],
+)
 def test_what_the_code_says_is_checked_too(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         replace(CODE, **change).with_environment()  # type: ignore[arg-type]

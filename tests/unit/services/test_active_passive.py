@@ -391,6 +391,29 @@ async def test_a_body_that_would_not_stop_ends_the_process_and_nothing_is_releas
         go.set()
 
 
+async def test_a_lost_body_that_would_not_stop_ends_the_process_though_the_session_lives(stage: Stage) -> None:
+    """Its deadline passed and then beats were answered again: the keeper has no reason to kill any more (R5)."""
+    go, began = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(term: Term) -> None:
+        began.set()
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    running = await stage.run(stubborn, timeout=0.01)
+    await soon(began.wait())
+    try:
+        (await running.one.leases.lease()).miss("lost its lease: no answer from the store")
+        await running.house.sees(lambda: running.house.failures)
+        assert running.house.failures[0][1] == exit_codes.WOULD_NOT_STOP
+        assert running.one.store.count("write", LINE) == 1, "it stands in line again while the lost body runs"
+    finally:
+        go.set()
+
+
 async def test_an_error_while_it_is_stopped_is_logged_and_the_term_is_released(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:

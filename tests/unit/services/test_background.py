@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from locum import exit_codes
 from locum.errors import StopTimeoutError
 from locum.service import Mode, ServiceHooks, Stopping
 from locum.services.background import BackgroundRunner, BackgroundService
@@ -147,6 +148,7 @@ async def test_a_body_that_would_not_stop_is_told_of(running: Running) -> None:
     try:
         with pytest.raises(StopTimeoutError, match="metrics did not stop"):
             await runner.stop("was stopped")
+        assert running.house.failures[0][1] == exit_codes.WOULD_NOT_STOP
     finally:
         go.set()
 
