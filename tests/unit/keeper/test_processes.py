@@ -93,7 +93,7 @@ async def test_a_zombie_is_no_member(children: Children) -> None:
     worker = children.sleeper()
     leader = worker.identity
     worker.kill()
-    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - it was killed
     assert process_state(worker.pid) == "Z"
     assert group_members(leader) == []
     await until(lambda: end_group(leader), "a look that can have missed nobody")
