@@ -1,0 +1,37 @@
+"""The patches that break a rule must apply to the code as it is, or nobody would see that a test has gone blind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATCHES = sorted((ROOT / "tests/faults/broken").glob("*.patch"))
+
+
+def hunks(patch: Path) -> list[tuple[Path, str]]:
+    """What a patch expects to find, by file."""
+    found: list[tuple[Path, list[str]]] = []
+    file = ROOT
+    for line in patch.read_text().splitlines():
+        if line.startswith("--- a/"):
+            file = ROOT / line.removeprefix("--- a/")
+        elif line.startswith("@@"):
+            found.append((file, []))
+        elif found and not line.startswith(("+", "#")):
+            found[-1][1].append(line[1:])
+    return [(file, "\n".join(lines)) for file, lines in found]
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_a_patch_applies_and_names_a_test(patch: Path) -> None:
+    expected = hunks(patch)
+    assert expected, "it changes nothing"
+    for file, text in expected:
+        assert text in file.read_text(), f"{file.name} has changed: make {patch.name} anew"
+    head = patch.read_text().splitlines()
+    assert head[0].startswith("# test: tests/faults/")
+    assert head[1].startswith("# breaks: R")
+    module, _, name = head[0].removeprefix("# test: ").partition("::")
+    assert f"def {name.partition('[')[0]}(" in (ROOT / module).read_text(), f"{module} has no test {name}"
