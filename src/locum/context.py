@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from locum.clock import nanoseconds, seconds
 from locum.identity import Origin
-from locum.scopes import happens
+from locum.scopes import happens, post
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ __all__ = ["Context"]
 class Context:
     """The circumstances of one run of a body; they mean nothing in a forked child, and say so (`ForkedError`).
 
+    It is made in the event loop, and lives there; what is no coroutine may be asked from any thread.
+
     Args:
         name: Whose body it is.
         clock: Measures pauses.
@@ -31,11 +33,18 @@ class Context:
         self.name = name
         self.log: logging.Logger = logger(f"service.{name}")
         """A logger for the body."""
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._origin = Origin(f"what {name} was given")
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
         self._deadline: int | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that it was made in."""
+        self._origin.check()
+        return self._loop
 
     @property
     def stopping(self) -> bool:
@@ -52,7 +61,7 @@ class Context:
     def ready(self) -> None:
         """Say that the body does what it is there for."""
         self._origin.check()
-        self._ready.set()
+        post(self._loop, self._ready.set)
 
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
@@ -84,4 +93,4 @@ class Context:
         """
         if self._deadline is None:
             self._deadline = self._clock.now() + nanoseconds(within)
-        self._stopping.set()
+        post(self._loop, self._stopping.set)

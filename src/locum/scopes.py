@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from types import TracebackType
 
-__all__ = ["Backoff", "Scope", "cancel_and_wait", "finish", "happens", "run"]
+__all__ = ["Backoff", "Scope", "cancel_and_wait", "finish", "happens", "own_loop", "post", "run", "run_in"]
 
 T = TypeVar("T")
 
@@ -157,6 +158,63 @@ def run(work: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None 
     """
     with asyncio.Runner(loop_factory=None if loop is None else lambda: loop) as runner:
         return runner.run(work)
+
+
+def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the event loop of another thread, and wait for its outcome.
+
+    Raises:
+        RuntimeError: This thread's own event loop runs: it would be held up, and might wait for itself.
+    """
+    try:
+        _refuse_in_a_loop()
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:
+        work.close()
+        raise
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # nobody waits any more, if it was we who were interrupted
+        raise
+
+
+@contextmanager
+def own_loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """An event loop of this thread's own, for what must happen in this very thread: yields what runs a coroutine.
+
+    Raises:
+        RuntimeError: This thread's own event loop runs already: it would be held up.
+    """
+    _refuse_in_a_loop()
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        yield runner.run
+
+
+def post(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call something in an event loop: at once if we are there, as its next thing if we are in another thread."""
+    if _running_here() is loop:
+        callback()
+        return
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        pass  # the loop is closed: nobody is left whom it would concern
+
+
+def _refuse_in_a_loop() -> None:
+    if _running_here() is not None:
+        raise RuntimeError(
+            "a blocking call was made in a thread whose event loop runs: it would hold that up, and wait for itself for"
+            " ever if it is Locum's; make it in a plain function's own thread, or write async def"
+        )
+
+
+def _running_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class Backoff:

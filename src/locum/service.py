@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from locum.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from locum.clock import Clock
     from locum.telemetry import Event
@@ -90,5 +90,8 @@ class Surroundings(Protocol):
         Returns only where it goes on: if the host stops anyway, or inside a process that is not Locum's.
         """
 
-    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
-        """Call a body with what it asks for by type: the given objects, and collaborators."""
+    async def call(self, function: Callable[..., object], *given: object) -> object:
+        """Call a body with what it asks for by type: the given objects, and collaborators.
+
+        A plain function is called in a thread of its own; this ends only when the thread has ended the call.
+        """

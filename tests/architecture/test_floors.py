@@ -29,6 +29,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "identity": FOUNDATION,
         "names": FOUNDATION,
         "telemetry": FOUNDATION,
+        "threads": ("scopes",),
         "context": (*FOUNDATION, "identity", "scopes", "telemetry"),
         "exit_codes": FOUNDATION,
     },

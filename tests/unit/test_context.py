@@ -98,7 +98,7 @@ async def test_a_pause_of_nothing_is_over_at_once(duration: float) -> None:
     await soon(Context("test", clock=Clock()).sleep(duration))
 
 
-def test_the_deadline_is_set_once_and_runs_down() -> None:
+async def test_the_deadline_is_set_once_and_runs_down() -> None:
     clock = ManualClock()
     context = Context("test", clock=clock)
     seen = [(context.stopping, context.deadline)]
@@ -111,5 +111,5 @@ def test_the_deadline_is_set_once_and_runs_down() -> None:
     assert seen == [(False, None), (True, 3.0), (True, 0.0)]
 
 
-def test_a_context_has_a_logger_of_its_services_name() -> None:
+async def test_a_context_has_a_logger_of_its_services_name() -> None:
     assert Context("settlement", clock=Clock()).log.name == "locum.service.settlement"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
-from locum.scopes import Backoff, Scope, cancel_and_wait, finish, happens
+from locum.scopes import Backoff, Scope, cancel_and_wait, finish, happens, own_loop, post, run_in
 from tests.unit.kit import soon, turns
 
 
@@ -252,3 +253,53 @@ def test_delays_double_up_to_the_longest_with_jitter_over_the_upper_half() -> No
 
 def test_delays_are_not_all_the_same() -> None:
     assert len({Backoff(1.0, 5.0).delay() for _ in range(20)}) > 1
+
+
+# -- from thread to loop
+
+
+async def test_a_thread_waits_for_a_coroutine_in_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def where() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert await soon(asyncio.to_thread(run_in, loop, where())) is loop
+    with pytest.raises(ValueError, match="boom"):
+        await soon(asyncio.to_thread(run_in, loop, fails(ValueError("boom"))))
+
+
+async def test_waiting_for_a_loop_from_inside_a_loop_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="a blocking call was made in a thread whose event loop runs"):
+        run_in(asyncio.get_running_loop(), turns())
+    with pytest.raises(RuntimeError, match="a blocking call was made in a thread whose event loop runs"), own_loop():
+        pass
+
+
+def test_waiting_for_a_loop_that_is_closed_is_refused() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        run_in(loop, turns())
+    post(loop, lambda: None)  # nobody is left whom it would concern
+
+
+async def test_a_loop_of_ones_own_is_in_this_very_thread() -> None:
+    async def where() -> int:
+        await asyncio.sleep(0)
+        return threading.get_ident()
+
+    def work() -> list[int]:
+        with own_loop() as run:
+            return [run(where()), run(where()), threading.get_ident()]
+
+    assert len(set(await soon(asyncio.to_thread(work)))) == 1
+
+
+async def test_what_is_posted_happens_at_once_here_and_soon_from_elsewhere() -> None:
+    loop, seen = asyncio.get_running_loop(), asyncio.Event()
+    post(loop, seen.set)
+    assert seen.is_set()
+    seen.clear()
+    await soon(asyncio.to_thread(post, loop, seen.set))
+    await soon(seen.wait())

@@ -51,9 +51,11 @@ class Fence(ABC):
 
     Attributes:
         path: The database's file.
+        is_async: Whether its connections belong to an event loop.
     """
 
     path: str
+    is_async = False
 
     @property
     def database(self) -> str:
@@ -171,6 +173,8 @@ class _SqliteFence(Fence):
 
 
 class _AiosqliteFence(Fence):
+    is_async = True
+
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
@@ -199,7 +203,7 @@ class _AiosqliteFence(Fence):
 class _SqlalchemyFence(Fence):
     def __init__(self, target: Any) -> None:
         self._engine = target if type(target).__name__ in ("Engine", "AsyncEngine") else target.engine
-        self._is_async = hasattr(self._engine, "sync_engine")
+        self.is_async = hasattr(self._engine, "sync_engine")
         if self._engine.dialect.name != "sqlite":
             raise UnsupportedError(f"a fence in {self._engine.dialect.name} is not known yet: use SQLite")
         path = self._engine.url.database
@@ -209,7 +213,7 @@ class _SqlalchemyFence(Fence):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        if self._is_async:
+        if self.is_async:
             async with self._engine.begin() as connection:
                 yield connection
         else:

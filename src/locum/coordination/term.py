@@ -10,6 +10,7 @@ from locum.clock import seconds
 from locum.context import Context
 from locum.coordination.fence import fence_of
 from locum.errors import TermEndedError
+from locum.scopes import post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,7 +159,7 @@ class Term(Context):
         """Wish for a planned end; the first wish counts."""
         if self._wish is None:
             self._wish, self._successor = why, successor
-        self._changed.set()
+        post(self._loop, self._changed.set)
 
     async def over(self) -> None:
         """Wait until the term is lost or its planned end is wished for."""
@@ -169,8 +170,9 @@ class Term(Context):
         if self._ended is None:
             self._ended = why
         self._forget()
-        self._stopping.set()
-        self._changed.set()
+        # also when a thread finds out: an event that is set elsewhere than in its loop wakes nobody
+        post(self._loop, self._stopping.set)
+        post(self._loop, self._changed.set)
 
     def lose(self, why: str) -> None:
         """The term was taken from us."""

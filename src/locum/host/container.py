@@ -12,10 +12,14 @@ from __future__ import annotations
 import inspect
 import typing
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from locum.blocking import Context as BlockingContext
 from locum.context import Context
 from locum.errors import ConfigurationError
+from locum.host.plain import call_plain, check_context, facade_of, is_plain
+from locum.threads import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,6 +58,9 @@ class Container:
         Raises:
             ConfigurationError: Something cannot.
         """
+        for body in bodies:
+            for name, kind in _parameters(body).items():
+                check_context(body, name, kind)
         provided = {cls for cls, _ in self._provided()}
         for asked in (*self._classes, *bodies):
             for name, kind in _asks_for(asked).items():
@@ -79,19 +86,26 @@ class Container:
         arguments = {name: await self._container().get(kind) for name, kind in _asks_for(cls).items()}
         return cls(**arguments)
 
-    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
+    async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body once, as a run of its own."""
         async with self.run() as call:
             return await call(function, *given)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Callable[..., Awaitable[object]]]:
-        """One run of a body: calls it, with contexts by their class and everything else by type, once for each tick."""
+        """One run of a body: calls it, with contexts by their class and everything else by type, once for each tick.
+
+        A plain one is called in a thread that is the run's own.
+        """
         async with AsyncExitStack() as stack:
             scopes: list[Any] = []
+            threads: list[OwnThread] = []
 
-            async def call(function: Callable[..., Awaitable[object]], *given: object) -> object:
+            async def call(function: Any, *given: object) -> object:
                 arguments: dict[str, object] = {}
+                plain = is_plain(function)
+                if plain:
+                    given = tuple(map(facade_of, given))
                 async with AsyncExitStack() as tick:
                     scope: Any = None
                     for name, kind in _parameters(function).items():
@@ -105,7 +119,12 @@ class Container:
                                 scope = await tick.enter_async_context(scopes[0]())
                             match = await scope.get(kind)
                         arguments[name] = match
-                    return await function(**arguments)
+                    if not plain:
+                        return await function(**arguments)
+                    if not threads:
+                        threads.append(OwnThread(f"body {_name(function)}"))
+                        stack.callback(threads[0].close)
+                    return await threads[0].call(partial(call_plain, function, arguments))
 
             yield call
 
@@ -131,8 +150,8 @@ class Container:
 
 
 def _parameters(function: Callable[..., object]) -> dict[str, Any]:
-    """The parameters of a body by name, each with its type, or `None` where it has none."""
-    hints = _hints(function)
+    """The parameters of a body by name, each with its type, or `None` where it has none (`Any` is none)."""
+    hints = {name: kind for name, kind in _hints(function).items() if kind is not Any}
     return {name: hints.get(name) for name in inspect.signature(function).parameters}
 
 
@@ -148,7 +167,8 @@ def _asks_for(asked: Any) -> dict[str, Any]:
     return {
         name: kind
         for place, (name, kind) in enumerate(found.items())
-        if not (inspect.isclass(kind) and issubclass(kind, Context)) and not (kind is None and place == 0)
+        if not (inspect.isclass(kind) and issubclass(kind, (Context, BlockingContext)))
+        and not (kind is None and place == 0)
     }
 
 

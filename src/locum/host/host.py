@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from locum.errors import ConfigurationError
+from locum.host.plain import check_body
 from locum.host.plan import Declaration, Plan
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
@@ -20,13 +21,13 @@ from locum.services.background import BackgroundService
 from locum.telemetry import Event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from locum.host.container import Lifetime
 
 __all__ = ["Host", "keeper_command"]
 
-F = TypeVar("F", bound="Callable[..., Awaitable[object]]")
+F = TypeVar("F", bound="Callable[..., object]")
 H = TypeVar("H", bound="Callable[..., object]")
 
 
@@ -126,7 +127,9 @@ class Host:
         name: str | None = None,
         stop_timeout: float = 30.0,
     ) -> F | Callable[[F], F]:
-        """Declare an `async def` that works on one instance; it may ask for the `Term`, and collaborators by type.
+        """Declare a function that works on one instance; it may ask for the `Term`, and collaborators by type.
+
+        A plain `def` runs in a thread of its own, and is given the `locum.blocking.Term`.
 
         Args:
             function: The body.
@@ -143,7 +146,10 @@ class Host:
     def background(
         self, function: F | None = None, *, name: str | None = None, stop_timeout: float = 30.0
     ) -> F | Callable[[F], F]:
-        """Declare an `async def` that runs on every instance; it may ask for `Stopping`, and collaborators by type."""
+        """Declare a function that runs on every instance; it may ask for `Stopping`, and collaborators by type.
+
+        A plain `def` runs in a thread of its own, and is given the `locum.blocking.Stopping`.
+        """
         return self._function("background", function, None, name, stop_timeout)
 
     def on(self, kind: type[Event]) -> Callable[[H], H]:
@@ -206,11 +212,8 @@ class Host:
         self, kind: str, function: F | None, every: float | None, name: str | None, stop_timeout: float
     ) -> F | Any:
         def take(body: F) -> F:
-            called = str(getattr(body, "__name__", body))
-            is_async: bool = inspect.iscoroutinefunction(body)
-            if not is_async:
-                raise ConfigurationError(f"{called} must be an async function: async def {called}(...)")
-            self._declare(kind, body, name or called, every, stop_timeout)
+            check_body(body)
+            self._declare(kind, body, name or str(getattr(body, "__name__", body)), every, stop_timeout)
             return body
 
         return take if function is None else take(function)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.host.container import Container
 from locum.service import ServiceHooks
+from locum.services.active_passive import ActivePassiveService
+from locum.services.background import BackgroundService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +38,16 @@ class Declaration:
     every: float | None
     stop_timeout: float
 
+    @property
+    def bodies(self) -> list[Callable[..., object]]:
+        """The user's functions that it calls, as they are called: a class's methods without their `self`."""
+        cls = self.what if inspect.isclass(self.what) else type(self.what)
+        for kind, names in _BODIES.items():
+            if issubclass(cls, kind):
+                found = [(inspect.getattr_static(cls, name), getattr(kind, name)) for name in names]
+                return [body.__get__(cls, cls) for body, inherited in found if body is not inherited]
+        return [self.what]
+
 
 @dataclass(slots=True)
 class Plan:
@@ -57,6 +70,12 @@ class Plan:
     declarations: list[Declaration] = field(default_factory=list)
     fences: list[Any] = field(default_factory=list)
     handlers: list[tuple[type[Event], Callable[[Any], object]]] = field(default_factory=list)
+
+
+_BODIES: Final[dict[type[ServiceHooks], tuple[str, ...]]] = {
+    ActivePassiveService: ("run_active", "run_passive"),
+    BackgroundService: ("run",),
+}
 
 
 def hooks_of(what: object) -> ServiceHooks | None:

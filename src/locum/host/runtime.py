@@ -25,7 +25,7 @@ from locum.services.background import BackgroundRunner
 from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
@@ -55,9 +55,7 @@ class Runtime(ABC):
     def __init__(self, plan: Plan, settings: Settings, instance: str) -> None:
         if not plan.declarations:
             raise ConfigurationError(f"the host {plan.name} has no services: host.add(...) one before it runs")
-        plan.container.check(
-            [one.what for one in plan.declarations if not isinstance(one.what, type) and hooks_of(one.what) is None]
-        )
+        plan.container.check([body for one in plan.declarations for body in one.bodies])
         self._plan, self._settings = plan, settings
         self.instance = instance
         self.clock = Clock()
@@ -85,8 +83,8 @@ class Runtime(ABC):
         self._modes[service] = {"mode": mode.value, "token": token, "since": self.clock.wall().isoformat()}
         self._modes_changed.set()
 
-    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
-        """Call a body with what it asks for by type."""
+    async def call(self, function: Callable[..., object], *given: object) -> object:
+        """Call a body with what it asks for by type, a plain one in a thread of its own."""
         return await self._plan.container.call(function, *given)
 
     # -- for those who begin and end it
@@ -187,7 +185,7 @@ class Runtime(ABC):
             stop_timeout=declaration.stop_timeout,
         )
 
-    def _repeated(self, function: Any, every: float | None) -> Callable[..., Awaitable[object]]:
+    def _repeated(self, function: Any, every: float | None) -> Callable[..., object]:
         if every is None:
             return function  # type: ignore[no-any-return]
         from locum.coordination.term import Term

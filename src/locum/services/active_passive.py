@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable  # in signatures that are read when the program runs
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
@@ -14,7 +15,7 @@ from locum.services.bodies import Body
 from locum.telemetry import ServiceFailed, logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from locum.coordination.election import Election
     from locum.coordination.term import Term
@@ -33,16 +34,24 @@ class Standby(Context):
 class ActivePassiveService(ServiceHooks):
     """Runs on every server, works on one."""
 
-    async def run_active(self, term: Term) -> None:
+    def run_active(self, term: Any) -> Awaitable[None] | None:
         """The work, on the one active instance; cancelled when the term ends.
 
         A return keeps the term, as *completed*; an error gives it up, and another instance takes over.
+
+        Args:
+            term: A `Term`; a `locum.blocking.Term`, in a thread, where it is overridden by a plain `def`.
         """
         raise NotImplementedError(f"{type(self).__name__} must say what it does: override run_active(self, term)")
 
-    async def run_passive(self, standby: Standby) -> None:
-        """What to do while another instance is active, such as keeping caches warm; optional."""
+    def run_passive(self, standby: Any) -> Awaitable[None] | None:
+        """What to do while another instance is active, such as keeping caches warm; optional.
+
+        Args:
+            standby: A `Standby`; a `locum.blocking.Standby`, in a thread, where it is overridden by a plain `def`.
+        """
         del standby
+        return None
 
 
 class ActivePassiveRunner:
@@ -61,8 +70,8 @@ class ActivePassiveRunner:
     def __init__(
         self,
         name: str,
-        active: Callable[..., Awaitable[object]],
-        passive: Callable[..., Awaitable[object]] | None,
+        active: Callable[..., object],
+        passive: Callable[..., object] | None,
         hooks: ServiceHooks | None,
         *,
         election: Election,
@@ -136,19 +145,31 @@ class ActivePassiveRunner:
             return error
         finally:
             if standby is not None:
-                await cancel_and_wait(standby.task)
-                if standby.error is not None:
-                    _log.error("%s failed in its passive body", self.name, exc_info=standby.error)
+                await self._end_standby(*standby)
         try:
             return await self._hold(term)
         finally:
             self._term = None
 
-    def _stand_by(self) -> Body | None:
+    def _stand_by(self) -> tuple[Standby, Body] | None:
         if self._passive is None:
             return None
         context = Standby(self.name, clock=self._surroundings.clock)
-        return Body(self.name, self._surroundings.call(self._passive, context), scope=self._scope)
+        return context, Body(self.name, self._surroundings.call(self._passive, context), scope=self._scope)
+
+    async def _end_standby(self, context: Standby, body: Body) -> None:
+        """Asked, cancelled, awaited: only then is there an active body. One that ignores this must not hold it up."""
+        context.ask_to_stop(within=self.stop_timeout)
+        try:
+            await body.end(timeout=self.stop_timeout)
+        except StopTimeoutError as error:
+            self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
+            if self._term is not None:  # no active body has begun: let another instance have it
+                await self._election.resign(self._term, str(error))
+                self._term = None
+            raise
+        if body.error is not None:
+            _log.error("%s failed in its passive body", self.name, exc_info=body.error)
 
     async def _hold(self, term: Term) -> BaseException | None:
         """Work under a term until it is over, and give it up (or abandon it)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable  # in a signature that is read when the program runs
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
@@ -14,7 +15,7 @@ from locum.telemetry import ServiceFailed, logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from locum.service import Surroundings
 
@@ -27,8 +28,12 @@ _HEALTHY_AFTER = 10.0
 class BackgroundService(ServiceHooks):
     """Runs on every instance, from the host's start to its stop."""
 
-    async def run(self, stopping: Stopping) -> None:
-        """The work. A return means that it is completed; an error runs it again after a backoff."""
+    def run(self, stopping: Any) -> Awaitable[None] | None:
+        """The work. A return means that it is completed; an error runs it again after a backoff.
+
+        Args:
+            stopping: A `Stopping`; a `locum.blocking.Stopping`, in a thread, where it is overridden by a plain `def`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say what it does: override run(self, stopping)")
 
 
@@ -46,7 +51,7 @@ class BackgroundRunner:
     def __init__(
         self,
         name: str,
-        body: Callable[..., Awaitable[object]],
+        body: Callable[..., object],
         hooks: ServiceHooks | None,
         *,
         surroundings: Surroundings,

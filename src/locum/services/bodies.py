@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from locum.errors import StopTimeoutError
+from locum.errors import StopTimeoutError, TermEndedError
 from locum.scopes import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ __all__ = ["Body"]
 
 class Body:
     """One run of a user's code, in a task of its own.
+
+    Where the code runs in a thread, the task waits for the thread: it has ended when the thread has, not before.
 
     Args:
         service: Whose body it is.
@@ -56,6 +58,15 @@ async def _contained(work: Any) -> object:
         await work
     except asyncio.CancelledError:
         raise
+    except TermEndedError as error:
+        if _is_cancelled():  # it asked, and was told: another way to end as it should
+            raise asyncio.CancelledError from error
+        return error
     except BaseException as error:
         return error
     return None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from locum import ActivePassiveService, BackgroundService, Host, Stopping, Term, TermEnded, TermStarted
+from locum import (
+    ActivePassiveService,
+    BackgroundService,
+    Host,
+    Stopping,
+    Term,
+    TermEnded,
+    TermStarted,
+    blocking,
+)
 from locum.errors import ConfigurationError
 from locum.host.finding import find_host
 from locum.host.host import keeper_command
 from locum.host.plan import hooks_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 
 class Settlement(ActivePassiveService):
@@ -74,12 +88,45 @@ def test_a_name_is_given_once(host: Host) -> None:
     assert len(declared(host)) == 1
 
 
-def test_a_plain_function_is_refused_with_what_to_write(host: Host) -> None:
-    def plain(stopping: Stopping) -> None: ...
+def generator(stopping: Any) -> Iterator[int]:
+    yield 1
 
+
+async def async_generator(stopping: Any) -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("what", [generator, async_generator, Settlement, partial(nothing), 7])
+def test_what_can_be_no_body_is_refused_with_what_would_be(host: Host, what: Any) -> None:
     for decorate in (host.background, host.active_passive):
-        with pytest.raises(ConfigurationError, match=r"plain must be an async function: async def plain\(\.\.\.\)"):
-            decorate(plain)  # type: ignore[type-var]
+        with pytest.raises(ConfigurationError, match=r"is no function|is a generator, whose body would never run"):
+            decorate(what)
+    assert declared(host) == []
+
+
+def test_a_plain_function_is_a_body_too(host: Host) -> None:
+    @host.active_passive(every=1.0)
+    def reminders(term: blocking.Term) -> None: ...
+
+    @host.background
+    def poll(stopping: blocking.Stopping) -> None: ...
+
+    assert [name for name, *_ in declared(host)] == ["reminders", "poll"]
+
+
+def test_the_bodies_of_a_declaration_are_the_users_own(host: Host) -> None:
+    class Plain(ActivePassiveService):
+        def run_active(self, term: blocking.Term) -> None: ...
+
+    class Both(BackgroundService):
+        async def run(self, stopping: Stopping) -> None: ...
+
+    host.add(Plain)
+    host.add(Both())
+    host.add(Settlement)
+    host.background(nothing)
+    found = [[(body, *signature(body).parameters) for body in one.bodies] for one in host.plan.declarations]
+    assert [[names for _, *names in bodies] for bodies in found] == [[["term"]], [["stopping"]], [], [["context"]]]
 
 
 @pytest.mark.parametrize("service", [object, object(), dict, 7, nothing])

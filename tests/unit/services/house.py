@@ -1,15 +1,18 @@
-"""A small house for runners: it notes what it is told, and calls bodies as they are."""
+"""A small house for runners: it notes what it is told, and calls bodies as they are, plain ones in threads."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from locum.clock import Clock
+from locum.host.container import Container
+from locum.host.plain import is_plain
 from tests.unit.kit import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from locum.service import Mode
     from locum.telemetry import Event
@@ -65,7 +68,9 @@ class House:
         self.failures.append((why, code))
         self._changed.set()
 
-    async def call(self, function: Callable[..., Awaitable[object]], *given: object) -> object:
+    async def call(self, function: Callable[..., Any], *given: object) -> object:
+        if inspect.isroutine(function) and is_plain(function):
+            return await Container().call(function, *given)
         return await function(*given)
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from locum import exit_codes
+from locum import blocking, exit_codes
 from locum.coordination.fence import fence_of
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import line_prefix
@@ -513,6 +514,52 @@ async def test_a_passive_body_that_fails_is_logged_and_keeps_nobody_from_working
     assert "cold cache" in caplog.text
 
 
+async def test_the_passive_body_is_asked_before_it_is_cancelled(stage: Stage) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    async def passive(standby: Standby) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append((standby.stopping, standby.deadline is not None))
+
+    work = Work()
+    await stage.run(work, passive)
+    await soon(work.began.wait())
+    assert seen == [(True, True)]
+
+
+@pytest.mark.parametrize("sort", ["async", "plain"])
+async def test_a_passive_body_that_would_not_end_ends_the_process_and_gives_back_what_was_won(
+    stage: Stage, sort: str
+) -> None:
+    go = threading.Event()
+
+    def stubborn(standby: blocking.Standby) -> None:
+        go.wait()
+
+    async def stubborn_async(standby: Standby) -> None:
+        while not go.is_set():
+            try:
+                await asyncio.sleep(0.001)
+            except asyncio.CancelledError:
+                continue
+
+    work = Work()
+    try:
+        running = await stage.run(work, stubborn if sort == "plain" else stubborn_async, timeout=0.01)
+        await running.house.sees(lambda: running.house.failures)
+        assert running.house.failures == [
+            ("settlement did not stop within 0.01 s; this process is ended instead", exit_codes.WOULD_NOT_STOP)
+        ]
+        assert work.terms == [], "an active body began beside it"
+        async with asyncio.timeout(20):
+            while (await running.grant()).holder is not None:  # noqa: ASYNC110 - the store tells nobody here
+                await asyncio.sleep(0.002)
+    finally:
+        go.set()
+
+
 async def test_a_stop_ends_the_passive_body(stage: Stage) -> None:
     work, ended, began = Work(), asyncio.Event(), asyncio.Event()
 
@@ -567,3 +614,90 @@ async def test_a_service_that_does_not_say_what_it_does_is_told_so(stage: Stage)
     (event,) = running.house.events
     assert isinstance(event, ServiceFailed)
     assert "Settlement must say what it does: override run_active" in str(event.error)
+
+
+# -- in a thread
+
+
+class Thread:
+    """A plain body that the test watches and ends."""
+
+    def __init__(self) -> None:
+        self.began, self.go = threading.Event(), threading.Event()
+        self.steps: list[str] = []
+
+    def work(self, term: blocking.Term) -> None:
+        self.began.set()
+        for _ in term.every(0.001):
+            self.steps.append("turn")
+        self.steps.append(f"asked to end: {term.stopping}, is current: {term.is_current}")
+        if not self.go.is_set():
+            self.go.wait()
+        self.steps.append("ended")
+        term.check()
+
+
+async def test_a_thread_is_asked_and_the_term_is_released_when_it_has_ended(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = Thread()
+    running = await stage.run(thread.work)
+    await until(thread.began.is_set, "the thread")
+    stopping = asyncio.ensure_future(running.runner.stop("was stopped"))
+    await until(lambda: "turn" not in thread.steps[-1:], "its last turn")
+    assert (await running.grant()).holder is not None, "it was released before the thread had ended"
+    with caplog.at_level(logging.ERROR):
+        thread.go.set()
+        await soon(stopping)
+    assert thread.steps[-2:] == ["asked to end: True, is current: False", "ended"]
+    await running.nothing_is_left()
+    grant = await running.grant()
+    assert grant.past is not None
+    assert grant.past.why == "was stopped"
+    assert caplog.text == "", "a body that checks, and is told of its end, has not failed"
+
+
+async def test_a_thread_that_would_not_stop_ends_the_process_and_nothing_is_released(stage: Stage) -> None:
+    thread = Thread()
+    running = await stage.run(thread.work, timeout=0.01)
+    await until(thread.began.is_set, "the thread")
+    try:
+        with pytest.raises(StopTimeoutError, match="settlement did not stop"):
+            await running.runner.stop("was stopped")
+        assert running.house.failures[0][1] == exit_codes.WOULD_NOT_STOP
+        assert (await running.grant()).holder is not None
+    finally:
+        thread.go.set()
+
+
+async def test_a_thread_whose_term_is_lost_is_waited_for_before_the_process_ends(stage: Stage) -> None:
+    go, began = threading.Event(), threading.Event()
+
+    def body(term: blocking.Term) -> None:
+        began.set()
+        try:
+            term.sleep(3600)
+        finally:
+            go.wait()
+
+    running = await stage.run(body)
+    await until(began.is_set, "the thread")
+    running.one.leases.lose("lost its session")
+    await turns()
+    assert running.house.failures == [], "the thread was forgotten"
+    assert running.one.leases.armed, "the kernel's timer must stand as long as the thread is there"
+    go.set()
+    await running.house.sees(lambda: running.house.failures)
+    assert running.house.failures[0][1] == exit_codes.FENCED
+    assert running.one.leases.armed == set()
+
+
+async def test_an_error_in_a_thread_gives_the_term_up_with_the_reason(stage: Stage) -> None:
+    def fails(term: blocking.Term) -> None:
+        raise ValueError(f"boom {term.token}")
+
+    running = await stage.run(fails)
+    await running.house.shows(Mode.BACKOFF)
+    grant = await running.grant()
+    assert grant.past is not None
+    assert grant.past.why == "raised ValueError: boom 1"

@@ -216,4 +216,4 @@ async def test_a_service_that_does_not_say_what_it_does_is_told_so() -> None:
         pass
 
     with pytest.raises(NotImplementedError, match=r"Metrics must say what it does: override run"):
-        await Metrics().run(Stopping("metrics", clock=House().clock))
+        Metrics().run(Stopping("metrics", clock=House().clock))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.errors import StopTimeoutError
+from locum.errors import StopTimeoutError, TermEndedError
 from locum.scopes import Scope
 from locum.services.bodies import Body
-from tests.unit.kit import soon, turns
+from locum.threads import OwnThread
+from tests.unit.kit import LONG, soon, turns, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -68,6 +70,44 @@ async def test_an_error_while_it_is_ended_is_kept(scope: Scope) -> None:
     await turns(1)
     await soon(body.end(timeout=20))
     assert str(body.error) == "while ending"
+
+
+async def test_a_body_that_asks_and_is_told_of_its_end_is_cancelled_like_any_other(scope: Scope) -> None:
+    async def work() -> None:
+        try:
+            await waits()
+        except asyncio.CancelledError:
+            raise TermEndedError("election/settlement", 7, "was asked to resign") from None
+
+    body = Body("metrics", work(), scope=scope)
+    await turns(1)
+    await soon(body.end(timeout=20))
+    assert body.task.cancelled()
+    assert body.error is None
+
+
+async def test_a_term_that_is_over_is_an_error_of_a_body_that_nobody_ended(scope: Scope) -> None:
+    body = Body("metrics", fails(TermEndedError("election/settlement", 7, "was asked to resign")), scope=scope)
+    await soon(body.ended())
+    assert isinstance(body.error, TermEndedError)
+
+
+async def test_a_body_in_a_thread_has_ended_when_its_thread_has(scope: Scope) -> None:
+    go, begun, thread = threading.Event(), threading.Event(), OwnThread("body")
+
+    def work() -> None:
+        begun.set()
+        assert go.wait(LONG)
+
+    body = Body("metrics", thread.call(work), scope=scope)
+    await until(begun.is_set, "the thread")
+    with pytest.raises(StopTimeoutError):
+        await body.end(timeout=0.01)
+    assert not body.task.done(), "the thread was forgotten"
+    go.set()
+    await soon(body.ended())
+    assert body.task.cancelled()
+    thread.close()
 
 
 async def test_a_body_that_would_not_end_is_told_of_with_its_service(scope: Scope) -> None:

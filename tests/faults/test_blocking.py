@@ -1,0 +1,117 @@
+"""F23 and F24 in threads: a plain body ends when it is asked to, or is ended with its process.
+
+Nobody can end a thread. So one that ignores its end must hold back its successor until its process is gone, and the
+journal must say why that was.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.kit import judges
+from tests.faults.kit.processes import send, state
+from tests.faults.kit.rows import now
+from tests.faults.kit.runs import count, hurt
+from tests.faults.kit.waiting import pass_by, until
+from tests.faults.test_outages import store_away
+
+if TYPE_CHECKING:
+    from tests.faults.kit.cluster import Cluster, Instance
+    from tests.faults.kit.rows import Row
+
+STOP_TIMEOUT = 1.0
+IGNORES = pytest.mark.parametrize("how", ["stubborn", "blocked"])
+PATIENT = pytest.mark.cluster(app="threads", environment={"FAULTS_STOP_TIMEOUT": "30"})
+IMPATIENT = pytest.mark.cluster(app="threads", environment={"FAULTS_STOP_TIMEOUT": str(STOP_TIMEOUT)})
+
+
+def ordered(cluster: Cluster, how: str) -> tuple[Instance, Row]:
+    """Three instances, the active one, and its last row before it follows an order."""
+    active = cluster.three()
+    cluster.order(how)
+    last = cluster.rows.last()
+    assert last is not None
+    return active, last
+
+
+def held_back(cluster: Cluster, before: Row, asked: int) -> None:
+    """Wait for the successor of a thread that would not end, and see that it had to wait."""
+    after = cluster.takeover(before.token)
+    assert after.at - asked > STOP_TIMEOUT * 1e9, "a successor began while the thread was still there"
+    cluster.judge()
+
+
+def why_it_ended(cluster: Cluster, token: int) -> str:
+    """What the journal says of a term, once it says something: its successor writes that down after it has begun."""
+    until(lambda: token in cluster.window.journal(cluster.service), f"an entry on {token} in the journal")
+    return cluster.window.journal(cluster.service)[token].why
+
+
+@PATIENT
+@pytest.mark.parametrize("kind", ["terminated", "resigned"])
+@pytest.mark.timeout(600)
+def test_f24_thread_that_ends(cluster: Cluster, kind: str) -> None:
+    """A thread that ends when it is asked to has its last word before the new one's first, and its process lives on."""
+    for _ in range(count(50, 3)):
+        found = hurt(cluster, kind, within=0.75 * cluster.ttl)
+        last = cluster.rows.last_of(found.old)
+        assert last is not None
+        assert last.who == "end", f"the thread of token {found.old} was not ended in peace"
+        assert found.gap_ms > 0
+        if kind == "resigned":
+            assert state(last.pid) is not None, "a thread that ends in peace must not cost its worker"
+    cluster.judge()
+
+
+@IMPATIENT
+@IGNORES
+def test_f24_thread_resigned(cluster: Cluster, how: str) -> None:
+    """A thread that ignores a resignation holds its successor back until it was killed, after `stop_timeout`."""
+    active, last = ordered(cluster, how)
+    asked = now()
+    cluster.window.ask_to_resign(cluster.service, last.token, "was asked to resign")
+    held_back(cluster, last, asked)
+    assert active.leave() == 70, "the code of a service that would not stop"
+    assert f"settle did not stop within {STOP_TIMEOUT:g} s" in active.text
+    assert why_it_ended(cluster, last.token) == "did not stop in time"
+
+
+@IMPATIENT
+@IGNORES
+def test_f24_thread_terminated(cluster: Cluster, how: str) -> None:
+    """So does one that ignores a stop: no longer than its own `stop_timeout`, whatever the others are given."""
+    active, last = ordered(cluster, how)
+    keeper, asked = cluster.pids(active).keeper, now()
+    send(keeper, signal.SIGTERM)
+    held_back(cluster, last, asked)
+    assert active.leave(within=20) == 70, "the code of a service that would not stop"
+    assert why_it_ended(cluster, last.token) == "did not stop in time"
+
+
+@pytest.mark.cluster(app="threads", ttl=3.0)
+@pytest.mark.parametrize("how", ["", "stubborn", "blocked"], ids=["obedient", "stubborn", "blocked"])
+def test_f23_thread_of_a_lost_term(cluster: Cluster, how: str) -> None:
+    """A thread whose lease is lost is out of the way at 85 % of the TTL, whatever it does."""
+    active = cluster.three()
+    if how:
+        cluster.order(how)
+    before = cluster.rows.last()
+    assert before is not None
+    until(lambda: cluster.window.sessions()[active.name].beat, "a beat after the opening")
+    worker = cluster.pids(active).worker
+    with store_away(cluster):
+        beat = cluster.window.sessions()[active.name].beat  # its number is the instant of its sending
+        assert beat
+        until(lambda: state(worker) is None, "the end of a worker whose term is lost", within=3 * cluster.ttl)
+        pass_by(cluster.ttl)
+        late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.85 * cluster.ttl * 1e9))
+        assert not late, "\n".join(late)
+        assert cluster.rows.first_of_newer(before.token) is None, "a term began without the store"
+    cluster.takeover(before.token)
+    cluster.stand()
+    ended = why_it_ended(cluster, before.token)
+    assert "80 % of the TTL" in ended if how else "ended in time" in ended
+    cluster.judge()
