@@ -245,6 +245,7 @@ def connect(
     ttl: float = 6.0,
     instance: str | None = None,
     enforcement: str = "cancel",
+    hang_timeout: float = 30.0,
     timeout: float | None = 30.0,
 ) -> Iterator[Coordinator]:
     """A coordinator for code that blocks, kept in threads of its own for the length of the block.
@@ -254,7 +255,13 @@ def connect(
     from locum.coordination.coordinator import Coordinator as AsyncCoordinator  # whoever has a host needs none of it
 
     connecting = AsyncCoordinator.connect(
-        url, namespace=namespace, ttl=ttl, instance=instance, enforcement=enforcement, timeout=timeout
+        url,
+        namespace=namespace,
+        ttl=ttl,
+        instance=instance,
+        enforcement=enforcement,
+        hang_timeout=hang_timeout,
+        timeout=timeout,
     )
     with loop_in_a_thread("locum-coordinator") as loop:
         portal = _Portal(loop)

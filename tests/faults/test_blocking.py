@@ -76,7 +76,7 @@ def test_f24_thread_resigned(cluster: Cluster, how: str) -> None:
     held_back(cluster, last, asked)
     assert active.leave() == 70, "the code of a service that would not stop"
     assert f"settle did not stop within {STOP_TIMEOUT:g} s" in active.text
-    assert why_it_ended(cluster, last.token) == "did not stop in time"
+    assert why_it_ended(cluster, last.token) == "was ended: a service ignored its end for longer than its stop_timeout"
 
 
 @IMPATIENT
@@ -88,7 +88,7 @@ def test_f24_thread_terminated(cluster: Cluster, how: str) -> None:
     send(keeper, signal.SIGTERM)
     held_back(cluster, last, asked)
     assert active.leave(within=20) == 70, "the code of a service that would not stop"
-    assert why_it_ended(cluster, last.token) == "did not stop in time"
+    assert why_it_ended(cluster, last.token) == "was ended: a service ignored its end for longer than its stop_timeout"
 
 
 @pytest.mark.cluster(app="threads", ttl=3.0)
