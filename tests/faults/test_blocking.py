@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.kit import judges
+from tests.faults.kit.outage import store_away
 from tests.faults.kit.processes import send, state
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import count, hurt
 from tests.faults.kit.waiting import pass_by, until
-from tests.faults.test_outages import store_away
 
 if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster, Instance
     from tests.faults.kit.rows import Row
 
 STOP_TIMEOUT = 1.0
+WOULD_NOT_STOP = "was ended: a service ignored its end for longer than its stop_timeout"
 IGNORES = pytest.mark.parametrize("how", ["stubborn", "blocked"])
 PATIENT = pytest.mark.cluster(app="threads", environment={"FAULTS_STOP_TIMEOUT": "30"})
 IMPATIENT = pytest.mark.cluster(app="threads", environment={"FAULTS_STOP_TIMEOUT": str(STOP_TIMEOUT)})
@@ -42,12 +43,6 @@ def held_back(cluster: Cluster, before: Row, asked: int) -> None:
     after = cluster.takeover(before.token)
     assert after.at - asked > STOP_TIMEOUT * 1e9, "a successor began while the thread was still there"
     cluster.judge()
-
-
-def why_it_ended(cluster: Cluster, token: int) -> str:
-    """What the journal says of a term, once it says something: its successor writes that down after it has begun."""
-    until(lambda: token in cluster.window.journal(cluster.service), f"an entry on {token} in the journal")
-    return cluster.window.journal(cluster.service)[token].why
 
 
 @PATIENT
@@ -71,12 +66,14 @@ def test_f24_thread_that_ends(cluster: Cluster, kind: str) -> None:
 def test_f24_thread_resigned(cluster: Cluster, how: str) -> None:
     """A thread that ignores a resignation holds its successor back until it was killed, after `stop_timeout`."""
     active, last = ordered(cluster, how)
-    asked = now()
+    pids, asked = cluster.pids(active), now()
     cluster.window.ask_to_resign(cluster.service, last.token, "was asked to resign")
     held_back(cluster, last, asked)
-    assert active.leave() == 70, "the code of a service that would not stop"
+    cluster.stand()
+    assert cluster.pids(active).keeper == pids.keeper, "its keeper starts a new worker"
+    assert cluster.pids(active).worker != pids.worker
     assert f"settle did not stop within {STOP_TIMEOUT:g} s" in active.text
-    assert why_it_ended(cluster, last.token) == "was ended: a service ignored its end for longer than its stop_timeout"
+    assert cluster.ended(last.token).why == WOULD_NOT_STOP
 
 
 @IMPATIENT
@@ -88,7 +85,7 @@ def test_f24_thread_terminated(cluster: Cluster, how: str) -> None:
     send(keeper, signal.SIGTERM)
     held_back(cluster, last, asked)
     assert active.leave(within=20) == 70, "the code of a service that would not stop"
-    assert why_it_ended(cluster, last.token) == "was ended: a service ignored its end for longer than its stop_timeout"
+    assert cluster.ended(last.token).why == WOULD_NOT_STOP
 
 
 @pytest.mark.cluster(app="threads", ttl=3.0)
@@ -112,6 +109,6 @@ def test_f23_thread_of_a_lost_term(cluster: Cluster, how: str) -> None:
         assert cluster.rows.first_of_newer(before.token) is None, "a term began without the store"
     cluster.takeover(before.token)
     cluster.stand()
-    ended = why_it_ended(cluster, before.token)
+    ended = cluster.ended(before.token).why
     assert "80 % of the TTL" in ended if how else "ended in time" in ended
     cluster.judge()
