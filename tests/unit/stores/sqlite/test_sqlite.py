@@ -1,4 +1,4 @@
-"""What the SQLite store adds to the contract: deadlines, locks of others, schemas, tombstones, its three files."""
+"""What the SQLite store adds to the contract: deadlines, locks of others, tombstones, its three files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from locum.clock import Clock, nanoseconds
 from locum.errors import (
     ConfigurationError,
     OutcomeUnknownError,
-    SchemaError,
     SessionClosedError,
     StoreError,
     StoreUnavailableError,
@@ -24,7 +23,6 @@ from locum.names import random_id
 from locum.registry import make_store
 from locum.store import ABSENT, ANY, SessionState
 from locum.stores.sqlite import SqliteStore
-from locum.stores.sqlite.schema import SCHEMA
 from tests.unit.kit import ShiftedClock, open_files, opened, soon
 from tests.unit.stores.contract import heard
 
@@ -137,32 +135,7 @@ async def test_opening_behind_a_held_queue_fails_in_time_and_works_later(tmp_pat
     await store.close()
 
 
-# -- files and schemas
-
-
-async def test_a_schema_of_a_newer_release_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    async with opened(path) as store:
-        await store.write("a", b"", expect=ABSENT)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE locum_store SET schema = 9, least_reader = 9")
-    with pytest.raises(SchemaError) as refusal:
-        async with opened(path):
-            pass
-    assert (refusal.value.found, refusal.value.readable) == (9, SCHEMA)
-    assert "upgrade locum" in str(refusal.value)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM locum_records").fetchone() == (1,)
-
-
-async def test_a_newer_schema_that_this_release_can_read_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    async with opened(path) as store:
-        await store.write("a", b"", expect=ABSENT)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE locum_store SET schema = 9")
-    async with opened(path) as store:
-        assert await store.read("a") is not None
+# -- files
 
 
 async def test_what_was_written_is_there_after_a_new_start_and_so_is_the_incarnation(tmp_path: Path) -> None:
