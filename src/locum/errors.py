@@ -108,11 +108,11 @@ class ConflictError(StoreError):
 
 
 class OutcomeUnknownError(StoreError):
-    """No answer came in time: the change may or may not have happened. Read again, or repeat the same call."""
+    """The change may or may not have happened, or may yet happen. Read again, or repeat the same call."""
 
-    def __init__(self, store: str, call: str) -> None:
-        self.store, self.call = store, call
-        super().__init__(f"{call} on {store} got no answer in time: it may or may not have happened; read again")
+    def __init__(self, store: str, call: str, why: str = "no answer came in time") -> None:
+        self.store, self.call, self.why = store, call, why
+        super().__init__(f"{call} on {store} may or may not have happened: {why}; read again")
 
 
 class SessionClosedError(StoreError):

@@ -57,7 +57,7 @@ STORE = "sqlite:///billing.db"
         (
             OutcomeUnknownError(STORE, "write"),
             StoreError,
-            "write on sqlite:///billing.db got no answer in time: it may or may not have happened; read again",
+            "write on sqlite:///billing.db may or may not have happened: no answer came in time; read again",
         ),
         (SessionClosedError("abc"), StoreError, "session abc is closed; open a new one"),
         (SessionClosedError("abc", "fell silent"), StoreError, "session abc is closed: fell silent; open a new one"),

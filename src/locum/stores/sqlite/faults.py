@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from locum.errors import LocumError
 
-__all__ = ["behind_a_lock", "demand_place", "in_words", "spoils"]
+__all__ = ["behind_a_lock", "demand_place", "in_words", "sentence", "spoils"]
 
 _UNSPOILT: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 _DISK: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-_NO_RIGHT: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def demand_place(path: Path, url: str, *, was_there: bool) -> None:
@@ -65,40 +63,51 @@ def in_words(error: sqlite3.Error | OSError, path: Path, url: str, *, was_there:
         url: The store's URL, for messages.
         was_there: Whether this instance has worked with the store before.
     """
-    why, for_ever = _diagnosis(error, path)
-    if for_ever and not was_there:
-        return ConfigurationError(f"the store {path} cannot be used: {why}")
-    return StoreUnavailableError(url, why)
+    if not was_there and (_is_no_database(error) or _is_forbidden(error, path)):
+        return ConfigurationError(f"the store {path} cannot be used: {sentence(error, path)}")
+    return StoreUnavailableError(url, sentence(error, path))
 
 
-def _diagnosis(error: sqlite3.Error | OSError, path: Path) -> tuple[str, bool]:
-    """What is wrong, and whether it is for ever unless somebody changes the configuration."""
+def sentence(error: sqlite3.Error | OSError, path: Path) -> str:
+    """What is wrong, with what, and what to do about it."""
     said = f"SQLite says {str(error)!r}" if isinstance(error, sqlite3.Error) else str(error)
-    code = _code(error) if isinstance(error, sqlite3.Error) else None
-    number = error.errno if isinstance(error, OSError) else None
+    code = _code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return behind_a_lock(path), False
-    if code == sqlite3.SQLITE_FULL or number in _NO_ROOM or (code in _DISK and _is_full(path)):
-        return f"the disk of {path.parent} is full ({said}): free some space there, and it goes on by itself", False
-    if code == sqlite3.SQLITE_READONLY or number in _NO_RIGHT or (code in _DISK and _is_read_only(path)):
-        return (
-            f"{path} or its folder is read-only ({said}): mount it writable, or give this user the right to write",
-            True,
-        )
+        return behind_a_lock(path)
+    if _is_about_room(error, path):
+        return f"the disk of {path} is full ({said}): free some space there, and it goes on by itself"
+    if _is_forbidden(error, path):
+        return f"{path} or its folder is read-only ({said}): mount it writable, or give this user the right to write"
+    if _is_no_database(error):
+        return f"{path} is no SQLite database ({said}): name another file, or put a good copy in its place"
     if code == sqlite3.SQLITE_CORRUPT:
-        return f"the file {path} is damaged ({said}): put a good copy in its place, then begin a new incarnation", False
-    if code == sqlite3.SQLITE_NOTADB:
         return (
-            f"the file {path} is no SQLite database ({said}): name another file, or put a good copy in its place",
-            True,
+            f"{path} is damaged ({said}): put a good copy in its place; instances notice that, and begin anew after a"
+            " quarantine"
         )
-    if code in _DISK or number is not None:
-        return f"the disk of {path.parent} fails ({said}): see what the kernel's log says of it", False
-    return said, False
+    if code in _DISK or isinstance(error, OSError):
+        return f"the disk of {path} fails ({said}): see what the kernel's log says of it"
+    return said
 
 
-def _code(error: sqlite3.Error) -> int | None:
-    code = getattr(error, "sqlite_errorcode", None)  # Python's own refusals have none
+def _is_about_room(error: sqlite3.Error | OSError, path: Path) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return _code(error) == sqlite3.SQLITE_FULL or (_code(error) in _DISK and _is_full(path))
+
+
+def _is_forbidden(error: sqlite3.Error | OSError, path: Path) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return _code(error) == sqlite3.SQLITE_READONLY or (_code(error) in _DISK and _is_read_only(path))
+
+
+def _is_no_database(error: sqlite3.Error | OSError) -> bool:
+    return _code(error) == sqlite3.SQLITE_NOTADB
+
+
+def _code(error: sqlite3.Error | OSError) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)  # Python's own refusals have none, nor has the kernel
     return None if code is None else code & 0xFF
 
 
@@ -111,7 +120,5 @@ def _is_full(path: Path) -> bool:
 
 
 def _is_read_only(path: Path) -> bool:
-    try:
-        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY) or not os.access(path.parent, os.W_OK)
-    except OSError:
-        return False
+    parts = (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"))
+    return not os.access(path.parent, os.W_OK) or any(part.exists() and not os.access(part, os.W_OK) for part in parts)

@@ -10,7 +10,7 @@ from locum.errors import SchemaError, StoreReplacedError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import INCARNATION, Seen
 from locum.stores.sqlite import changes
-from locum.stores.sqlite.schema import LEAP, OPEN, QUARANTINE, SCHEMA, revision_above
+from locum.stores.sqlite.schema import LEAP, OPEN, QUARANTINE, SCHEMA, DamagedError, revision_above
 from locum.stores.sqlite.sessions import SessionTable
 
 if TYPE_CHECKING:
@@ -57,13 +57,15 @@ def current(db: sqlite3.Connection, store: str) -> Incarnation:
 
     Raises:
         SchemaError: A newer release has changed the schema meanwhile.
+        DamagedError: It is not readable.
     """
-    incarnation, revision, state, least_reader = db.execute(
-        "SELECT incarnation, revision, state, least_reader FROM locum_store"
-    ).fetchone()
-    if least_reader > SCHEMA:
-        raise SchemaError(store, least_reader, SCHEMA)
-    return Incarnation(incarnation, revision, state != OPEN)
+    row = db.execute("SELECT incarnation, revision, state, least_reader FROM locum_store").fetchone()
+    match row:
+        case (str(incarnation), int(revision), str(state), int(least_reader)):
+            if least_reader > SCHEMA:
+                raise SchemaError(store, least_reader, SCHEMA)
+            return Incarnation(incarnation, revision, state != OPEN)
+    raise DamagedError(f"the incarnation record is {row}")
 
 
 def begin(db: sqlite3.Connection, store: str, *, seen: Seen | None, max_ttl: int, now: Instant) -> Incarnation:

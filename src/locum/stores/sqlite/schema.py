@@ -8,7 +8,7 @@ from typing import Final
 from locum.errors import SchemaError, UnsupportedError
 from locum.names import random_id
 
-__all__ = ["LEAP", "OPEN", "QUARANTINE", "SCHEMA", "prepare", "revision_above"]
+__all__ = ["LEAP", "OPEN", "QUARANTINE", "SCHEMA", "DamagedError", "prepare", "revision_above"]
 
 SCHEMA: Final = 2
 """The schema that this release writes, and the highest that it reads."""
@@ -73,6 +73,12 @@ _STEPS: Final = {
 """From each older schema to the next one."""
 
 
+class DamagedError(sqlite3.DatabaseError):
+    """SQLite read something that was never written: its pages fit together, and their content is not ours."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 def revision_above(*revisions: int) -> int:
     """Where a new incarnation begins that comes after these revisions."""
     return (max(revisions, default=0) // LEAP + 1) * LEAP
@@ -92,6 +98,7 @@ def prepare(connection: sqlite3.Connection, store: str, *, seen: int | None) -> 
     Raises:
         SchemaError: The file needs a newer reader.
         UnsupportedError: The SQLite library is too old.
+        DamagedError: What is there is not readable.
     """
     if sqlite3.sqlite_version_info < _LEAST_SQLITE:
         raise UnsupportedError(
@@ -103,16 +110,23 @@ def prepare(connection: sqlite3.Connection, store: str, *, seen: int | None) -> 
     try:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'locum_store'").fetchone():
             _make(connection, seen)
-        least_reader, schema = connection.execute("SELECT least_reader, schema FROM locum_store").fetchone()
-        if least_reader > SCHEMA:
-            raise SchemaError(store, least_reader, SCHEMA)
-        for older in range(schema, SCHEMA):
+        for older in range(_schema_of(connection, store), SCHEMA):
             for statement in _STEPS[older]:
                 connection.execute(statement)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _schema_of(connection: sqlite3.Connection, store: str) -> int:
+    row = connection.execute("SELECT schema, least_reader FROM locum_store").fetchone()
+    match row:
+        case (int(schema), int(least_reader)) if schema > 0:
+            if least_reader > SCHEMA:
+                raise SchemaError(store, least_reader, SCHEMA)
+            return schema
+    raise DamagedError(f"its schema is said to be {row}")
 
 
 def _make(connection: sqlite3.Connection, seen: int | None) -> None:

@@ -201,7 +201,7 @@ class Transactions:
         missing = db.missing()
         if missing:  # it is written, but perhaps into a file that was deleted a moment ago
             self._sight.replaced(missing)
-            raise OutcomeUnknownError(self._url, name)
+            raise OutcomeUnknownError(self._url, name, missing)
         return result
 
     def _commit(self, db: Connection, name: str) -> None:
@@ -209,7 +209,8 @@ class Transactions:
             db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
-                raise OutcomeUnknownError(self._url, name) from error  # it may be on disk, and be found by a recovery
+                # it may be on disk, and be found by a recovery
+                raise OutcomeUnknownError(self._url, name, faults.sentence(error, self._path)) from error
             raise
 
     @contextmanager

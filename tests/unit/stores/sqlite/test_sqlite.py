@@ -160,15 +160,6 @@ async def test_a_database_of_the_user_keeps_its_own_tables(tmp_path: Path) -> No
         assert connection.execute("SELECT id FROM orders").fetchall() == [(1,)]
 
 
-async def test_a_file_that_is_no_database_is_a_wrong_configuration(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    path.write_bytes(b"this is a text, and it is long enough to be taken for a page of a database" * 20)
-    with pytest.raises(ConfigurationError, match=r"store\.db"):
-        async with opened(path):
-            pass
-    assert path.read_bytes().startswith(b"this is a text")
-
-
 async def test_a_folder_that_is_not_there_is_a_wrong_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="make it first"):
         async with opened(tmp_path / "nowhere" / "store.db"):
