@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from locum.clock import NANOSECONDS, seconds
-from locum.errors import ConfigurationError, ConflictError
+from locum.errors import ConfigurationError, ConflictError, StoreReplacedError
 from locum.identity import MachineKey
 from locum.names import check_key
 from locum.scopes import Scope
@@ -104,7 +104,12 @@ class SqliteStore:
 
     async def adopt(self, *, max_ttl: int) -> Seen:
         """Accept the store as it stands now."""
-        return await self._take_up("adopt", adopt, max_ttl)
+        try:
+            found = await self._transactions.look()
+        except StoreReplacedError:
+            return await self._take_up("adopt", adopt, max_ttl)
+        self._wakeups.begin_again(found.revision)  # as it was seen: connections and files are as they were
+        return found
 
     async def renew(self, *, max_ttl: int) -> Seen:
         """Begin a new incarnation, whatever was there."""

@@ -176,6 +176,10 @@ class Transactions:
 
         return await self._reader.call(name, transaction, timeout=self._timeout())
 
+    async def look(self) -> Seen:
+        """What is there, which is as it was seen."""
+        return await self.read("look", lambda db: incarnation.current(db, self._url).seen)
+
     # -- inside
 
     def _prepare(self, db: Connection) -> None:
