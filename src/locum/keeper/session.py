@@ -74,17 +74,19 @@ class Session:
         self._may_beat, self._acknowledged = may_beat, acknowledged
         self._number = 0
         self._sent = 0
+        self._told: Callable[[str], object] = lambda why: None
 
     async def open(self, *, told: Callable[[str], object]) -> None:
         """Open it, for as long as that takes; the lease counts from the first sending (R4).
 
         Args:
-            told: Called with each reason why it is not open yet.
+            told: Called with each reason why it is not open yet, and later why it is not closed yet.
 
         Raises:
             ConfigurationError: The store grants a TTL that cannot be kept (R30).
             StoreReplacedError: It is not the one that this process has worked with (R24).
         """
+        self._told = told
         backoff = Backoff(0.05, seconds(self.budget.beat))
         self._sent = self._clock.now()
         while True:
@@ -164,6 +166,7 @@ class Session:
             try:
                 await self._store.close_session(self.id, reason=ending.to_bytes())
             except (StoreUnavailableError, OutcomeUnknownError) as error:
+                self._told(str(error))
                 if until is not None and self._clock.now() >= until:
                     _log.warning("session %s was not closed: %s", self.id, error)
                     return False
