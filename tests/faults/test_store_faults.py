@@ -1,0 +1,150 @@
+"""F33: the store's file, its disk or a stranger makes writing impossible, while instances work.
+
+Everyone says what is wrong in one sentence, the active one steps down by its deadline, nobody takes over meanwhile, and
+when the fault is gone all campaign again, by themselves.
+"""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.disks import NEEDS_ROOT, full, overwritten, read_only, small_disk
+from tests.faults.kit import judges
+from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.rows import now
+from tests.faults.kit.waiting import pass_by, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.faults.kit.cluster import Instance
+
+TTL: Final = 2.0
+STRANGER: Final = """
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+db.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def checkpoint(database: Path) -> None:
+    """Bring everything into the file itself, so that nothing of it is read from its -wal, and that has no room left."""
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+@contextmanager
+def made_read_only(cluster: Cluster) -> Iterator[None]:
+    """Database and log may not be written any more, nor may anything be made beside them."""
+    wal = cluster.database.with_name(cluster.database.name + "-wal")
+    with read_only(cluster.database, wal, cluster.database.parent):
+        yield
+
+
+@contextmanager
+def filled(cluster: Cluster) -> Iterator[None]:
+    """Nothing is free on the store's disk."""
+    checkpoint(cluster.database)
+    with full(cluster.database.parent):
+        yield
+
+
+@contextmanager
+def held_by_a_stranger(cluster: Cluster) -> Iterator[None]:
+    """A program that knows nothing of Locum holds a transaction open."""
+    stranger = cluster.beside([sys.executable, "-c", STRANGER, str(cluster.database)])
+    until(lambda: "held" in cluster.output_beside(), "the store to be held")
+    try:
+        yield
+    finally:
+        stranger.send_signal(signal.SIGKILL)
+        stranger.wait(10)
+
+
+@contextmanager
+def damaged(cluster: Cluster) -> Iterator[None]:
+    """All but the first page is noise."""
+    checkpoint(cluster.database)
+    with overwritten(cluster.database, begin=4096):
+        yield
+
+
+@contextmanager
+def beheaded(cluster: Cluster) -> Iterator[None]:
+    """The file does not begin as a database does."""
+    checkpoint(cluster.database)
+    with overwritten(cluster.database, end=100):
+        yield
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault, and what the sentence about it says: what is wrong, and what to do."""
+
+    happens: Callable[[Cluster], AbstractContextManager[None]]
+    what: str
+    what_next: str
+    needs_disk: bool = False
+
+
+FAULTS: Final = [
+    Fault(made_read_only, "or its folder is read-only", "mount it writable, or give this user the right to write"),
+    Fault(filled, "is full", "free some space there, and it goes on by itself", needs_disk=True),
+    Fault(held_by_a_stranger, "another process keeps the file locked", "shows who has it open"),
+    Fault(damaged, "is damaged", "put a good copy in its place"),
+    Fault(beheaded, "is no SQLite database", "put a good copy in its place"),
+]
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.happens.__name__)
+def test_f33_a_store_that_cannot_be_written(tmp_path: Path, fault: Fault) -> None:
+    with ExitStack() as stack:
+        folder = tmp_path / "store"
+        if fault.needs_disk:
+            stack.enter_context(small_disk(folder, kilobytes=2048))
+        else:
+            folder.mkdir()
+        cluster = Cluster(tmp_path, ttl=TTL)
+        cluster.database = folder / "store.db"
+        cluster.url = f"sqlite:///{cluster.database}"
+        stack.enter_context(cluster)
+        suffer(cluster, fault)
+
+
+def suffer(cluster: Cluster, fault: Fault) -> None:
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    with fault.happens(cluster):
+        begun = now()
+        for instance in cluster.alive():
+            until(partial(sentences, instance, fault), f"{instance.name} to say {fault.what!r}")
+        pass_by(max(0.0, 1.5 * TTL - (now() - begun) / 1e9))
+        # a beat may have been on its way: counted from it, the kernel ends at 85 % whoever still works
+        late = judges.rows_after(cluster.rows.read(), before.token, begun + round((0.85 + 1 / 6) * TTL * 1e9))
+        assert not late, "\n".join(late)
+        assert cluster.rows.first_of_newer(before.token) is None, "a term began without the store"
+    cluster.takeover(before.token)
+    assert len(cluster.alive()) == 3, f"{active.name} or another did not wait for the store"
+    cluster.stand()
+    cluster.judge()
+
+
+def sentences(instance: Instance, fault: Fault) -> list[str]:
+    """What an instance has said of a fault."""
+    said = instance.text.splitlines()
+    return [line for line in said if fault.what in line and fault.what_next in line and "store.db" in line]
