@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Connection", "GoneError", "connect"]
 
@@ -25,26 +27,48 @@ class GoneError(OSError):
     """A file that was there is there no more."""
 
 
+class _File:
+    """One file, by the name under which it was opened."""
+
+    __slots__ = ("known", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.known: Identity | None = None
+
+    def now(self) -> Identity | None:
+        """What the name stands for now."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - on the road of every call; Path costs as much again
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 class Connection(sqlite3.Connection):
     """A connection that knows its files."""
 
-    path: Path
-    _main: Identity | None = None
-    _beside: dict[str, Identity]
+    _main: _File
+    _beside: tuple[_File, ...] = ()
+
+    def know(self, main: _File) -> None:
+        """Take what the name of the database stands for, as that which was opened."""
+        main.known = main.now()
+        self._main = main
+        real = os.path.realpath(main.path)  # SQLite follows links, and has the other files beside their end
+        self._beside = tuple(_File(real + suffix) for suffix in _BESIDE)
 
     def missing(self) -> str | None:
         """What of its files is no longer in its place, in words; to be asked within a transaction."""
-        main = _identity(self.path)
-        if main != self._main:
-            return f"the file {self.path} {'is gone' if main is None else 'was exchanged for another one'}"
-        for suffix in _BESIDE:
-            path = _beside(self.path, suffix)
-            found, known = _identity(path), self._beside.get(suffix)
-            if known is None:
-                if found is not None:  # made by the first transaction
-                    self._beside[suffix] = found
-            elif found != known:
-                return f"the file {path}, a part of it, {'is gone' if found is None else 'was exchanged'}"
+        main = self._main.now()
+        if main != self._main.known:
+            return f"the file {self._main.path} {'is gone' if main is None else 'was exchanged for another one'}"
+        for file in self._beside:
+            found = file.now()
+            if file.known is None:
+                file.known = found  # made by the first transaction
+            elif found != file.known:
+                return f"the file {file.path}, a part of it, {'is gone' if found is None else 'was exchanged'}"
         return None
 
     def clear_away(self) -> None:
@@ -52,17 +76,15 @@ class Connection(sqlite3.Connection):
 
         To be called under the writers' lock, before this connection is closed: only then are its inodes surely its own.
         """
-        is_ours = _identity(self.path) == self._main
+        is_ours = self._main.now() == self._main.known
+        if is_ours and not self.missing():
+            return
         if not is_ours:
             self._save()
-        for suffix in _BESIDE:
-            path = _beside(self.path, suffix)
-            known = self._beside.get(suffix)
-            if known is None or _identity(path) != known:
-                continue
+        for file in self._beside:
             # the -wal of a database that is there still holds its last changes; the -shm is made anew from it
-            if not is_ours or (suffix == "-shm" and self.missing()):
-                path.unlink(missing_ok=True)
+            if file.known is not None and file.now() == file.known and not (is_ours and file.path.endswith("-wal")):
+                os.unlink(file.path)  # noqa: PTH108 - as above
 
     def _save(self) -> None:
         """Bring the last changes into the database that has lost its name: it may only have been moved away."""
@@ -84,7 +106,8 @@ def connect(path: Path, *, timeout: float, make: bool) -> Connection:
         GoneError: There is none.
         sqlite3.Error: It cannot be opened.
     """
-    before = _identity(path)
+    file = _File(str(path))
+    before = file.now()
     if before is None and not make:
         raise GoneError(f"the file {path} is gone")
     connection = sqlite3.connect(
@@ -94,20 +117,8 @@ def connect(path: Path, *, timeout: float, make: bool) -> Connection:
         timeout=timeout * _SHARE,
         factory=Connection,
     )
-    connection.path, connection._main, connection._beside = path, _identity(path), {}
-    if before is not None and connection._main != before:
+    connection.know(file)
+    if before is not None and file.known != before:
         connection.close()  # which of the two was opened is not known
         raise sqlite3.OperationalError(f"the file {path} was exchanged while it was opened")
     return connection
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
-def _identity(path: Path) -> Identity | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - on the road of every call; Path costs as much again
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino

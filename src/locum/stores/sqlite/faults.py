@@ -82,8 +82,8 @@ def sentence(error: sqlite3.Error | OSError, path: Path) -> str:
         return f"{path} is no SQLite database ({said}): name another file, or put a good copy in its place"
     if code == sqlite3.SQLITE_CORRUPT:
         return (
-            f"{path} is damaged ({said}): put a good copy in its place; instances notice that, and begin anew after a"
-            " quarantine"
+            f"{path} is damaged ({said}): put a good copy in its place; instances that run begin anew with it by"
+            " themselves, and where none does run 'locum store reset' first"
         )
     if code in _DISK or isinstance(error, OSError):
         return f"the disk of {path} fails ({said}): see what the kernel's log says of it"

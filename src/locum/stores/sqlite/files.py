@@ -32,7 +32,7 @@ class _SideFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._path = str(path)
         self._fd = self._open()
 
     def close(self) -> None:
@@ -41,7 +41,7 @@ class _SideFile:
 
     def _is_in_place(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(self.path))  # noqa: PTH116 - on the road of every write
+            return os.path.samestat(os.fstat(self._fd), os.stat(self._path))  # noqa: PTH116 - on the road of every write
         except FileNotFoundError:
             return False
 
@@ -50,7 +50,7 @@ class _SideFile:
         os.close(old)
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 class QueueFile(_SideFile):
@@ -124,4 +124,4 @@ class WakeFile(_SideFile):
         return fd
 
     def _add_watch(self, fd: int) -> bool:
-        return int(self._libc.inotify_add_watch(fd, os.fsencode(self.path), _WATCHED)) >= 0
+        return int(self._libc.inotify_add_watch(fd, os.fsencode(self._path), _WATCHED)) >= 0

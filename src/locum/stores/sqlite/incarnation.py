@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from locum.errors import SchemaError, StoreReplacedError, StoreUnavailableError
+from locum.errors import StoreReplacedError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import INCARNATION, Seen
 from locum.stores.sqlite import changes
@@ -56,14 +56,18 @@ def current(db: sqlite3.Connection, store: str) -> Incarnation:
     """The incarnation as it is now.
 
     Raises:
-        SchemaError: A newer release has changed the schema meanwhile.
+        StoreUnavailableError: A newer release has changed the schema while we worked: we wait, as for a fault.
         DamagedError: It is not readable.
     """
     row = db.execute("SELECT incarnation, revision, state, least_reader FROM locum_store").fetchone()
     match row:
         case (str(incarnation), int(revision), str(state), int(least_reader)):
             if least_reader > SCHEMA:
-                raise SchemaError(store, least_reader, SCHEMA)
+                raise StoreUnavailableError(
+                    store,
+                    f"a newer release has changed its schema to {least_reader}, this one reads up to {SCHEMA}: upgrade"
+                    " locum here, and start this instance again",
+                )
             return Incarnation(incarnation, revision, state != OPEN)
     raise DamagedError(f"the incarnation record is {row}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import nanoseconds
-from locum.errors import SchemaError
+from locum.errors import SchemaError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY, Seen
 from locum.stores.sqlite.schema import SCHEMA
@@ -127,14 +127,14 @@ async def test_a_schema_of_a_newer_release_is_refused_and_left_alone(tmp_path: P
         assert connection.execute("SELECT count(*) FROM locum_records").fetchone() == (1,)
 
 
-async def test_a_schema_that_becomes_newer_while_we_work_is_refused_from_then_on(tmp_path: Path) -> None:
+async def test_a_schema_that_becomes_newer_while_we_work_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     async with opened(path) as store:
         await store.write("a", b"old", expect=ABSENT)
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE locum_store SET schema = 9, least_reader = 9")
         for call in (store.write("a", b"new", expect=ANY), store.read("a"), store.beat(random_id(), 1)):
-            with pytest.raises(SchemaError, match="needs a reader of schema 9"):
+            with pytest.raises(StoreUnavailableError, match=r"newer release .* to 9, .* up to 2: upgrade locum here"):
                 await call
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE locum_store SET least_reader = 1")
