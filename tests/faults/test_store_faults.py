@@ -1,4 +1,4 @@
-"""F33: the store's file, its disk or a stranger makes writing impossible, while instances work.
+"""F33: the store's file, its disk, a stranger or a newer release makes writing impossible, while instances work.
 
 Everyone says what is wrong in one sentence, the active one steps down by its deadline, nobody takes over meanwhile, and
 when the fault is gone all campaign again, by themselves.
@@ -90,6 +90,21 @@ def beheaded(cluster: Cluster) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def upgraded(cluster: Cluster) -> Iterator[None]:
+    """A newer release has changed the schema, and is taken back."""
+    _set_schema(cluster.database, least_reader=9)
+    try:
+        yield
+    finally:
+        _set_schema(cluster.database, least_reader=1)
+
+
+def _set_schema(database: Path, *, least_reader: int) -> None:
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        connection.execute("UPDATE locum_store SET least_reader = ?", (least_reader,))
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault, and what the sentence about it says: what is wrong, and what to do."""
@@ -106,6 +121,7 @@ FAULTS: Final = [
     Fault(held_by_a_stranger, "another process keeps the file locked", "shows who has it open"),
     Fault(damaged, "is damaged", "put a good copy in its place"),
     Fault(beheaded, "is no SQLite database", "put a good copy in its place"),
+    Fault(upgraded, "a newer release has changed its schema", "upgrade locum here"),
 ]
 
 

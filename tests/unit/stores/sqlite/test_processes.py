@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locum.store import ABSENT
+import pytest
+
+from locum.errors import OutcomeUnknownError, StoreReplacedError
+from locum.store import ABSENT, ANY
 from locum.stores.sqlite.files import QueueFile
 from tests.unit.kit import LONG, opened, soon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from locum.store import Store
 
 PRELUDE = """
 import asyncio, sys
@@ -60,6 +66,25 @@ async def work(store):
     print("open", flush=True)
     for line in iter(sys.stdin.readline, ""):
         await store.write(line.strip(), b"", expect=ANY)
+"""
+ADOPT = """
+async def work(store, name):
+    from locum.errors import OutcomeUnknownError, StoreReplacedError, StoreUnavailableError
+    told = number = 0
+    print("open", flush=True)
+    while True:
+        number += 1
+        try:
+            try:
+                await store.write(f"of/{name}", b"%d" % number, expect=ANY)
+                if number % 10 == 0 and await store.read("end") is not None:
+                    break
+            except StoreReplacedError:
+                told += 1
+                await store.adopt(max_ttl=10**9)
+        except (OutcomeUnknownError, StoreUnavailableError) as error:
+            print(error, file=sys.stderr)
+    print(told, (await store.sessions()).incarnation, flush=True)
 """
 RUN = "\nasyncio.run(main(*sys.argv[1:]))"
 
@@ -169,3 +194,50 @@ async def test_a_change_of_another_process_wakes(tmp_path: Path) -> None:
                 other.tell(key)
                 change = await soon(anext(changes))
                 assert change.keys == {key}, "named, and so not the poll's"
+
+
+@pytest.mark.parametrize("kind", ["wiped", "put back", "put back beside its parts"])
+async def test_many_processes_that_write_agree_on_what_has_become_of_their_store(tmp_path: Path, kind: str) -> None:
+    """Under load, at any moment of a transaction: all are told, one decides, and no file is laid over another."""
+    path, copy = tmp_path / "store.db", tmp_path / "copy.db"
+    async with opened(path) as store:
+        await store.write("grant/a", b"old", expect=ABSENT)
+        before = store.seen
+        with others(4, ADOPT, str(path), "x") as processes:
+            for one in processes:
+                one.tell()
+            for one in processes:
+                assert await asyncio.to_thread(one.line) == "open"
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+            for _ in range(30):
+                await store.write("grant/a", b"new", expect=ANY)
+            for suffix in ("",) if "beside" in kind else ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink()
+            if kind != "wiped":
+                copy.rename(path)
+            with pytest.raises((StoreReplacedError, OutcomeUnknownError)):
+                await soon(store.write("grant/a", b"lost", expect=ANY))
+            await soon(store.adopt(max_ttl=1))
+            found = await store.read("grant/a")
+            assert (found and found.value) == (None if kind == "wiped" else b"old")
+            await _all_write(store)
+            await store.write("end", b"", expect=ANY)
+            said = [(await asyncio.to_thread(one.line)).split() for one in processes]
+            sessions = await store.sessions()
+    assert [int(told) > 0 for told, _ in said] == [True] * 4
+    assert {incarnation for _, incarnation in said} == {sessions.incarnation}
+    assert sessions.quarantined
+    assert before is not None
+    assert sessions.incarnation != before.incarnation
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def _all_write(store: Store) -> None:
+    """Wait until the processes have written to the store as it is now, again and again."""
+    for _ in range(50):
+        before = await store.read("of/x")
+        async with asyncio.timeout(LONG):
+            while await store.read("of/x") == before:  # noqa: ASYNC110 - other processes write it
+                await asyncio.sleep(0.001)
