@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import Clock, nanoseconds
-from locum.errors import StoreReplacedError, StoreUnavailableError
+from locum.errors import OutcomeUnknownError, StoreReplacedError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY, Seen
 from locum.stores.sqlite import SqliteStore
@@ -119,6 +119,19 @@ async def test_a_deleted_store_is_noticed_and_made_anew_in_quarantine(tmp_path: 
         for one in (store, second, third):
             await works(one)
         assert len((await third.sessions()).by_id) == 3
+
+
+async def test_a_write_whose_file_is_deleted_in_the_middle_is_not_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with opened(path) as store:
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO locum_namespaces VALUES ('mine', 1)")
+            delete(path, "")
+
+        with pytest.raises(OutcomeUnknownError, match="is gone"):
+            await soon(store._transactions.write("write", work))
+        await is_refused(store, "is gone")
 
 
 async def test_a_store_that_was_away_for_a_moment_is_adopted_as_it_was(tmp_path: Path) -> None:
