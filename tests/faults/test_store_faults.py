@@ -147,13 +147,13 @@ def suffer(cluster: Cluster, fault: Fault) -> None:
     assert before is not None
     with fault.happens(cluster):
         begun = now()
-        for instance in cluster.alive():
-            until(partial(sentences, instance, fault), f"{instance.name} to say {fault.what!r}")
-        pass_by(max(0.0, 1.5 * TTL - (now() - begun) / 1e9))
+        pass_by(1.5 * TTL)
         # a beat may have been on its way: counted from it, the kernel ends at 85 % whoever still works
         late = judges.rows_after(cluster.rows.read(), before.token, begun + round((0.85 + 1 / 6) * TTL * 1e9))
         assert not late, "\n".join(late)
         assert cluster.rows.first_of_newer(before.token) is None, "a term began without the store"
+        for instance in cluster.alive():
+            until(partial(sentences, instance, fault), f"{instance.name} to say {fault.what!r}")
     cluster.takeover(before.token)
     assert len(cluster.alive()) == 3, f"{active.name} or another did not wait for the store"
     cluster.stand()
