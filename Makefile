@@ -19,18 +19,24 @@ TOOLS := .tools/.uv-$(UV_RELEASE)
 BIN   := .venv/bin
 READY := .venv/.ready
 CODE  := $(wildcard src tests benchmarks examples)
+# Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
+SERVERS := @tests/servers/install.sh --quiet || echo "going on without: the tests that need it do not run, or fail" >&2
 
-.PHONY: help setup demo test check format bench faults broken wheel names lock clean
+.PHONY: help setup servers demo test check format bench faults broken wheel names lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## make .venv with every extra, from the locked requirements
 
+servers: ## install what the tests need beside Python: libfaketime (as root, by apt-get)
+	@tests/servers/install.sh
+
 demo: $(READY) ## real instances, one of them hurt KILLS times in SECONDS, then an audit
 	$(BIN)/locum demo --seconds $(SECONDS) --kills $(KILLS) $(DEMO_ARGS)
 
 test: $(READY) ## every test with small counts, those that wait side by side
+	$(SERVERS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: $(READY) ## format, lint, types for the oldest and the newest Python, architecture
@@ -48,9 +54,11 @@ bench: $(READY) ## the measured figures, as JSON in benchmarks/out/
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 faults: $(READY) ## tests/faults with the full counts; takes long
+	$(SERVERS)
 	LOCUM_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(PYTEST_ARGS) tests/faults
 
 broken: $(READY) ## break one rule after another; a test must notice each
+	$(SERVERS)
 	$(BIN)/python tests/faults/broken/run.py
 
 wheel: $(READY) ## build the wheel into dist/

@@ -92,8 +92,10 @@ class Claim:
         try:
             await self._make_ready(term)
         except BaseException as error:
+            self._note_before(view)
             self._commons.settle(self._release(term, _why_not(error)), f"release {self._scope}")
             raise
+        self._note_before(view)  # only now: a takeover does not wait for it
         self._tell(term, view)
         return term
 
@@ -131,8 +133,21 @@ class Claim:
         self._disarm()
 
     def abandon(self, term: Term) -> None:
-        """The term is lost and its body has ended: nothing is released, the session's close tells."""
+        """The term is lost and its body has ended.
+
+        With its session the grant is free by itself; but that may live on, if only the deadline was missed (R5), and
+        then nobody else would ever know.
+        """
         term.end("lost its lease")
+        self._disarm()
+        if term.lease.is_lost:
+            self._commons.attempts.discard(self._attempt)
+        else:
+            self._commons.settle(self._release(term, term.ended or "lost its lease"), f"release {self._scope}")
+
+    def forsake(self, term: Term) -> None:
+        """The body would not end, and counts as ended: the session's close gives the grant up (R19)."""
+        term.end("would not end")
         self._disarm()
         self._commons.attempts.discard(self._attempt)
 
@@ -267,16 +282,20 @@ class Claim:
             told_by=self._commons.instance,
         )
 
-    def _tell(self, term: Term, view: View) -> None:
-        """Tell of the takeover, and note the end of the term before, unless its holder did so itself."""
+    def _note_before(self, view: View) -> None:
+        """Note the end of the term before, unless its holder did so itself."""
         before = _before(view)
-        gap = None
-        if before is not None:
-            gap = before.ending.age(self._clock.now(), self._commons.key)
-            entry = self._entry(view.grant.token, before.instance, before.since, before.ending.why)
-            self._commons.settle(
-                self._commons.note(entry, unless_noted=True), f"note the end of {before.instance} in {self._scope}"
-            )
+        if before is None:
+            return
+        entry = self._entry(view.grant.token, before.instance, before.since, before.ending.why)
+        self._commons.settle(
+            self._commons.note(entry, unless_noted=True), f"note the end of {before.instance} in {self._scope}"
+        )
+
+    def _tell(self, term: Term, view: View) -> None:
+        """Tell of the takeover."""
+        before = _before(view)
+        gap = None if before is None else before.ending.age(self._clock.now(), self._commons.key)
         self._commons.events.tell(
             TermStarted(
                 instance=term.instance,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
-from locum.errors import StoreError
+from locum.errors import SessionLostError, StoreError
 from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
@@ -132,4 +132,7 @@ class Commons:
 
 
 def _log_failure(task: str, error: BaseException) -> None:
+    if isinstance(error, SessionLostError):
+        _log.debug("%s: %s", task, error)  # what it was about ended with the session
+        return
     _log.error("%s failed: %s", task, error, exc_info=error)

@@ -157,17 +157,24 @@ class Coordinator:
                     self._commons.hear(scope)
 
     async def _sweep(self) -> None:
-        """Release, every ten TTLs, grants that name our session but that nobody here runs or settles (R17)."""
+        """Give up, every ten TTLs, what names our session but nobody here runs or settles: grants, and places in lines.
+
+        A grant would be held by nobody who knows (R17); a place, of a write that landed after its candidate had left,
+        would hold up each later turn for a claim window (R23).
+        """
         while True:
             lease = await self._commons.leases.lease()
             await self._commons.clock.sleep(10 * seconds(lease.budget.ttl))
             try:
-                records = (await self._commons.store.list("grant/")).records
+                grants = (await self._commons.store.list("grant/")).records
+                places = (await self._commons.store.list("line/")).records
             except StoreError as error:
                 _log.debug("leftovers cannot be looked for: %s", error)
                 continue
-            for record in records:
+            for record in grants:
                 await self._release_if_left_over(record, lease.session)
+            for record in places:
+                await self._leave_if_left_over(record, lease.session)
 
     async def _release_if_left_over(self, record: Record, session: str) -> None:
         try:
@@ -181,6 +188,14 @@ class Coordinator:
             _log.warning("%s named us, though nobody here held it: released.", record.key)
         except ConflictError:
             pass  # it has moved on by itself
+        except StoreError as error:
+            _log.debug("%s: %s", record.key, error)
+
+    async def _leave_if_left_over(self, record: Record, session: str) -> None:
+        if record.session != session or record.key.rpartition("/")[2] in self._commons.attempts:
+            return
+        try:
+            await self._commons.store.delete(record.key, expect=record.revision)
         except StoreError as error:
             _log.debug("%s: %s", record.key, error)
 

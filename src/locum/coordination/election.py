@@ -116,7 +116,7 @@ class Election:
         self._commons.origin.check()
         self._end(term, why)
         self._commons.leases.give_up(term.lease, why)
-        self._claims.pop(term.token).abandon(term)
+        self._claims.pop(term.token).forsake(term)
 
     @asynccontextmanager
     async def lead(self, *, timeout: float | None = None, stop_timeout: float = 30.0) -> AsyncIterator[Term]:

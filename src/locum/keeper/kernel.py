@@ -157,7 +157,11 @@ def _check(result: int, call: str) -> int:
 
 @functools.cache
 def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
+    # by its name: what LD_PRELOAD puts before it may take our instants for wall time, and libfaketime does
+    try:
+        return ctypes.CDLL("libc.so.6", use_errno=True)
+    except OSError:
+        return ctypes.CDLL(None, use_errno=True)  # another libc than glibc
 
 
 @functools.cache

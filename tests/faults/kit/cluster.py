@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from locum.journal import Entry as JournalEntry
 
-__all__ = ["NEEDS_UNSHARE", "PID_NAMESPACE", "Cluster", "Instance", "Pids"]
+__all__ = ["NEEDS_UNSHARE", "PID_NAMESPACE", "Cluster", "Instance", "Pids", "time_namespace"]
 
 PID_NAMESPACE: Final = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 """Before a command: its first process is PID 1 of a pid namespace, with a /proc of its own."""
@@ -43,6 +43,12 @@ NEEDS_UNSHARE: Final = pytest.mark.skipif(
 _ROOT: Final = Path(__file__).parents[3]
 _SOURCE: Final = Path(locum.__file__).parents[1]  # the same locum that this test imports
 _FRESH: Final = 3  # a worker that was ended so often is started again only after seconds
+
+
+def time_namespace(ahead: int) -> tuple[str, ...]:
+    """Before a command: it runs in a time namespace of its own, whose boot clock is so many seconds ahead."""
+    unshare = ("unshare", "--time", "--boottime", str(ahead), "--fork", "--kill-child")
+    return (*unshare, "env", f"FAULTS_BOOT_AHEAD={ahead}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +179,17 @@ class Cluster:
         if by_itself:
             command = [sys.executable, str(_ROOT / "tests/faults/apps" / f"{app}.py")]
         else:
-            worker = [sys.executable, "-P", "-m", "locum.host.worker", f"tests.faults.apps.{app}:host"]
-            command = keeper_command(worker)
+            command = keeper_command(self.worker_command(name, app))
         output = self.folder / f"{name}.out"
         process = self._popen([*below, *command], name, output)
         instance = Instance(name, process, output)
         self.instances.append(instance)
         return instance
+
+    def worker_command(self, name: str, app: str) -> list[str]:
+        """What the keeper of an instance starts as its worker."""
+        del name
+        return [sys.executable, "-P", "-m", "locum.host.worker", f"tests.faults.apps.{app}:host"]
 
     def beside(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Run something beside the instances, which ends with the cluster."""

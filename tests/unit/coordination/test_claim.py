@@ -14,7 +14,7 @@ from locum.clock import nanoseconds
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Holder, Reserved, grant_key
-from locum.coordination.line import line_prefix
+from locum.coordination.line import Entry, line_prefix
 from locum.coordination.request import Request, request_key
 from locum.errors import TermEndedError, TransferRefusedError, WaitTimeoutError
 from locum.floor import Floor
@@ -210,15 +210,22 @@ async def test_a_holder_that_died_is_followed_and_the_event_says_how_it_died(one
     assert event.gap is not None
 
 
-async def test_the_successor_notes_the_end_of_one_that_died(one: Instance, other: Instance) -> None:
+@pytest.mark.parametrize("begins", [True, False], ids=["begins", "cannot-begin"])
+async def test_the_successor_notes_the_end_of_one_that_died(one: Instance, other: Instance, begins: bool) -> None:
     await win(one)
     await one.store.close_session((await one.leases.lease()).session, reason=Ending("was killed").to_bytes())
-    await win(other)
+    if begins:
+        await win(other)
+    else:
+        generation = (await other.leases.lease()).generation
+        other.leases.before_arming = lambda: other.leases.cell.begin(generation, 1, 1)  # its deadlines have passed
+        with pytest.raises(WaitTimeoutError):
+            await election_of(other).win(timeout=0.2)
     async with other.store.changes(["journal/"]) as changes:
         while not (entries := await Journal(other.store).entries(SCOPE)):
             await soon(anext(changes))
-    (entry,) = entries
-    assert (entry.token, entry.instance, entry.why, entry.told_by) == (1, "web-1", "was killed", "web-2")
+    entry = next(entry for entry in entries if entry.token == 1)
+    assert (entry.instance, entry.why, entry.told_by) == ("web-1", "was killed", "web-2")
 
 
 # -- R13, R14: what a take demands
@@ -486,6 +493,20 @@ async def test_a_grant_that_names_us_without_our_knowing_is_released_by_the_swee
     assert set(clock.waited) == {600.0}, "every ten TTLs"
 
 
+async def test_a_place_in_line_that_landed_after_its_candidate_had_left_is_swept(cluster: Cluster) -> None:
+    one = await cluster.add("web-1", clock=HurriedClock(), ttl=60.0)
+    other = await cluster.add("web-2")
+    await win(one)
+    waiting = asyncio.ensure_future(election_of(other).win())
+    await in_line(one.store, 2)
+    session = (await one.leases.lease()).session
+    await one.store.write(LINE + random_id(), Entry.value("ghost"), expect=ABSENT, session=session)
+    await Coordinator(one.commons).open()
+    await in_line(one.store, 2)
+    assert await line_of(one.store) == ["web-1", "web-2"], "the holder's place and the other's are not touched"
+    waiting.cancel()
+
+
 class HurriedClock(ShiftedClock):
     """Long sleeps are over at once, and the time with them is not."""
 
@@ -630,6 +651,16 @@ async def test_an_abandoned_term_is_not_released(one: Instance) -> None:
     assert one.leases.armed == set()
     (event,) = [told for told in one.told if isinstance(told, TermEnded)]
     assert (event.lost, event.why) == (True, "fell silent")
+
+
+async def test_a_term_that_only_missed_its_deadline_is_released_when_its_body_has_ended(
+    one: Instance, other: Instance
+) -> None:
+    first = await win(one)
+    (await one.leases.lease()).miss("lost its lease")  # a beat is answered later: the session lives on
+    election_of(one).abandon(first)
+    assert first.is_lost
+    assert (await win(other)).token == 2
 
 
 async def test_an_abandoned_term_does_not_forget_a_later_one_of_this_process(one: Instance) -> None:

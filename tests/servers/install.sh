@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs what the tests need beside Python, and nothing that is there already (`make servers`).
+#
+# Usage: install.sh [--quiet]: leaves with 0 if all is there, and with 1 if something is missing and could not be
+# installed: it takes root, and apt-get. --quiet says nothing if all is there.
+set -u
+
+# One need a line: NAME PACKAGE WHAT FOR. For each there is a function has_NAME, which is quick.
+needs='
+libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py)
+'
+
+# tests/faults/kit/wallclocks.py looks in the same places
+has_libfaketime() {
+    for library in /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib*/faketime/libfaketimeMT.so.1 \
+        /usr/local/lib*/faketime/libfaketimeMT.so.1; do
+        [ -e "$library" ] && return 0
+    done
+    return 1
+}
+
+missing() {
+    echo "$needs" | while read -r name package what; do
+        [ -z "$name" ] || "has_$name" || echo "$name $package $what"
+    done
+}
+
+packages() {
+    missing | cut -d ' ' -f 2 | tr '\n' ' '
+}
+
+tell_missing() {
+    missing | while read -r name package what; do
+        echo "missing: $name, for $what; Debian and Ubuntu have it in the package $package" >&2
+    done
+}
+
+quiet=${1:-}
+if [ -z "$(missing)" ]; then
+    [ "$quiet" = --quiet ] || echo "all that the tests need beside Python is there"
+    exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+    tell_missing
+    echo "there is no apt-get here: install it with your system's own means" >&2
+    exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+    tell_missing
+    echo "only root may install it: sudo apt-get install $(packages)" >&2
+    exit 1
+fi
+echo "installing $(packages)"
+export DEBIAN_FRONTEND=noninteractive
+options='-qq -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1 -o DPkg::Lock::Timeout=120'
+# the options are words of their own, as the packages are
+# shellcheck disable=SC2046,SC2086
+if ! { apt-get update $options && apt-get install -y $options --no-install-recommends $(packages) >/dev/null; }; then
+    echo "apt-get could not install $(packages)" >&2
+fi
+if [ -n "$(missing)" ]; then
+    tell_missing
+    exit 1
+fi
