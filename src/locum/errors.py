@@ -248,8 +248,8 @@ class StartError(ServiceError):
 
 
 class StopTimeoutError(ServiceError):
-    """A service did not end within its `stop_timeout`; the process is ended instead."""
+    """A service did not end within its `stop_timeout`: its process is ended, or it counts as ended (R19)."""
 
     def __init__(self, service: str, timeout: float) -> None:
         self.service, self.timeout = service, timeout
-        super().__init__(f"{service} did not stop within {timeout:g} s; this process is ended instead")
+        super().__init__(f"{service} did not stop within {timeout:g} s")

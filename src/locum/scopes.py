@@ -6,6 +6,7 @@ Every task of Locum is made here, so that none outlives its owner and no outcome
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -35,6 +36,7 @@ class Scope:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._errors: list[Exception] = []
         self._closed = False
+        self._pid = os.getpid()
 
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Start a task that ends at the latest with this scope."""
@@ -54,6 +56,8 @@ class Scope:
     async def close(self) -> None:
         """Cancel what still runs, wait for its end, and raise the errors that nobody was told of."""
         self._closed = True
+        if os.getpid() != self._pid:
+            return  # a forked child: these are copies of tasks with which its parent goes on
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]
         for task in tasks:

@@ -27,6 +27,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "clock": ("errors",),
         "scopes": FOUNDATION,
         "identity": FOUNDATION,
+        "forks": FOUNDATION,
         "names": FOUNDATION,
         "telemetry": FOUNDATION,
         "threads": ("scopes",),

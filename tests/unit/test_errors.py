@@ -96,7 +96,7 @@ STORE = "sqlite:///billing.db"
         (
             StopTimeoutError("metrics", 30.0),
             ServiceError,
-            "metrics did not stop within 30 s; this process is ended instead",
+            "metrics did not stop within 30 s",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else None,

@@ -101,8 +101,11 @@ class Claim:
 
     async def release(self, term: Term, why: str) -> None:
         """Give the scope up, after its body has ended (R18); it goes on even if the caller no longer waits (R16)."""
-        releasing = self._commons.settle(self._release(term, why), f"release {self._scope}")
-        await asyncio.wait([releasing])
+        await asyncio.wait([self.let_go(term, why)])
+
+    def let_go(self, term: Term, why: str) -> asyncio.Task[None]:
+        """The same, for who does not wait for it."""
+        return self._commons.settle(self._release(term, why), f"release {self._scope}")
 
     async def _release(self, term: Term, why: str) -> None:
         ended_at = self._clock.now()
@@ -133,21 +136,8 @@ class Claim:
         self._disarm()
 
     def abandon(self, term: Term) -> None:
-        """The term is lost and its body has ended.
-
-        With its session the grant is free by itself; but that may live on, if only the deadline was missed (R5), and
-        then nobody else would ever know.
-        """
+        """The term is over and the session with it, whose close tells: nothing is released."""
         term.end("lost its lease")
-        self._disarm()
-        if term.lease.is_lost:
-            self._commons.attempts.discard(self._attempt)
-        else:
-            self._commons.settle(self._release(term, term.ended or "lost its lease"), f"release {self._scope}")
-
-    def forsake(self, term: Term) -> None:
-        """The body would not end, and counts as ended: the session's close gives the grant up (R19)."""
-        term.end("would not end")
         self._disarm()
         self._commons.attempts.discard(self._attempt)
 

@@ -50,6 +50,8 @@ class Commons:
         """The acquisitions that somebody here runs or settles (R17)."""
         self.terms: dict[str, Term] = {}
         """The running terms by scope."""
+        self.leads: set[asyncio.Task[Any]] = set()
+        """Who sees to the end of the blocks that lead; each ends within its own time."""
         self.requests: dict[str, Request] = {}
         """Who is asked for a planned end, by scope."""
         self._token = self._met = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from locum.clock import Clock, seconds
@@ -78,7 +78,10 @@ class Coordinator:
         clock = Clock()
         name = check_name(instance or f"{host_name()}-{os.getpid()}", what="the name of an instance")
         budget = Budget.of_seconds(ttl)
-        async with Scope("coordinator", on_error=_log_failure) as scope:
+        store = make_store(url, namespace=namespace, clock=clock)
+        store.call_timeout = budget.call_seconds
+        # every step back is made, even if one before it failed or was cancelled: a keeper that was left would beat on
+        async with Scope("coordinator", on_error=_log_failure) as scope, AsyncExitStack() as back:
             events = Events(name, lambda work, what: scope.spawn(work, name=what))
             keeper = KeeperThread(
                 lambda: make_store(url, namespace=namespace, clock=clock),
@@ -90,23 +93,27 @@ class Coordinator:
                 scope=scope,
                 events=events,
             )
-            store = make_store(url, namespace=namespace, clock=clock)
-            store.call_timeout = budget.call_seconds
+            back.push_async_callback(store.close)
+            back.push_async_callback(keeper.close)
             coordinator = cls(Commons(store, keeper, events=events))
+            back.push_async_callback(coordinator.close, patience=budget.call_seconds)
+            limit = asyncio.timeout(timeout)
             try:
-                try:
-                    async with asyncio.timeout(timeout):
-                        await keeper.open()
-                        store.seen = keeper.seen
-                        await open_when_there(store, clock=clock, told=lambda why: _log.debug("%s", why))
-                except TimeoutError:
-                    raise StoreUnavailableError(without_secrets(url), f"no session within {timeout:g} s") from None
-                await coordinator.open()
+                async with limit:
+                    await keeper.open()
+                    store.seen = keeper.seen
+                    await open_when_there(store, clock=clock, told=lambda why: _log.debug("%s", why))
+            except TimeoutError:
+                if timeout is None or not limit.expired():
+                    raise
+                raise StoreUnavailableError(without_secrets(url), f"no session within {timeout:g} s") from None
+            await coordinator.open()
+            back.push_async_callback(coordinator.end_leads, "was stopped")
+            try:
                 yield coordinator
             finally:
-                await coordinator.close(patience=budget.call_seconds)
-                await keeper.close()
-                await store.close()
+                if not coordinator._commons.origin.is_here:
+                    back.pop_all()  # a forked child that leaves takes no step back: they are its parent's
 
     @property
     def one_machine(self) -> bool:
@@ -121,6 +128,13 @@ class Coordinator:
     async def close(self, *, patience: float) -> None:
         """Let what must be settled be settled, at most so many seconds, and end."""
         await self._commons.close(patience=patience)
+
+    async def end_leads(self, why: str) -> None:
+        """Have every block that still leads end as planned, within its own `stop_timeout`."""
+        for term in list(self._commons.terms.values()):
+            term.ask_to_resign(why)
+        if self._commons.leads:
+            await asyncio.wait(self._commons.leads)
 
     def election(self, name: str) -> Election:
         """The election of that name."""

@@ -85,7 +85,8 @@ class Election:
             except SessionLostError as error:
                 _log.debug("%s: in line again: %s", self.scope, error)
                 if not lease.is_lost:
-                    await self._commons.clock.sleep(0.01)  # the store knows of our end before we do
+                    # the store knows of our end before we do; or our deadline has passed, and beats may yet be answered
+                    await self._commons.clock.sleep(0.01 if lease.is_current else seconds(lease.budget.beat) / 4)
                 continue
             except StaleTermError as error:
                 _log.warning("%s: %s; the next token will be higher", self.scope, error)
@@ -108,15 +109,20 @@ class Election:
     def abandon(self, term: Term) -> None:
         """Have done with a lead that was lost, after its work has ended."""
         self._commons.origin.check()
-        self._end(term, term.ended or "lost its lease")
-        self._claims.pop(term.token).abandon(term)
+        why = term.ended or "lost its lease"
+        self._end(term, why)
+        claim = self._claims.pop(term.token)
+        if term.lease.is_lost:
+            claim.abandon(term)
+        else:
+            claim.let_go(term, why)  # only its deadline was met: beats may be answered again, and keep the grant ours
 
     def give_up(self, term: Term, why: str) -> None:
         """Have done with a lead whose work would not end: the session is closed, and it counts as ended (R19)."""
         self._commons.origin.check()
         self._end(term, why)
         self._commons.leases.give_up(term.lease, why)
-        self._claims.pop(term.token).forsake(term)
+        self._claims.pop(term.token).abandon(term)
 
     @asynccontextmanager
     async def lead(self, *, timeout: float | None = None, stop_timeout: float = 30.0) -> AsyncIterator[Term]:
@@ -143,11 +149,14 @@ class Election:
             if not term.is_lost:
                 term.end(term.wish or "resigned")
             task.cancel()
-            if not term.is_lost:  # the keeper sees to the end of a lost one
-                await self._commons.clock.sleep(stop_timeout)
-                self._commons.leases.give_up(term.lease, f"did not stop within {stop_timeout:g} s")
+            # the keeper sees to the end of a lost one at its deadline, unless beats are answered again before that
+            limit = seconds(term.lease.budget.ttl) if term.is_lost else stop_timeout
+            await self._commons.clock.sleep(limit)
+            self.give_up(term, f"did not stop within {limit:g} s")
 
-        watching = self._commons.settle(cancel_when_over(), f"end of the lead in {self.scope}")
+        watching = self._commons.spawn(cancel_when_over(), f"end of the lead in {self.scope}")
+        self._commons.leads.add(watching)
+        watching.add_done_callback(self._commons.leads.discard)
         why = "resigned"
         try:
             yield term
@@ -161,7 +170,11 @@ class Election:
             raise
         finally:
             watching.cancel()
-            if term.is_lost:
+            if term.token not in self._claims:
+                pass  # it was given up: this is the end that it counted as having had
+            elif not self._commons.origin.is_here:
+                pass  # a forked child leaves the block: the term is its parent's
+            elif term.is_lost:
                 self.abandon(term)
             else:
                 await self.resign(term, why)

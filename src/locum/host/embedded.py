@@ -64,7 +64,7 @@ async def _run(plan: Plan) -> int:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
             loop.add_signal_handler(number, hear, number)
-    async with Scope(f"signals of {plan.name}") as scope:
+    async with Scope(f"signals of {plan.name}", on_error=_told_by_result) as scope:
         stop = scope.spawn(told_to_stop.wait(), name="stop")
         serve = scope.spawn(_serve_until(host, told_to_stop), name="services")
         await asyncio.wait([stop, serve], return_when=asyncio.FIRST_COMPLETED)
@@ -75,6 +75,10 @@ async def _run(plan: Plan) -> int:
         if host.code == exit_codes.WOULD_NOT_STOP:
             leave(host.code)  # what would not stop does not let the loop end either
     return host.code
+
+
+def _told_by_result(task: str, error: BaseException) -> None:
+    """Whoever waits for the task has its error, which stands for an exit code."""
 
 
 async def _serve_until(host: _Embedded, told_to_stop: asyncio.Event) -> None:

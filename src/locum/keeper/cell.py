@@ -20,11 +20,15 @@ class Cell:
     """The lease's deadlines as both processes see them.
 
     Args:
-        fd: The shared memory; it is duplicated into the map and may be closed afterwards.
+        fd: The shared memory; it is duplicated into the map and may be closed afterwards. `None` for memory of this
+            process alone, where the keeper is a thread of it.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, _SIZE)
+    def __init__(self, fd: int | None = None) -> None:
+        if fd is None:
+            self._map = mmap.mmap(-1, _SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            self._map = mmap.mmap(fd, _SIZE)
         self._words = memoryview(self._map).cast("q")
 
     @staticmethod

@@ -18,7 +18,7 @@ from locum.keeper.neighbours import Neighbours
 from locum.keeper.owner import Ending
 from locum.keeper.session import Loss, Session
 from locum.keeper.timer import Alarm
-from locum.scopes import Backoff, Scope, cancel_and_wait
+from locum.scopes import Backoff, Scope, cancel_and_wait, happens
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Keeping:
         self.generation = 0
         """Counts the sessions."""
         self._armed: set[int] = set()
+        self._idle = asyncio.Event()
         self._alarm = Alarm(self._on_deadline)
         self._forsaken: asyncio.Future[str] | None = None
 
@@ -156,7 +157,7 @@ class Keeping:
     async def _lose(self, session: Session, loss: Loss) -> None:
         """The session is lost: its terms are over at once; whoever still works under it is ended."""
         self._cell.end()
-        if self._armed:
+        if self._armed or (self._forsaken is not None and self._forsaken.done()):
             await self._charge.end_bodies(loss)
         self.disarm_all()
         _log.debug("%s has lost its session: %s.", self._name, loss.why)  # its worker tells it
@@ -165,6 +166,11 @@ class Keeping:
             await session.close(Ending(f"lost its session: {loss.why}", self._clock.now(), self._key))
 
     # -- bodies
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether a body runs under the session."""
+        return bool(self._armed)
 
     def arm(self, handle: int, generation: int, token: int) -> bool:
         """A body is about to run: the timers stand from here on.
@@ -178,6 +184,7 @@ class Keeping:
         if not self._armed:
             self._set_timers(session.budget, session.sent)
         self._armed.add(handle)
+        self._idle.clear()
         self._memory.see(token=token)
         return True
 
@@ -190,12 +197,21 @@ class Keeping:
     def disarm_all(self) -> None:
         """No body runs any more."""
         self._armed.clear()
+        self._idle.set()
         self._alarm.clear()
         if self._timer is not None:
             self._timer.disarm()
 
+    async def bodies_end(self, *, by: int) -> bool:
+        """Wait until no body runs under the session any more, at the longest until an instant (ns).
+
+        Returns:
+            Whether none does.
+        """
+        return not self._armed or await happens(self._idle.wait(), within=max(0.0, seconds(by - self._clock.now())))
+
     def forsake(self, generation: int, why: str) -> None:
-        """End the session of that generation as if its deadline had passed."""
+        """End the session of that generation, for a body under it would not end."""
         if generation == self.generation and self._forsaken is not None and not self._forsaken.done():
             self._forsaken.set_result(why)
 

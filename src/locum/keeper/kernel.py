@@ -18,6 +18,7 @@ __all__ = [
     "Discipline",
     "become_subreaper",
     "clock_discipline",
+    "delete_timer",
     "die_with_parent",
     "make_timer",
     "make_timerfd",
@@ -123,6 +124,11 @@ def set_timer(timer: ctypes.c_void_p, instant: int) -> None:
     """Let a timer fire at an instant of the boot clock (ns), at once if that is past; 0 disarms it."""
     spec = _Itimerspec(value=_timespec(instant))
     _check(_timers().timer_settime(timer, _TIMER_ABSTIME, ctypes.byref(spec), None), "timer_settime")
+
+
+def delete_timer(timer: ctypes.c_void_p) -> None:
+    """Give a timer back: the kernel has few of them for each user."""
+    _check(_timers().timer_delete(timer), "timer_delete")
 
 
 def make_timerfd() -> int:

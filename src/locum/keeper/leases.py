@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
+from locum.forks import part_at_forks, part_loop
 from locum.identity import Origin
 from locum.keeper.lease import Lease
 from locum.keeper.timer import Alarm
@@ -48,6 +49,8 @@ class Leases:
         """Seconds from one sign to the keeper that this loop turns to the next."""
         self._deadline = Alarm(self._on_deadline)
         self.seen: Seen | None = None
+        self._loop = asyncio.get_running_loop()
+        part_at_forks(self)
 
     @property
     def owner(self) -> Owner:
@@ -85,12 +88,13 @@ class Leases:
             self._scope.spawn(self._turn(), name="turns of the loop")
 
     def lose(self, why: str) -> None:
-        """The session is over."""
+        """The session is over; what is told twice happens once."""
         lease, self._lease = self._lease, None
+        if lease is None:
+            return
         self._deadline.clear()
         self._events.tell(StoreLost(instance=self._events.instance, why=why))
-        if lease is not None:
-            lease.lose(why)
+        lease.lose(why)
 
     def finish(self, error: Exception, why: str) -> None:
         """There will be no lease any more.
@@ -105,6 +109,10 @@ class Leases:
         self._changed.set()
         if lease is not None:
             lease.lose(why)
+
+    def part(self) -> None:
+        """A forked child must not take from the parent's event loop what it closes of its own."""
+        part_loop(self._loop)
 
     def dispose(self) -> None:
         """Let go of the alarm."""
@@ -134,5 +142,6 @@ class Leases:
     async def _turn(self) -> None:
         """Show the keeper that this event loop turns."""
         while True:
+            self._origin.check()  # a forked child that lives on in this loop says nothing of its parent's
             self._cell.turned_at = self.clock.now()
             await self.clock.sleep(self.turn_every)

@@ -13,7 +13,7 @@ import faulthandler
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import seconds
 from locum.errors import ConfigurationError, CoordinationError, SchemaError
@@ -26,6 +26,7 @@ from locum.keeper.keeping import Keeping
 from locum.keeper.leases import Leases
 from locum.keeper.memory import Memory
 from locum.keeper.owner import ENFORCEMENTS, Ending, Owner
+from locum.keeper.session import Loss
 from locum.keeper.timer import KillTimer
 from locum.registry import open_when_there
 from locum.scopes import Scope, cancel_and_wait, happens, run
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
     from locum.keeper.lease import Lease
-    from locum.keeper.session import Loss, Session
+    from locum.keeper.session import Session
     from locum.store import Seen, Store
     from locum.telemetry import Events
 
 __all__ = ["KeeperClosedError", "KeeperThread"]
 
 _log = logger("keeper.thread")
+_PATIENCE: Final = 1.5  # TTLs: 0.85 for bodies that do not end, and a sixth each for the last calls
 
 
 class KeeperClosedError(CoordinationError):
@@ -66,7 +68,7 @@ class KeeperThread(Leases):
         events: Told of sessions lost and had again, and of other instances.
 
     Raises:
-        UnsupportedError: `kill` in PID 1, which ignores its own timer.
+        ConfigurationError: There is no such enforcement.
     """
 
     def __init__(
@@ -84,13 +86,13 @@ class KeeperThread(Leases):
         if enforcement not in ENFORCEMENTS:
             known = " or ".join(ENFORCEMENTS)
             raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {known}")
-        memory = Cell.make()
-        super().__init__(Cell(memory), clock=clock, scope=scope, events=events)
-        os.close(memory)
+        super().__init__(Cell(), clock=clock, scope=scope, events=events)
         self._ttl = ttl
         self.turn_every = turn_interval(seconds(ttl), check_hang_timeout(hang_timeout))
         self._ended = asyncio.Event()
         self._handles = 0
+        self._asked: set[asyncio.Future[bool]] = set()
+        self._is_closed = False
         self._keeper = _Keeper(self, make_store, name, ttl, enforcement, hang_timeout, self._cell, clock)
 
     async def open(self) -> Lease:
@@ -99,6 +101,7 @@ class KeeperThread(Leases):
         Raises:
             ConfigurationError: The store can never be used so.
             SchemaError: It was written by a newer release.
+            UnsupportedError: `kill` in PID 1, which ignores its own timer.
         """
         self._keeper.start(self._ended)
         return await self.lease()
@@ -106,15 +109,20 @@ class KeeperThread(Leases):
     async def arm(self, lease: Lease, *, token: int) -> int | None:
         """Have the deadline enforced from here on: a body is about to run (R6)."""
         self._origin.check()
+        if lease.is_lost:
+            return None  # and perhaps nobody is left who would answer
         self._handles += 1
         handle = self._handles
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.add(answer)
         self._keeper.do(self._keeper.arm, handle, lease.generation, token, answer)
         try:
             return handle if await answer else None
         except asyncio.CancelledError:
             self.disarm(handle)
             raise
+        finally:
+            self._asked.discard(answer)
 
     def disarm(self, handle: int) -> None:
         """The body has ended."""
@@ -126,14 +134,35 @@ class KeeperThread(Leases):
         self._origin.check()
         self._keeper.do(self._keeper.forsake, lease.generation, why)
 
+    def finish(self, error: Exception, why: str) -> None:
+        """There will be no lease any more, and nobody who would answer."""
+        super().finish(error, why)
+        for answer in self._asked:
+            _settle(answer, False)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is to be told any more."""
+        return self._is_closed
+
     async def close(self) -> None:
-        """Close the session, after the last body has ended, and end the thread."""
+        """Close the session, after the last body has ended or counts as ended (R7, R19), and end the thread."""
         self._origin.check()
+        if self._is_closed:
+            return
         # each of its calls has a deadline; one that hangs in the kernel is left behind with its thread
-        if self._keeper.leave() and not await happens(self._ended.wait(), within=seconds(self._ttl) + 1.0):
-            _log.warning("the keeper of %s did not end in time: its session will be seen silent", self._keeper.name)
-        self.finish(KeeperClosedError(), "was stopped")
-        super().dispose()
+        limit = _PATIENCE * seconds(self._ttl) + 1.0
+        try:
+            if not self._keeper.leave():
+                pass  # it was never started
+            elif await happens(self._ended.wait(), within=limit):
+                self._keeper.join()
+            else:
+                _log.warning("the keeper of %s did not end in time: its session will be seen silent", self._keeper.name)
+        finally:
+            self._is_closed = True
+            self.finish(KeeperClosedError(), "was stopped")
+            self.dispose()
 
 
 class _Keeper:
@@ -152,8 +181,8 @@ class _Keeper:
     ) -> None:
         self.name = name
         self._leases, self._make_store, self._ttl, self._cell, self._clock = leases, make_store, ttl, cell, clock
-        self._hang_timeout = hang_timeout
-        self._timer = KillTimer() if enforcement == "kill" else None
+        self._hang_timeout, self._enforcement = hang_timeout, enforcement
+        self._timer: KillTimer | None = None
         self._key = MachineKey.of_this_process()
         me = ProcessId.of_this_process()
         self._owner = Owner(name, host_name(), self._key, keeper=me, worker=me, enforcement=enforcement)
@@ -171,7 +200,8 @@ class _Keeper:
             ended: Set, in the application's loop, when it has ended.
         """
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._main, args=(self._loop, ended), name="locum-keeper", daemon=True).start()
+        self._thread = threading.Thread(target=self._main, args=(self._loop, ended), name="locum-keeper", daemon=True)
+        self._thread.start()
 
     def do(self, what: Callable[..., object], *given: Any) -> None:
         """Have something done in the thread."""
@@ -191,6 +221,10 @@ class _Keeper:
         self.do(self._stop.set)
         return self._loop is not None
 
+    def join(self) -> None:
+        """Wait for the thread's last instruction, which told that it has ended."""
+        self._thread.join(1.0)
+
     # -- in the thread
 
     def _main(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
@@ -207,6 +241,8 @@ class _Keeper:
 
     async def _keep(self) -> None:
         store = self._make_store()
+        if self._enforcement == "kill":
+            self._timer = KillTimer()
         async with Scope(f"keeper of {self.name}", on_error=_told_by_result) as scope:
             stop = scope.spawn(self._stop.wait(), name="stop")
             watch = HangWatch(seconds(self._ttl), self._hang_timeout)
@@ -232,11 +268,16 @@ class _Keeper:
         self._cell.end()
         keeping = self._keeping
         if keeping is not None:
+            if keeping.has_bodies:
+                _log.warning("%s is closed while work runs under it, which has until its deadline to end.", self.name)
+                await self.end_bodies(Loss("it was closed while work ran under it", certain=False))
             keeping.disarm_all()
             keeping.close()
             if keeping.session is not None:
                 ending = Ending("stopped", self._clock.now(), str(self._key))
                 await keeping.session.close(ending, patience=keeping.session.budget.call_seconds)
+        if self._timer is not None:
+            self._timer.close()
         await store.close()
 
     def arm(self, handle: int, generation: int, token: int, answer: asyncio.Future[bool]) -> None:
@@ -257,9 +298,13 @@ class _Keeper:
     def _post(self, what: Callable[..., object], *given: Any) -> None:
         """Have something done in the application's loop."""
         try:
-            self._theirs.call_soon_threadsafe(what, *given)
+            self._theirs.call_soon_threadsafe(self._bring, what, given)
         except RuntimeError:
             pass  # it is closed: nobody is left who could be told
+
+    def _bring(self, what: Callable[..., object], given: tuple[Any, ...]) -> None:
+        if not self._leases.is_closed:  # a thread that was left behind may speak long after
+            what(*given)
 
     # -- what is kept (`locum.keeper.keeping.Charge`)
 
@@ -278,10 +323,15 @@ class _Keeper:
         """A body still runs at 80 % of the TTL: with `kill` the kernel ends it at 85 %, with `cancel` it was told."""
 
     async def end_bodies(self, loss: Loss) -> None:
-        """With `kill` this process ends; with `cancel` the bodies, not current any more, count as ended (R5, R19)."""
+        """With `kill` this process ends; with `cancel` what has not ended by the deadline counts as ended (R5, R19)."""
         if self._timer is not None:
-            _log.error("%s ends its process, for it lost its session: %s.", self.name, loss.why)
+            _log.error("%s ends its process: its session is over (%s), and work runs on under it.", self.name, loss.why)
             os.kill(os.getpid(), signal.SIGKILL)
+        self.lost(f"lost its session: {loss.why}")
+        # one that was given up takes the others with it, and those may just be ending
+        if not loss.certain and self._keeping is not None and self._keeping.session is not None:
+            session = self._keeping.session
+            await self._keeping.bodies_end(by=session.budget.kill_at(session.sent))
 
     def lost(self, why: str) -> None:
         """The session is lost."""

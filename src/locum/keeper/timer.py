@@ -25,7 +25,10 @@ class KillTimer:
 
     def __init__(self) -> None:
         if os.getpid() == 1:
-            raise UnsupportedError("PID 1 ignores its own timer: run under a small init")
+            raise UnsupportedError(
+                "enforcement='kill' means nothing in PID 1, which ignores its own timer: run it under a small init"
+                " (docker run --init), or with enforcement='cancel'"
+            )
         self._timer = kernel.make_timer(signal.SIGKILL)
         self.armed_at: int | None = None
 
@@ -40,6 +43,10 @@ class KillTimer:
         """Take it away: no exclusive body runs."""
         kernel.set_timer(self._timer, 0)
         self.armed_at = None
+
+    def close(self) -> None:
+        """Be gone."""
+        kernel.delete_timer(self._timer)
 
 
 class Alarm:

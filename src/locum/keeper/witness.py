@@ -67,9 +67,10 @@ class Witness:
     async def _attend(self, session_id: str, owner: Owner) -> None:
         await _death(owner.keeper)
         await _death(owner.worker)
-        ending = self._ending(session_id)
+        ending = self._ending(session_id, owner)
         backoff = Backoff(0.001, 0.02)
-        while not end_group(owner.worker):
+        # an embedded one shares its group with what its user runs beside it: a shell's job, a web server's processes
+        while not owner.is_embedded and not end_group(owner.worker):
             await self._clock.sleep(backoff.delay())
         backoff = Backoff(0.02, 1.0)
         while True:
@@ -81,13 +82,17 @@ class Witness:
             else:
                 return
 
-    def _ending(self, session_id: str) -> Ending:
+    def _ending(self, session_id: str, owner: Owner) -> Ending:
         """How it ended: at once, or after a silence, as one does that was frozen until its own timer ended it."""
         now, last = self._clock.now(), self._last[session_id]
         silent = now - last.beat if last.beat else 0  # a beat's number is its owner's reading of this very clock
         if silent < last.ttl // 2:
             return Ending("died: its processes are gone", now, str(self._key))
-        words = f"fell silent for {seconds(silent):.1f} s until it was ended: its processes are gone"
+        words = f"fell silent for {seconds(silent):.1f} s"
+        if owner.is_embedded and owner.enforcement == "kill" and 10 * silent >= 8 * last.ttl:
+            words += ", and its own timer ended it"  # nobody stands above it who could have ended it sooner
+        else:
+            words += " until it was ended: its processes are gone"
         return Ending(words, now - silent, str(self._key))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable  # in signatures that are read when the pr
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
+from locum.clock import seconds
 from locum.context import Context
 from locum.errors import StopTimeoutError
 from locum.scopes import Backoff, Scope, cancel_and_wait
@@ -84,7 +85,7 @@ class ActivePassiveRunner:
         self._scope = Scope(name, on_error=self._on_error)
         self._term: Term | None = None
         self._stop_why: str | None = None
-        self._is_stuck = False
+        self._asked_to_stop = asyncio.Event()
         self._work: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
@@ -98,6 +99,7 @@ class ActivePassiveRunner:
         """End the term as planned, if there is one, and leave the line."""
         self._surroundings.show(self.name, Mode.STOPPING)
         self._stop_why = why
+        self._asked_to_stop.set()
         if self._work is None:
             return
         if self._term is not None:
@@ -105,8 +107,6 @@ class ActivePassiveRunner:
             await asyncio.wait([self._work])
         else:
             await cancel_and_wait(self._work)
-        if self._is_stuck:
-            raise StopTimeoutError(self.name, self.stop_timeout)
         if self._work.cancelled():
             return
         error = self._work.exception()
@@ -204,7 +204,10 @@ class ActivePassiveRunner:
         """Asked, not current any more, cancelled, awaited; only then released."""
         term.ask_to_stop(within=self.stop_timeout)
         term.end(why)
-        if not await self._end(term, body):
+        try:
+            await body.end(timeout=self.stop_timeout)
+        except StopTimeoutError as error:
+            await self._outlast(term, body, error)
             return
         if body.error is not None and not why.startswith("raised"):
             _log.error("%s failed while it ended", self.name, exc_info=body.error)
@@ -214,37 +217,32 @@ class ActivePassiveRunner:
         """The body is ended; if it had not completed, the process ends with it: nobody knows what it left running."""
         why = term.ended or "lost its lease"
         _log.warning("%s: %s %s; its work is cancelled.", self.name, term.instance, why)
-        # a keeper kills what ignores this, unless beats are answered again before 80 %
-        if not await self._end(term, body):
+        try:
+            # a keeper kills what ignores this, unless beats are answered again before 80 %
+            await body.end(timeout=min(self.stop_timeout, seconds(term.lease.budget.ttl)))
+        except StopTimeoutError as error:
+            await self._outlast(term, body, error)
             return
         self._election.abandon(term)
         if worked:
             self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)
 
-    async def _end(self, term: Term, body: Body) -> bool:
-        """Cancel the body and wait for its end; what ignores that ends with its process, or counts as ended (R19).
+    async def _outlast(self, term: Term, body: Body, error: StopTimeoutError) -> None:
+        """What would not end ends with its process; where that goes on, it counts as ended (R19).
 
-        Returns:
-            Whether it has ended; otherwise the term is done with.
+        This instance is no candidate then until it has.
         """
-        try:
-            await body.end(timeout=self.stop_timeout)
-        except StopTimeoutError as error:
-            self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
-            if self._stop_why is not None:
-                raise
-            self._election.give_up(term, str(error))
-            await self._outlast(body)
-            return False
-        return True
-
-    async def _outlast(self, body: Body) -> None:
-        """Wait for a body that counts as ended: this instance is no candidate while it runs."""
+        self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
+        if self._stop_why is not None:
+            raise error
+        self._election.give_up(term, str(error))
         _log.error("%s still runs, though its term is over and its writes are refused.", self.name)
         self._surroundings.show(self.name, Mode.STUCK)
-        self._term, self._is_stuck = None, True
-        await body.ended()
-        self._is_stuck = False
+        asked = self._scope.spawn(self._asked_to_stop.wait(), name="stop")
+        await asyncio.wait([body.task, asked], return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not body.task.done():
+            raise error
         _log.warning("%s has ended at last.", self.name)
 
     def _on_error(self, task: str, error: BaseException) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from locum import exit_codes
 from locum.errors import StopTimeoutError, TermEndedError
+from locum.identity import Origin
 from locum.scopes import cancel_and_wait
 
 if TYPE_CHECKING:
@@ -54,19 +59,38 @@ class Body:
 
 async def _contained(work: Any) -> object:
     """The outcome of the work as a value: an error is its owner's to judge, not the task's."""
+    origin = Origin("a body")
     try:
         await work
-    except asyncio.CancelledError:
-        raise
-    except TermEndedError as error:
-        if _is_cancelled():  # it asked, and was told: another way to end as it should
+    except BaseException as error:
+        if not origin.is_here:
+            _leave_child(error)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        if isinstance(error, TermEndedError) and _is_cancelled():  # it asked, and was told: another way to end
             raise asyncio.CancelledError from error
         return error
-    except BaseException as error:
-        return error
+    if not origin.is_here:
+        _leave_child(None)
     return None
 
 
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _leave_child(error: BaseException | None) -> NoReturn:
+    """End a forked child that comes back from the body: it must not go on as a second copy of this process."""
+    code = exit_codes.CLEAN
+    if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        code = error.code or exit_codes.CLEAN
+    elif error is not None:
+        traceback.print_exception(error)
+        code = exit_codes.SERVICE_FAILED
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # whoever read it is gone
+    os._exit(code)

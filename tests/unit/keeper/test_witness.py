@@ -190,6 +190,41 @@ async def test_what_is_left_of_the_workers_group_is_ended_before_the_close(
     await watching.closed(session)
 
 
+async def test_what_an_embedded_one_leaves_is_not_ended(watching: Watching, children: Children) -> None:
+    """Its group is its user's: the job of a shell, the processes of a web server."""
+    embedded = children.running(LEADER)
+    left = children.stray(int(embedded.line()))
+    owner = Pair(embedded, embedded).owner
+    assert owner.is_embedded
+    session = await watching.session_of(owner)
+    watching.watch(session, owner)
+    embedded.die()
+    await watching.closed(session)
+    assert process_state(left.pid) == "S"
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "silence", "words"),
+    [
+        ("kill", 55, " s, and its own timer ended it"),
+        ("kill", 45, " s until it was ended: its processes are gone"),
+        ("cancel", 55, " s until it was ended: its processes are gone"),
+    ],
+)
+async def test_how_an_embedded_one_ended_after_a_silence(
+    watching: Watching, children: Children, enforcement: str, silence: int, words: str
+) -> None:
+    """Of 60 s: only its own timer ends it at 85 %, and only where it has one."""
+    embedded = children.sleeper()
+    owner = replace(Pair(embedded, embedded).owner, enforcement=enforcement)
+    session = await watching.session_of(owner)
+    watching.watch(session, owner, beat=Clock().now() - nanoseconds(silence))
+    embedded.die()
+    ending = await watching.closed(session)
+    assert ending.why.startswith(f"fell silent for {silence}")
+    assert ending.why.endswith(words)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -12,6 +12,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from locum.forks import part_at_forks, part_from
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -34,6 +36,11 @@ class _SideFile:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._fd = self._open()
+        part_at_forks(self)
+
+    def part(self) -> None:
+        """A child of a process that dies in its turn would go on holding the lock."""
+        part_from(self._fd)
 
     def close(self) -> None:
         """Close the file."""

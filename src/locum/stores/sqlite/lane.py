@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
+from locum.identity import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,7 @@ class Lane:
 
     def __init__(self, name: str, store: str, *, hint: str, at_end: Callable[[], object]) -> None:
         self._store, self._hint, self._at_end = store, hint, at_end
+        self._origin = Origin(f"the open store {store}")
         self._queue: queue.SimpleQueue[Call[object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -89,7 +91,9 @@ class Lane:
         Raises:
             StoreUnavailableError: It did not happen and never will.
             OutcomeUnknownError: It had begun, and no answer came in time.
+            ForkedError: This is a forked child, which does not have the thread.
         """
+        self._origin.check()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         call = Call(work, future)
         self._queue.put(call)  # type: ignore[arg-type]

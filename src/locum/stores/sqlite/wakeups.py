@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from locum.errors import StoreError
+from locum.identity import Origin
 from locum.scopes import happens
 from locum.store import Change
 
@@ -58,6 +59,7 @@ class Wakeups:
         self, file: WakeFile, since: Callable[[int], Awaitable[tuple[int, set[str] | None]]], poll_interval: float
     ) -> None:
         self._file, self._since, self._poll_interval = file, since, poll_interval
+        self._origin = Origin("the open store's wake-ups")
         self._subscribers: set[_Subscriber] = set()
         self._touched = asyncio.Event()
         self._revision = 0
@@ -87,6 +89,7 @@ class Wakeups:
     @asynccontextmanager
     async def subscribe(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for some prefixes, from here on."""
+        self._origin.check()
         subscriber = _Subscriber(prefixes, self._poll_interval)
         self._subscribers.add(subscriber)
         if not self._listens and self._file.watch_fd is not None:
