@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import select
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    import threading
 
-__all__ = ["Shared", "part_at_forks", "part_from", "part_loop"]
+__all__ = ["Shared", "part_at_forks", "part_from", "part_loop", "quiet_at_forks"]
+
+_LONGEST: Final = 0.25  # seconds that a fork waits for quiet
 
 
 class Shared(Protocol):
@@ -51,10 +54,35 @@ def part_loop(loop: asyncio.AbstractEventLoop) -> None:
         os.dup2(empty.fileno(), fileno(), inheritable=False)
 
 
+def quiet_at_forks(lock: threading.Lock) -> None:
+    """Have a fork wait, for a moment, until nobody holds this lock.
+
+    It is held by a thread while it is inside a library with locks of its own. A child has none of its parent's threads,
+    and a library's lock that one of them held would never be released in it: its own connection would wait for ever.
+    """
+    _locks.add(lock)
+
+
+_locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+_held: list[threading.Lock] = []
+
+
+def _become_quiet() -> None:
+    for lock in list(_locks):
+        if lock.acquire(timeout=_LONGEST):
+            _held.append(lock)
+
+
+def _go_on() -> None:
+    while _held:
+        _held.pop().release()
+
+
 def _part_all() -> None:
+    _go_on()
     for shared in list(_shared):
         shared.part()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_part_all)
+    os.register_at_fork(before=_become_quiet, after_in_parent=_go_on, after_in_child=_part_all)

@@ -89,3 +89,31 @@ def test_a_descriptor_that_was_parted_from_keeps_its_number() -> None:
     os.close(read)
     os.close(write)
     assert open_files() == before
+
+
+FORKS_BESIDE_A_CALL = """
+import os, threading, time
+from locum.forks import quiet_at_forks
+lock, inside, go = threading.Lock(), threading.Event(), threading.Event()
+quiet_at_forks(lock)
+def call():
+    with lock:
+        inside.set()
+        go.wait(HOLDS)
+threading.Thread(target=call, daemon=True).start()
+inside.wait()
+pid = os.fork()
+if pid == 0:
+    print("free" if lock.acquire(timeout=0) else "held", flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+print("free" if lock.acquire(timeout=5) else "held")
+"""
+
+
+@pytest.mark.parametrize(("holds", "child"), [("0.05", "free"), ("3", "held")])
+def test_a_fork_waits_for_quiet_but_not_for_long(holds: str, child: str) -> None:
+    """The thread that held a library's lock is not in the child; and a call that hangs does not hold up a fork."""
+    program = FORKS_BESIDE_A_CALL.replace("HOLDS", holds)
+    said = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=20)
+    assert said.stdout.split() == [child, "free"], said.stderr

@@ -37,15 +37,19 @@ async def settle(term: Term) -> None:
     while True:
         try:
             stubborn = stubborn or take_order() == ["stubborn"]
-            async with term.transaction(books):
-                ledger.write(term.token)
+            await write(term)
             await asyncio.sleep(0.002)
-        except (TermEndedError, StaleTermError):
-            refused[term.token] = refused.get(term.token, 0) + 1
-            await asyncio.sleep(0 if not stubborn else 0.01)
         except asyncio.CancelledError:
             if not stubborn:
                 raise
+
+
+async def write(term: Term) -> None:
+    try:
+        async with term.transaction(books):
+            ledger.write(term.token)
+    except (TermEndedError, StaleTermError):
+        refused[term.token] = refused.get(term.token, 0) + 1
 
 
 @app.get("/terms")

@@ -549,9 +549,7 @@ async def test_a_passive_body_that_would_not_end_ends_the_process_and_gives_back
     try:
         running = await stage.run(work, stubborn if sort == "plain" else stubborn_async, timeout=0.01)
         await running.house.sees(lambda: running.house.failures)
-        assert running.house.failures == [
-            ("settlement did not stop within 0.01 s", exit_codes.WOULD_NOT_STOP)
-        ]
+        assert running.house.failures == [("settlement did not stop within 0.01 s", exit_codes.WOULD_NOT_STOP)]
         assert work.terms == [], "an active body began beside it"
         async with asyncio.timeout(20):
             while (await running.grant()).holder is not None:  # noqa: ASYNC110 - the store tells nobody here

@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
+from locum.forks import quiet_at_forks
 from locum.identity import Origin
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Lane:
         self._store, self._hint, self._at_end = store, hint, at_end
         self._origin = Origin(f"the open store {store}")
         self._queue: queue.SimpleQueue[Call[object] | None] = queue.SimpleQueue()
+        self._busy = threading.Lock()
+        quiet_at_forks(self._busy)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -120,7 +123,10 @@ class Lane:
     def _run(self) -> None:
         while (call := self._queue.get()) is not None:
             try:
-                call.settle(call.work(call), None)
+                with self._busy:
+                    result = call.work(call)
+                call.settle(result, None)
+                del result
             except _LeftBehindError:
                 pass
             except BaseException as error:
