@@ -21,6 +21,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from locum.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
@@ -43,6 +45,7 @@ __all__ = [
     "SessionStatus",
     "Sessions",
     "Store",
+    "check_value",
 ]
 
 MAX_VALUE: Final = 64 * 1024
@@ -195,6 +198,7 @@ class Guarantees:
     """What a store can promise; each promise has its tests.
 
     Attributes:
+        one_process: All instances must live in one process: no other one sees anything of this store.
         one_machine: All instances must live on one machine.
         guarded_writes: `if_open` and `if_gone` are checked in the same operation as the write.
         native_sessions: The store times the sessions itself.
@@ -211,6 +215,7 @@ class Guarantees:
     durable: bool
     least_ttl: float
     poll_interval: float
+    one_process: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,13 @@ class Health:
     version: str
     round_trip: float
     schema: int
+
+
+def check_value(key: str, value: bytes) -> bytes:
+    """Return the value, or raise `ConfigurationError` if a record cannot hold it."""
+    if len(value) > MAX_VALUE:
+        raise ConfigurationError(f"the value of {key} has {len(value)} bytes; a record holds at most {MAX_VALUE}")
+    return value
 
 
 class Store(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum import exit_codes
 from locum.clock import Clock, seconds
-from locum.errors import UnsupportedError
+from locum.errors import ConfigurationError, UnsupportedError
 from locum.identity import sees_own_processes
 from locum.keeper import kernel
 from locum.keeper.complaint import Complaint
@@ -139,4 +139,9 @@ class Keeper:
         store.call_timeout = seconds(hello.ttl) / 6
         await open_when_there(store, clock=self._clock, told=Complaint(hello.instance, self._clock).tell)
         self._stores[hello.store, hello.namespace] = store
+        if store.guarantees().one_process:
+            raise ConfigurationError(
+                f"the store {store.url} lives within one process, and a keeper is another one than its worker: use"
+                " another store, or call run(embedded=True)"
+            )
         return store

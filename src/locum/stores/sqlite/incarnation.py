@@ -1,16 +1,16 @@
-"""The store's identity: the statements on the incarnation record, and what this process has seen of it (R24, R25)."""
+"""The store's identity: the statements on the incarnation record (R24, R25)."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from locum.errors import StoreReplacedError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
 from locum.names import random_id
 from locum.store import INCARNATION, Seen
+from locum.stores.sight import difference, is_successor, revision_above
 from locum.stores.sqlite import changes
-from locum.stores.sqlite.schema import LEAP, OPEN, QUARANTINE, SCHEMA, DamagedError, revision_above
+from locum.stores.sqlite.schema import OPEN, QUARANTINE, SCHEMA, DamagedError
 from locum.stores.sqlite.sessions import SessionTable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from locum.stores.sqlite.sessions import Instant
 
-__all__ = ["Decide", "Incarnation", "Sight", "adopt", "begin", "current", "lift"]
+__all__ = ["Decide", "Incarnation", "adopt", "begin", "current", "lift"]
 
 _CLOSED: Final = b"was closed: the store has begun a new incarnation"
 
@@ -90,10 +90,9 @@ def begin(db: sqlite3.Connection, store: str, *, seen: Seen | None, max_ttl: int
 def adopt(db: sqlite3.Connection, store: str, *, seen: Seen | None, max_ttl: int, now: Instant) -> Incarnation:
     """Take what is there, if it is as it was seen or succeeds that; begin a new incarnation otherwise."""
     found = current(db, store)
-    if seen is None or (found.id == seen.incarnation and found.revision >= seen.revision):
+    if seen is None or difference(seen, found.seen) is None:
         return found
-    # what was begun after the seen one begins a leap above it; another store, or an earlier incarnation, does not
-    if found.id != seen.incarnation and found.revision // LEAP > seen.revision // LEAP:
+    if is_successor(found.seen, seen):
         db.execute("UPDATE locum_store SET max_ttl = max(max_ttl, ?)", (max_ttl,))
         return found
     return begin(db, store, seen=seen, max_ttl=max_ttl, now=now)
@@ -112,72 +111,3 @@ def lift(db: sqlite3.Connection, store: str, incarnation: str) -> bool:
         changes.count(db, changes.EVERYWHERE, INCARNATION)
     found = current(db, store)
     return found.id == incarnation and not found.quarantined
-
-
-class Sight:
-    """What this process has seen of a store, for all threads of one connection.
-
-    Once something else was found, it is said again at every call, until that is adopted.
-
-    Args:
-        store: The store's URL, for messages.
-    """
-
-    def __init__(self, store: str) -> None:
-        self._store = store
-        self._guard = threading.Lock()
-        self._seen: Seen | None = None
-        self._found: str | None = None
-
-    @property
-    def seen(self) -> Seen | None:
-        """What was seen."""
-        with self._guard:
-            return self._seen
-
-    def adopt(self, seen: Seen | None) -> None:
-        """Go on from here."""
-        with self._guard:
-            self._seen, self._found = seen, None
-
-    def demand(self) -> Seen | None:
-        """What is to be compared with what is found; to be asked *before* a transaction takes its snapshot.
-
-        Raises:
-            StoreReplacedError: Something else was found already.
-        """
-        with self._guard:
-            if self._found is not None:
-                raise StoreReplacedError(self._store, self._found)
-            return self._seen
-
-    def compare(self, seen: Seen | None, found: Incarnation) -> None:
-        """Compare what was seen before a transaction with what is found in it.
-
-        Raises:
-            StoreReplacedError: It is another incarnation, or a lower revision.
-        """
-        if seen is None:
-            return
-        if found.id != seen.incarnation:
-            raise self.replaced("it has another identity, and was wiped or exchanged")
-        if found.revision < seen.revision:
-            raise self.replaced("it is older than what was seen of it, and was put back")
-
-    def replaced(self, found: str) -> StoreReplacedError:
-        """Remember, and say, that something else was found."""
-        with self._guard:
-            self._found = self._found or found
-            return StoreReplacedError(self._store, self._found)
-
-    def note(self, found: Seen) -> None:
-        """Remember what an answer shows.
-
-        Raises:
-            StoreUnavailableError: It shows an incarnation that is no longer ours.
-        """
-        with self._guard:
-            if self._seen is not None and self._seen.incarnation != found.incarnation:
-                raise StoreUnavailableError(self._store, "it was taken up anew while the answer came; ask again")
-            if self._seen is None or self._seen.revision < found.revision:
-                self._seen = found

@@ -7,17 +7,15 @@ from typing import Final
 
 from locum.errors import SchemaError, UnsupportedError
 from locum.names import random_id
+from locum.stores.sight import revision_above
 
-__all__ = ["LEAP", "OPEN", "QUARANTINE", "SCHEMA", "DamagedError", "prepare", "revision_above"]
+__all__ = ["OPEN", "QUARANTINE", "SCHEMA", "DamagedError", "prepare"]
 
 SCHEMA: Final = 2
 """The schema that this release writes, and the highest that it reads."""
 
 OPEN: Final = "open"
 QUARANTINE: Final = "quarantine"
-
-LEAP: Final = 1 << 40
-"""A new incarnation's revisions begin at the next multiple of this, above all that anybody has seen of the last."""
 
 _LEAST_SQLITE: Final = (3, 35, 0)
 
@@ -77,11 +75,6 @@ class DamagedError(sqlite3.DatabaseError):
     """SQLite read something that was never written: its pages fit together, and their content is not ours."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
-def revision_above(*revisions: int) -> int:
-    """Where a new incarnation begins that comes after these revisions."""
-    return (max(revisions, default=0) // LEAP + 1) * LEAP
 
 
 def prepare(connection: sqlite3.Connection, store: str, *, seen: int | None) -> None:

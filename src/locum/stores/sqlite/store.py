@@ -13,9 +13,10 @@ from locum.errors import ConfigurationError, ConflictError, StoreReplacedError
 from locum.identity import MachineKey
 from locum.names import check_key
 from locum.scopes import Scope
-from locum.store import MAX_VALUE, Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions
+from locum.store import Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions, check_value
+from locum.stores.sight import Sight
 from locum.stores.sqlite import changes
-from locum.stores.sqlite.incarnation import Decide, Sight, adopt, begin, current, lift
+from locum.stores.sqlite.incarnation import Decide, adopt, begin, current, lift
 from locum.stores.sqlite.records import RecordTable
 from locum.stores.sqlite.schema import SCHEMA
 from locum.stores.sqlite.sessions import Instant, SessionTable
@@ -186,8 +187,7 @@ class SqliteStore:
     ) -> Record:
         """Compare and set, as one transaction."""
         check_key(key)
-        if len(value) > MAX_VALUE:
-            raise ConfigurationError(f"the value of {key} has {len(value)} bytes; a record holds at most {MAX_VALUE}")
+        check_value(key, value)
 
         def work(db: Connection) -> Record:
             found = self._records.demand(db, key, expect)

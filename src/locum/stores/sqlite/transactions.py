@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from locum.store import Seen
+    from locum.stores.sight import Sight
     from locum.stores.sqlite.connection import Connection
-    from locum.stores.sqlite.incarnation import Incarnation, Sight
+    from locum.stores.sqlite.incarnation import Incarnation
     from locum.stores.sqlite.lane import Call
 
 __all__ = ["Transactions"]
@@ -188,12 +189,12 @@ class Transactions:
 
     def _compare(self, db: Connection, seen: Seen | None) -> Seen:
         """What the transaction finds: as it was seen, in the files that are in their places (R24)."""
-        found = incarnation.current(db, self._url)
+        found = incarnation.current(db, self._url).seen
         missing = db.missing()  # after the first read: only then are all of the files open
         if missing:
             raise self._sight.replaced(missing)
         self._sight.compare(seen, found)
-        return found.seen
+        return found
 
     def _transact(self, db: Connection, name: str, work: Callable[[], T]) -> T:
         db.execute("BEGIN IMMEDIATE")

@@ -13,37 +13,15 @@ from typing import TYPE_CHECKING
 from locum.errors import StoreError
 from locum.identity import Origin
 from locum.scopes import happens
-from locum.store import Change
+from locum.stores.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from locum.store import Change
     from locum.stores.sqlite.files import WakeFile
 
 __all__ = ["Wakeups"]
-
-
-class _Subscriber:
-    """The wake-ups of one reader: an iterator that survives a cancelled wait, which a generator would not."""
-
-    def __init__(self, prefixes: Sequence[str], poll_interval: float) -> None:
-        self.prefixes = tuple(prefixes)
-        self._poll_interval = poll_interval
-        self._keys: set[str] = set()
-        self._woken = asyncio.Event()
-
-    def wake(self, keys: set[str]) -> None:
-        self._keys |= keys
-        self._woken.set()
-
-    def __aiter__(self) -> AsyncIterator[Change]:
-        return self
-
-    async def __anext__(self) -> Change:
-        await happens(self._woken.wait(), within=self._poll_interval)
-        self._woken.clear()
-        keys, self._keys = self._keys, set()
-        return Change(frozenset(keys))
 
 
 class Wakeups:
@@ -60,7 +38,7 @@ class Wakeups:
     ) -> None:
         self._file, self._since, self._poll_interval = file, since, poll_interval
         self._origin = Origin("the open store's wake-ups")
-        self._subscribers: set[_Subscriber] = set()
+        self._subscriptions = Subscriptions(poll_interval)
         self._touched = asyncio.Event()
         self._revision = 0
         self._listens = False
@@ -73,7 +51,7 @@ class Wakeups:
                 await happens(self._touched.wait(), within=self._poll_interval)
                 self._touched.clear()
                 self._file.watch_again()  # it may have been deleted, and made again by another
-                if self._subscribers:
+                if self._subscriptions:
                     await self._dispatch()
         finally:
             if self._listens and self._file.watch_fd is not None:
@@ -83,34 +61,28 @@ class Wakeups:
         """Go on from another revision, with the file that is there now; everyone is woken."""
         self._revision = revision
         self._file.watch_again()
-        for subscriber in self._subscribers:
-            subscriber.wake(set())
+        self._subscriptions.tell_all()
 
     @asynccontextmanager
     async def subscribe(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for some prefixes, from here on."""
         self._origin.check()
-        subscriber = _Subscriber(prefixes, self._poll_interval)
-        self._subscribers.add(subscriber)
         if not self._listens and self._file.watch_fd is not None:
             # only from the first subscriber on: a keeper has none, and is not woken in the middle of takeovers
             asyncio.get_running_loop().add_reader(self._file.watch_fd, self._on_touch)
             self._listens = True
-        try:
-            yield subscriber
-        finally:
-            self._subscribers.discard(subscriber)
+        with self._subscriptions.subscribe(prefixes) as wakeups:
+            yield wakeups
 
     async def _dispatch(self) -> None:
         try:
             self._revision, keys = await self._since(self._revision)
         except StoreError:
             keys = None  # wake everyone: their own reads will say what is wrong
-        for subscriber in list(self._subscribers):
-            if keys is None:
-                subscriber.wake(set())
-            elif mine := {key for key in keys if key.startswith(subscriber.prefixes)}:
-                subscriber.wake(mine)
+        if keys is None:
+            self._subscriptions.tell_all()
+        else:
+            self._subscriptions.tell(keys)
 
     def _on_touch(self) -> None:
         self._file.drain()

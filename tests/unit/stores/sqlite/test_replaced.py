@@ -15,8 +15,8 @@ from locum.clock import Clock, nanoseconds
 from locum.errors import OutcomeUnknownError, StoreReplacedError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY, Seen
+from locum.stores.sight import LEAP
 from locum.stores.sqlite import SqliteStore
-from locum.stores.sqlite.schema import LEAP
 from tests.unit.kit import open_files, opened, soon
 from tests.unit.stores.contract import heard, seen_now
 
