@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum.cli.examination.finding import Finding, Level, Said, check
 from locum.cli.examination.mounts import mount_of, mounts
+from locum.stores.sqlite.mounts import NETWORK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,20 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["file_system", "findings", "rights", "space"]
 
 _LOCAL: Final = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "jfs", "reiserfs", "nilfs2")
-_NETWORK: Final = {
-    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "gfs2", "ocfs2", "lustre", "gpfs", "beegfs"),
-    *("9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs"),
-    *(
-        "fuse.rclone",
-        "fuse.vmhgfs-fuse",
-        "fuse.juicefs",
-        "fuse.gcsfuse",
-        "fuse.mount-s3",
-        "coda",
-        "davfs",
-        "fuse.davfs",
-    ),
-}
+_SHARED: Final = NETWORK | {"davfs", "fuse.mount-s3", "fuse.vmhgfs-fuse", "prl_fs", "vboxsf", "virtiofs", "vmhgfs"}
 _MEMORY: Final = ("tmpfs", "ramfs")
 _MIB: Final = 1024 * 1024
 _LITTLE: Final = 64 * _MIB
@@ -51,7 +39,7 @@ def file_system(mount: Mount | None) -> Said:
     if mount is None:
         return Said(Level.UNKNOWN, "no mount holds the store's file")
     fact = f"{mount.kind} on {mount.point}"
-    if mount.kind in _NETWORK:
+    if mount.kind in _SHARED:
         return Said(
             Level.FAILS,
             f"{fact}: shared with other machines, where SQLite's locks and shared memory are not kept",
