@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from locum.store import Store
 
-__all__ = ["Place", "file_of", "looking_at", "which_store", "which_store_if_any"]
+__all__ = ["Place", "file_of", "look_again", "looking_at", "which_store", "which_store_if_any"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -108,6 +108,18 @@ async def looking_at(place: Place, *, clock: Clock) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+async def look_again(place: Place, store: Store) -> None:
+    """Open a store anew that was wiped, exchanged or put back: who only looks takes it as it is.
+
+    Raises:
+        StoreUnavailableError: Nothing is there.
+    """
+    _demand_that_it_exists(place.url)
+    await store.close()
+    store.seen = None
+    await store.open()
 
 
 def _demand_that_it_exists(url: str) -> None:

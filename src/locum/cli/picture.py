@@ -63,6 +63,11 @@ def tables(status: Status, *, now: datetime | None) -> list[Table]:
 def notes(status: Status) -> list[str]:
     """What has to be said besides."""
     found = [] if status.instances else [f"No instance of {status.namespace} is running."]
+    if status.quarantine:
+        found.append(
+            "The store is in quarantine, for it was wiped, exchanged or reset: nothing is granted until an instance has"
+            f" watched it for {status.quarantine:g} s."
+        )
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.services if one.trouble]
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.instances if one.trouble]
     return found

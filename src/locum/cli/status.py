@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from locum import exit_codes
-from locum.cli.looking import looking_at, which_store
+from locum.cli.looking import look_again, looking_at, which_store
 from locum.cli.picture import heading, notes, tables
 from locum.cli.tables import drawn, is_terminal, plain, show
 from locum.clock import Clock
-from locum.errors import StoreError
+from locum.errors import StoreError, StoreReplacedError
 from locum.scopes import Scope, happens, run
 from locum.views.beats import BeatWatch
 from locum.views.status import Status, read_status
@@ -77,12 +77,20 @@ async def _watch(place: Place, *, as_json: bool) -> None:
             while not stop.is_set():
                 changed.clear()  # before the look: what changes while we look is looked at again
                 try:
-                    last = beats.timed(await read_status(store, clock=clock), now=clock.now())
+                    last = beats.timed(await _look(place, store, clock), now=clock.now())
                     tell(last, "")
                 except StoreError as error:
                     tell(last, str(error))
                 await happens(stop.wait(), within=_AT_MOST)
                 await happens(changed.wait(), within=_AT_LEAST - _AT_MOST)
+
+
+async def _look(place: Place, store: Store, clock: Clock) -> Status:
+    try:
+        return await read_status(store, clock=clock)
+    except StoreReplacedError:
+        await look_again(place, store)
+        return await read_status(store, clock=clock)
 
 
 async def _hear(store: Store, changed: asyncio.Event) -> None:

@@ -126,12 +126,15 @@ class Status:
         store: The store's URL, without secrets.
         instances: Every instance, by name.
         services: Every service, by name.
+        quarantine: Seconds for which an instance must watch the store before anything is granted in it, since it is not
+            the one that was there before (R25); 0 if it is not in quarantine.
     """
 
     namespace: str
     store: str
     instances: tuple[Instance, ...]
     services: tuple[Service, ...]
+    quarantine: float = 0.0
 
     def service(self, name: str) -> Service | None:
         """The service of that name."""
@@ -152,8 +155,8 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
     members = (await store.list(_MEMBERS)).records
     lines = (await store.list(LINES)).records
     grants = (await store.list(GRANTS)).records
-    sessions = (await store.sessions()).by_id
-    now = clock.now()
+    found = await store.sessions()
+    sessions, now = found.by_id, clock.now()
     endings = await _endings(store, grants, sessions)
 
     waiting = lines_of(lines, grants, sessions)
@@ -167,6 +170,7 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
         store=store.url,
         instances=tuple(sorted(instances, key=lambda one: (one.name, one.session))),
         services=tuple(sorted((*exclusive, *everywhere), key=lambda one: one.name)),
+        quarantine=seconds(found.max_ttl) if found.quarantined else 0.0,
     )
 
 

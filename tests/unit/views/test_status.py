@@ -13,6 +13,7 @@ from locum.clock import Clock, nanoseconds
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.grant import Past
 from locum.keeper.owner import Ending
+from locum.names import random_id
 from locum.store import ANY
 from locum.views.beats import BeatWatch
 from locum.views.status import Instance, Service, Status, read_status
@@ -208,3 +209,10 @@ async def test_the_age_of_another_machines_beat_is_unknown_until_it_changes(stor
         (one,) = watch.timed(await picture(store), now=nanoseconds(now)).instances
         ages.append(one.beat_age)
     assert ages == [None, 0.0, 10.0]
+
+
+async def test_a_quarantine_is_shown_with_its_length(store: Store) -> None:
+    await store.open_session(owner_named("web-1").to_bytes(), nanoseconds(8), random_id())
+    assert (await picture(store)).quarantine == 0
+    await store.renew(max_ttl=nanoseconds(3))
+    assert (await picture(store)).quarantine == 8
