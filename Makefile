@@ -15,12 +15,15 @@ LOCK_ARGS ?=
 
 UV_RELEASE := 0.13.9
 UV    := .tools/bin/uv
+PEERS := benchmarks/.venv
 TOOLS := .tools/.uv-$(UV_RELEASE)
 BIN   := .venv/bin
 READY := .venv/.ready
 CODE  := $(wildcard src tests benchmarks examples)
+LOCK  := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+    --custom-compile-command "make lock"
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
-SERVERS := @tests/servers/install.sh --quiet || echo "going on without: the tests that need it do not run, or fail" >&2
+SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
 
 .PHONY: help setup servers demo test check format bench faults broken wheel names lock clean
 
@@ -29,7 +32,7 @@ help: ## this list
 
 setup: $(READY) ## make .venv with every extra, from the locked requirements
 
-servers: ## install what the tests need beside Python: libfaketime (as root, by apt-get)
+servers: ## install what tests and benchmarks need beside Python, with the peers' servers (as root, by apt-get)
 	@tests/servers/install.sh
 
 demo: $(READY) ## real instances, one of them hurt KILLS times in SECONDS, then an audit
@@ -50,7 +53,9 @@ format: $(READY) ## put the code into the shape that `make check` asks for
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
 
-bench: $(READY) ## the measured figures, as JSON in benchmarks/out/
+bench: $(READY) ## the measured figures, and Locum beside others, as JSON and pictures in benchmarks/out/
+	@tests/servers/install.sh --quiet bench || echo "going on without: the peers that need it are left out" >&2
+	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "going on without the peers' libraries" >&2
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 faults: $(READY) ## tests/faults with the full counts; takes long
@@ -67,9 +72,9 @@ wheel: $(READY) ## build the wheel into dist/
 names: $(READY) ## write down which names are public now (tests/architecture/public_names.txt)
 	$(BIN)/python -m tests.architecture.public_names --write
 
-lock: $(TOOLS) ## work out requirements.lock anew (LOCK_ARGS=--upgrade for newer releases)
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --group dev \
-	    --no-emit-index-url --no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) -o requirements.lock pyproject.toml
+lock: $(TOOLS) ## work out both requirements.lock anew (LOCK_ARGS=--upgrade for newer releases)
+	$(LOCK) --all-extras --group dev $(LOCK_ARGS) -o requirements.lock pyproject.toml
+	$(LOCK) --group bench $(LOCK_ARGS) -o benchmarks/requirements.lock
 
 clean: ## remove what was built and cached; .venv and .tools stay
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache benchmarks/out
@@ -81,6 +86,12 @@ $(READY): pyproject.toml requirements.lock $(TOOLS)
 	@$(BIN)/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python "$$(command -v $(PYTHON))" .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The peers that Locum is measured beside stand apart: nothing of theirs is among what the tests see.
+$(PEERS)/.ready: benchmarks/requirements.lock $(READY)
+	@$(PEERS)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python $(BIN)/python $(PEERS)
+	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes benchmarks/requirements.lock
 	@touch $@
 
 # Debian and Ubuntu ship python3 without ensurepip, and then `python3 -m venv` fails. Asking venv itself is the only sure test.

@@ -1,94 +1,142 @@
-"""`python -m benchmarks [--n N] [--idle S] [--out FILE]`: measure, print, and write a JSON file."""
+"""`python -m benchmarks [takeover] [costs] [options]`: measure, show, and keep it in benchmarks/out/."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import random
+import shutil
+import signal
 import sys
 import tempfile
-from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import costs, limits
-from benchmarks.figures import Figure, machine, spread
-from tests.faults.kit.runs import takeovers
+from benchmarks import costs, limits, machine, report
+from benchmarks.harness import interleave
+from benchmarks.takeover import FROZEN
+from benchmarks.takeover.ours import LocumSubject, LostMachineSubject
+from benchmarks.takeover.peers import PEERS, PeerSubject
+from benchmarks.takeover.picture import draw
+from benchmarks.takeover.results import rows
 
-KINDS = {
-    "F01 worker killed": "worker-killed",
-    "F02 instance killed": "instance-killed",
-    "F03 keeper killed": "keeper-killed",
-    "F05 SIGTERM": "terminated",
-    "F05 resign": "resigned",
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.harness import Subject
+
+_HERE: Final = Path(__file__).parent
+_PROOF: Final = _HERE.parent / "docs" / "proof"
+_FAMILIES: Final = ("takeover", "costs")
 
 
-def main() -> int:
-    """Run everything in turn."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--n", type=int, default=100, help="takeovers of each kind")
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "figures.json")
-    options = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine()}
-    _show("machine", results["machine"])
-    with tempfile.TemporaryDirectory(prefix="locum-bench-") as name:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the families that are wanted, one after the other."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers and peers end too
+    with tempfile.TemporaryDirectory(prefix="locum-bench-", dir=options.folder) as name:
         folder = Path(name)
-        results["limits"] = _limits(folder, options.n)
-        results["takeover"] = _takeovers(folder, options.n, results["limits"])
-        results["imports"] = _section("imports", costs.imports(max(5, options.n // 10)))
-        (folder / "idle").mkdir()
-        results["idle"] = _section("idle, TTL 6 s", costs.idle(folder / "idle", seconds=options.idle))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(results, indent=1, default=_plain) + "\n")
-    sys.stdout.write(f"written to {options.out}\n")
+        codes = [_RUN[family](folder, options) for family in _FAMILIES if family in (options.families or _FAMILIES)]
+    return max(codes)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument(
+        "families", nargs="*", metavar="FAMILY", help=f"of {', '.join(_FAMILIES)}; all, if none is named"
+    )
+    parser.add_argument("--n", type=int, default=20, help="turns, and so takeovers of each kind (20)")
+    parser.add_argument(
+        "--freezes", type=int, help="turns with freezes, which take longest (a quarter of n, at least 3)"
+    )
+    parser.add_argument(
+        "--ttl", type=float, default=5.0, help="of all subjects, in whole seconds; ZooKeeper's least is 4"
+    )
+    parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="subjects whose names have one of these")
+    parser.add_argument("--seed", type=int, default=0, help="of orders and phases; one is made up if none is given")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs)")
+    parser.add_argument("--folder", type=Path, help="for stores and servers' data; the system's temporary one if none")
+    parser.add_argument(
+        "--peers-python", type=Path, default=_HERE / ".venv/bin/python", help="who has the peers' libraries"
+    )
+    parser.add_argument("--out", type=Path, default=_HERE / "out", help="where the figures and pictures are written")
+    parser.add_argument("--proof", action="store_true", help="keep them in docs/proof/ too")
+    options = parser.parse_args(arguments)
+    if wrong := set(options.families) - set(_FAMILIES):
+        parser.error(f"there is no family {sorted(wrong)}; there are {list(_FAMILIES)}")
+    options.freezes = max(3, options.n // 4) if options.freezes is None else options.freezes
+    options.seed = options.seed or random.randrange(1, 2**32)
+    return options
+
+
+def _takeover(folder: Path, options: argparse.Namespace) -> int:
+    facts = machine.facts(folder)
+    peers = [PeerSubject(peer, python=options.peers_python, ttl=options.ttl, folder=folder) for peer in PEERS]
+    ours = [LocumSubject(ttl=options.ttl, folder=folder), LostMachineSubject(ttl=options.ttl, folder=folder)]
+    everyone: list[Subject] = [*ours, *peers]
+    chosen = [one for one in everyone if not options.only or any(word in one.name for word in options.only)]
+    outcome = interleave(
+        [limits.Limits(folder), *chosen], options.n, seed=options.seed, fewer={FROZEN: options.freezes}, say=_say
+    )
+    found, bare = rows(outcome, options.ttl), report.limit_figures(outcome, limits.KIND)
+    versions = [peer.version for peer in peers if peer.version and peer.name not in outcome.left_out]
+    results: dict[str, Any] = {
+        "family": "takeover",
+        "seed": options.seed,
+        "n": options.n,
+        "ttl": options.ttl,
+        "machine": facts,
+        "versions": versions,
+        "limits": bare,
+        "least after a death, ms": limits.least(outcome, death=True),
+        "least in peace, ms": limits.least(outcome, death=False),
+        "rows": found,
+        "without": outcome.left_out,
+        "failures": outcome.failures,
+    }
+    report.show_limits(machine.describe(facts), bare)
+    report.show_takeovers(found, options.ttl)
+    report.show_missing(outcome)
+    report.keep(results, options.out / "takeover.json")
+    if found:
+        notes = [f"{machine.describe(facts)}; seed {options.seed}", *_notes(versions, outcome.left_out)]
+        picture = draw(found, ttl=options.ttl, least=limits.least(outcome, death=True), notes=notes)
+        (options.out / "takeover.svg").write_text(picture)
+    _done("takeover", options)
+    return int(bool(outcome.failures))
+
+
+def _notes(versions: Sequence[str], left_out: dict[str, str]) -> list[str]:
+    of_peers = f"{', '.join(versions)}; their servers on the same machine, one node each" if versions else ""
+    missing = [f"without {name}: {why}" for name, why in left_out.items()]
+    return [*([of_peers] if of_peers else []), *missing, "below n = 100 the p99 is the largest"]
+
+
+def _costs(folder: Path, options: argparse.Namespace) -> int:
+    facts = machine.facts(folder)
+    place = folder / "idle"
+    place.mkdir()
+    imports, idle = costs.imports(max(5, options.n // 2)), costs.idle(place, seconds=options.idle)
+    report.show_costs(f"imports ({machine.describe(facts)})", imports)
+    report.show_costs("idle, TTL 6 s", idle)
+    report.keep({"family": "costs", "machine": facts, "imports": imports, "idle": idle}, options.out / "costs.json")
+    _done("costs", options)
     return 0
 
 
-def _limits(folder: Path, n: int) -> dict[str, Figure]:
-    return _section(
-        "limits of this machine",
-        {
-            "SIGKILL to its notice (pidfd)": spread(limits.deaths(n), "ms"),
-            "durable commit": spread(limits.commits(10 * n, folder), "ms"),
-            "touch to another process's wake-up": spread(limits.wakeups(10 * n, folder), "ms"),
-        },
-    )
+def _done(family: str, options: argparse.Namespace) -> None:
+    kept = [path for end in (".json", ".svg") if (path := options.out / f"{family}{end}").exists()]
+    if options.proof:
+        _PROOF.mkdir(parents=True, exist_ok=True)
+        kept += [Path(shutil.copy(path, _PROOF)) for path in kept]
+    for path in kept:
+        sys.stdout.write(f"written: {path}\n")
 
 
-def _takeovers(folder: Path, n: int, bare: dict[str, Figure]) -> dict[str, Any]:
-    # a takeover by death is at least: the notice, the close, a wake-up, and the take
-    notice, commit, wake = (figure.p50 for figure in bare.values())
-    results: dict[str, Any] = {}
-    for title, kind in KINDS.items():
-        place = folder / kind
-        place.mkdir()
-        found = takeovers(kind, n, place)
-        results[f"{title}: signal to the successor's first row"] = spread([one.ms for one in found], "ms")
-        results[f"{title}: old body's last row to new body's first"] = spread([one.gap_ms for one in found], "ms")
-    least = notice + 2 * commit + wake
-    ratio = results["F01 worker killed: signal to the successor's first row"].p50 / least
-    results["F01 / (notice + 2 commits + wake-up)"] = round(ratio, 2)
-    return _section("takeover, three instances on SQLite", results)
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
-def _section(title: str, results: dict[str, Any]) -> dict[str, Any]:
-    sys.stdout.write(f"{title}\n")
-    for name, value in results.items():
-        _show(f"  {name}", value)
-    return results
-
-
-def _show(name: str, value: object) -> None:
-    sys.stdout.write(f"{name}: {value}\n")
-    sys.stdout.flush()
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{value!r} is no figure")
-
+_RUN: Final = {"takeover": _takeover, "costs": _costs}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,15 +6,73 @@ import os
 import select
 import signal
 import sqlite3
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from benchmarks.figures import spread
+from benchmarks.harness import Case, Sample
 from locum.stores.sqlite.files import WakeFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
+    from typing import Self
 
-__all__ = ["commits", "deaths", "wakeups"]
+    from benchmarks.harness import Outcome
+
+__all__ = ["COMMIT", "NOTICE", "WAKE_UP", "Limits", "least"]
+
+KIND: Final = "limits of this machine"
+NOTICE: Final = Case("SIGKILL to its notice (pidfd)", KIND)
+COMMIT: Final = Case("durable commit (SQLite, WAL, FULL)", KIND)
+WAKE_UP: Final = Case("touch to another process's wake-up", KIND)
+
+
+class Limits:
+    """A subject like the others, so that its noise is theirs: a few measurements of each sort a visit.
+
+    Args:
+        folder: Where the files of the visits lie: on the file system of the others'.
+    """
+
+    name = "limits"
+    cases = (NOTICE, COMMIT, WAKE_UP)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def visit(self, cases: Sequence[Case], seed: int) -> Iterator[Sample]:
+        """Ten deaths, fifty commits, fifty wake-ups."""
+        del seed  # nothing here is random
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            for case in cases:
+                if case == NOTICE:
+                    found = deaths(10)
+                elif case == COMMIT:
+                    found = commits(50, Path(name))
+                else:
+                    found = wakeups(50, Path(name))
+                yield from (Sample(case, {"ms": value}) for value in found)
+
+
+def least(outcome: Outcome, *, death: bool) -> float | None:
+    """Milliseconds that a takeover takes at least on this machine, by the medians of the same run.
+
+    The old one's end is written and the grant is taken, a commit each; between the two the successor wakes up. After a
+    death somebody has to notice it first.
+    """
+    found = {case: outcome.values(case, "ms") for case in (NOTICE, COMMIT, WAKE_UP)}
+    if not all(found.values()):
+        return None
+    notice, commit, wake = (spread(values, "ms").p50 for values in found.values())
+    return 2 * commit + wake + (notice if death else 0)
 
 
 def deaths(n: int) -> list[float]:

@@ -1,13 +1,17 @@
 #!/bin/sh
-# Installs what the tests need beside Python, and nothing that is there already (`make servers`).
+# Installs what tests and benchmarks need beside Python, and nothing that is there already (`make servers`).
 #
-# Usage: install.sh [--quiet]: leaves with 0 if all is there, and with 1 if something is missing and could not be
-# installed: it takes root, and apt-get. --quiet says nothing if all is there.
+# Usage: install.sh [--quiet] [GROUP...]: of the groups `tests` and `bench`, or all. Leaves with 0 if all is there, and
+# with 1 if something is missing and could not be installed: it takes root, and apt-get. --quiet says nothing if all is
+# there. Some packages also start a service of their own; the benchmarks leave it alone and start what they need.
 set -u
 
-# One need a line: NAME PACKAGE WHAT FOR. For each there is a function has_NAME, which is quick.
+# One need a line: GROUP NAME PACKAGE WHAT FOR. For each there is a function has_NAME, which is quick.
 needs='
-libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py)
+tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py)
+bench redis redis-server the peers redis-py and tooz (benchmarks/peers)
+bench etcd etcd-server the peer aetcd
+bench zookeeper zookeeper the peer kazoo; it brings Java along
 '
 
 # tests/faults/kit/wallclocks.py looks in the same places
@@ -19,9 +23,22 @@ has_libfaketime() {
     return 1
 }
 
+has_redis() {
+    command -v redis-server >/dev/null
+}
+
+has_etcd() {
+    command -v etcd >/dev/null
+}
+
+# benchmarks/peers/servers.py looks there too
+has_zookeeper() {
+    [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null
+}
+
 missing() {
-    echo "$needs" | while read -r name package what; do
-        [ -z "$name" ] || "has_$name" || echo "$name $package $what"
+    echo "$needs" | while read -r group name package what; do
+        case " $groups " in *" $group "*) "has_$name" || echo "$name $package $what" ;; esac
     done
 }
 
@@ -35,9 +52,11 @@ tell_missing() {
     done
 }
 
-quiet=${1:-}
+quiet=
+[ "${1:-}" = --quiet ] && quiet=$1 && shift
+groups=${*:-tests bench}
 if [ -z "$(missing)" ]; then
-    [ "$quiet" = --quiet ] || echo "all that the tests need beside Python is there"
+    [ -n "$quiet" ] || echo "all that is needed beside Python is there ($groups)"
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then

@@ -1,0 +1,101 @@
+"""What is shown and what is kept: tables for the terminal, JSON for everything else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Figure, spread, time_text
+from benchmarks.takeover import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks.harness import Outcome
+    from benchmarks.takeover.results import Row
+
+__all__ = ["keep", "limit_figures", "show_costs", "show_limits", "show_missing", "show_takeovers"]
+
+_console = Console()
+if not _console.is_terminal:
+    _console = Console(width=140)
+
+
+def limit_figures(outcome: Outcome, kind: str) -> dict[str, Figure]:
+    """The figures of the cases of a kind by their labels, in ms."""
+    return {case.label: spread(outcome.values(case, "ms"), "ms") for case in outcome.cases() if case.kind == kind}
+
+
+def show_limits(title: str, found: Mapping[str, Figure]) -> None:
+    """What the machine can do at best."""
+    table = _table(title, "", "min", "p50", "p90", "p99", "max", "n")
+    for label, figure in found.items():
+        numbers = (figure.min, figure.p50, figure.p90, figure.p99, figure.max)
+        table.add_row(label, *map(time_text, numbers), str(figure.n))
+    _console.print(table)
+
+
+def show_takeovers(rows: Sequence[Row], ttl: float) -> None:
+    """A table a kind."""
+    for kind, title in KINDS.items():
+        chosen = [row for row in rows if row.case.kind == kind]
+        if not chosen:
+            continue
+        table = _table(
+            f"{title}; TTL {ttl:g} s", "", "min", "p50", "p90", "p99", "n", "/ least", "/ TTL", "two at once"
+        )
+        for row in chosen:
+            figure = row.takeover
+            table.add_row(
+                row.case.label,
+                *map(time_text, (figure.min, figure.p50, figure.p90, figure.p99)),
+                str(figure.n),
+                "" if row.times_least is None else f"{row.times_least:.3g}",
+                f"{row.times_ttl:.2g}",
+                row.overlap_text,
+            )
+        _console.print(table)
+
+
+def show_costs(title: str, found: Mapping[str, Any]) -> None:
+    """What something costs."""
+    table = _table(title, "", "p50", "max", "n", "")
+    for label, value in found.items():
+        if isinstance(value, Figure):
+            table.add_row(label, f"{value.p50:.4g}", f"{value.max:.4g}", str(value.n), value.unit)
+        else:
+            table.add_row(label, str(value))
+    _console.print(table)
+
+
+def show_missing(outcome: Outcome) -> None:
+    """Who was left out, and what failed."""
+    for name, why in outcome.left_out.items():
+        _console.print(f"without {name}: {why}", highlight=False, markup=False)
+    for line in outcome.failures:
+        _console.print(f"failed: {line}", highlight=False, markup=False)
+
+
+def keep(results: Mapping[str, Any], path: Path) -> None:
+    """Write results as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, default=_plain) + "\n")
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r} cannot be kept")
