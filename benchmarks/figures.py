@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,11 +34,11 @@ class Figure:
 
 
 def spread(values: Sequence[float], unit: str) -> Figure:
-    """The spread of some measurements; each percentile but the median is one of them."""
+    """The spread of some measurements; each percentile but the median is one of them, by nearest rank."""
     ordered = sorted(values)
 
     def at(part: float) -> float:
-        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+        return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
     middle = statistics.median(ordered)
     return Figure(unit, len(ordered), ordered[0], at(0.25), middle, at(0.75), at(0.9), at(0.99), ordered[-1])

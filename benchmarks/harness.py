@@ -135,7 +135,8 @@ def interleave(
                             say(f"{turn + 1}/{n} {_line(sample)}")
                         told.add(sample.case)
                 except (AssertionError, OSError, RuntimeError) as error:
-                    line = f"{subject.name}, turn {turn + 1}: {str(error).splitlines()[0] if str(error) else error!r}"
+                    why = (str(error).splitlines() or [repr(error)])[0]
+                    line = f"{subject.name}, turn {turn + 1}: {why}"
                     outcome.failures.append(line)
                     say(f"failed: {line}")
                     failed[subject.name] += 1
