@@ -96,12 +96,13 @@ def _takeover(folder: Path, options: argparse.Namespace) -> int:
     report.show_limits(machine.describe(facts), bare)
     report.show_takeovers(found, options.ttl)
     report.show_missing(outcome)
-    report.keep(results, options.out / "takeover.json")
+    written = [report.keep(results, options.out / "takeover.json")]
     if found:
         notes = [f"{machine.describe(facts)}; seed {options.seed}", *_notes(versions, outcome.left_out)]
         picture = draw(found, ttl=options.ttl, least=limits.least(outcome, death=True), notes=notes)
-        (options.out / "takeover.svg").write_text(picture)
-    _done("takeover", options)
+        written.append(options.out / "takeover.svg")
+        written[-1].write_text(picture)
+    _done(written, options)
     return int(bool(outcome.failures))
 
 
@@ -118,17 +119,16 @@ def _costs(folder: Path, options: argparse.Namespace) -> int:
     imports, idle = costs.imports(max(5, options.n // 2)), costs.idle(place, seconds=options.idle)
     report.show_costs(f"imports ({machine.describe(facts)})", imports)
     report.show_costs("idle, TTL 6 s", idle)
-    report.keep({"family": "costs", "machine": facts, "imports": imports, "idle": idle}, options.out / "costs.json")
-    _done("costs", options)
+    results = {"family": "costs", "machine": facts, "imports": imports, "idle": idle}
+    _done([report.keep(results, options.out / "costs.json")], options)
     return 0
 
 
-def _done(family: str, options: argparse.Namespace) -> None:
-    kept = [path for end in (".json", ".svg") if (path := options.out / f"{family}{end}").exists()]
+def _done(written: list[Path], options: argparse.Namespace) -> None:
     if options.proof:
         _PROOF.mkdir(parents=True, exist_ok=True)
-        kept += [Path(shutil.copy(path, _PROOF)) for path in kept]
-    for path in kept:
+        written += [Path(shutil.copy(path, _PROOF)) for path in written]
+    for path in written:
         sys.stdout.write(f"written: {path}\n")
 
 

@@ -135,8 +135,8 @@ def interleave(
                             say(f"{turn + 1}/{n} {_line(sample)}")
                         told.add(sample.case)
                 except (AssertionError, OSError, RuntimeError) as error:
-                    why = (str(error).splitlines() or [repr(error)])[0]
-                    line = f"{subject.name}, turn {turn + 1}: {why}"
+                    words = (str(error).splitlines() or [repr(error)])[0]
+                    line = f"{subject.name}, turn {turn + 1}: {words}"
                     outcome.failures.append(line)
                     say(f"failed: {line}")
                     failed[subject.name] += 1

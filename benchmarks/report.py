@@ -81,10 +81,11 @@ def show_missing(outcome: Outcome) -> None:
         _console.print(f"failed: {line}", highlight=False, markup=False)
 
 
-def keep(results: Mapping[str, Any], path: Path) -> None:
-    """Write results as JSON."""
+def keep(results: Mapping[str, Any], path: Path) -> Path:
+    """Write results as JSON; where."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, default=_plain) + "\n")
+    return path
 
 
 def _table(title: str, first: str, *others: str) -> Table:
