@@ -93,7 +93,8 @@ def _takeover(folder: Path, options: argparse.Namespace) -> int:
         "without": outcome.left_out,
         "failures": outcome.failures,
     }
-    report.show_limits(machine.describe(facts), bare)
+    report.show_machine(machine.describe(facts))
+    report.show_limits(bare)
     report.show_takeovers(found, options.ttl)
     report.show_missing(outcome)
     written = [report.keep(results, options.out / "takeover.json")]
@@ -117,7 +118,8 @@ def _costs(folder: Path, options: argparse.Namespace) -> int:
     place = folder / "idle"
     place.mkdir()
     imports, idle = costs.imports(max(5, options.n // 2)), costs.idle(place, seconds=options.idle)
-    report.show_costs(f"imports ({machine.describe(facts)})", imports)
+    report.show_machine(machine.describe(facts))
+    report.show_costs("imports", imports)
     report.show_costs("idle, TTL 6 s", idle)
     results = {"family": "costs", "machine": facts, "imports": imports, "idle": idle}
     _done([report.keep(results, options.out / "costs.json")], options)

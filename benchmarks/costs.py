@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import sqlite3
@@ -41,7 +43,8 @@ def imports(n: int) -> dict[str, Any]:
 
 def idle(folder: Path, *, seconds: float) -> dict[str, Any]:
     """Processor time, memory and store writes of three instances that only stand by or hold; TTL 6 s."""
-    with Cluster(folder, app="quiet", ttl=_TTL) as cluster:
+    silence = contextlib.redirect_stdout(io.StringIO())  # a cluster tells at its end what was said
+    with silence, Cluster(folder, app="quiet", ttl=_TTL) as cluster:
         instances = [cluster.start() for _ in range(3)]
         until(lambda: len(cluster.window.owners()) == 3, "three sessions")
         pids = [cluster.pids(instance) for instance in instances]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.harness import Outcome
     from benchmarks.takeover.results import Row
 
-__all__ = ["keep", "limit_figures", "show_costs", "show_limits", "show_missing", "show_takeovers"]
+__all__ = ["keep", "limit_figures", "show_costs", "show_limits", "show_machine", "show_missing", "show_takeovers"]
 
 _console = Console()
 if not _console.is_terminal:
@@ -31,9 +31,14 @@ def limit_figures(outcome: Outcome, kind: str) -> dict[str, Figure]:
     return {case.label: spread(outcome.values(case, "ms"), "ms") for case in outcome.cases() if case.kind == kind}
 
 
-def show_limits(title: str, found: Mapping[str, Figure]) -> None:
+def show_machine(words: str) -> None:
+    """What was measured on."""
+    _console.print(words, highlight=False, markup=False)
+
+
+def show_limits(found: Mapping[str, Figure]) -> None:
     """What the machine can do at best."""
-    table = _table(title, "", "min", "p50", "p90", "p99", "max", "n")
+    table = _table("What this machine can do at best", "", "min", "p50", "p90", "p99", "max", "n")
     for label, figure in found.items():
         numbers = (figure.min, figure.p50, figure.p90, figure.p99, figure.max)
         table.add_row(label, *map(time_text, numbers), str(figure.n))
