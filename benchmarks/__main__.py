@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import costs, limits, machine, report
 from benchmarks.harness import interleave
-from benchmarks.takeover import FROZEN
+from benchmarks.takeover import FROZEN, WATCHED
 from benchmarks.takeover.ours import LocumSubject, LostMachineSubject
 from benchmarks.takeover.peers import PEERS, PeerSubject
 from benchmarks.takeover.picture import draw
@@ -110,7 +110,12 @@ def _takeover(folder: Path, options: argparse.Namespace) -> int:
 def _notes(versions: Sequence[str], left_out: dict[str, str]) -> list[str]:
     of_peers = f"{', '.join(versions)}; their servers on the same machine, one node each" if versions else ""
     missing = [f"without {name}: {why}" for name, why in left_out.items()]
-    return [*([of_peers] if of_peers else []), *missing, "below n = 100 the p99 is the largest"]
+    return [
+        *([of_peers] if of_peers else []),
+        *missing,
+        "below n = 100 the p99 is the largest",
+        f"after a freeze the rows are watched for {WATCHED[FROZEN]:g} s",
+    ]
 
 
 def _costs(folder: Path, options: argparse.Namespace) -> int:

@@ -53,7 +53,7 @@ def draw(rows: Sequence[Row], *, ttl: float, least: float | None, notes: Sequenc
             _text(30, 56, f"{_READ} TTL {ttl:g} s for all.", _MUTED),
             *_scale(axis, bottom),
             *_mark(axis, ttl * 1000, f"TTL {ttl:g} s", bottom),
-            *(_mark(axis, least, f"least possible here {time_text(least)}", bottom) if least else ()),
+            *(_mark(axis, least, f"least after a death {time_text(least)}", bottom) if least else ()),
             _text(_RIGHT + 24, 98, "median", _MUTED, bold=True),
             _text(_RIGHT + 90, 98, "p99", _MUTED, bold=True),
             _text(_RIGHT + 156, 98, "n", _MUTED, bold=True),

@@ -43,7 +43,7 @@ def test_the_picture_shows_every_row_and_both_lines() -> None:
     rows = [row("Locum, worker", KILLED, [2.0, 3.0, 400.0]), row("another & co", FROZEN, [5000.0], strays=[7])]
     drawn = ElementTree.fromstring(draw(rows, ttl=5, least=1.5, notes=["a machine"]))  # noqa: S314 - it is our own
     words = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"Locum, worker", "another & co", "a machine", "TTL 5 s", "least possible here 1.5 ms"} <= set(words)
+    assert {"Locum, worker", "another & co", "a machine", "TTL 5 s", "least after a death 1.5 ms"} <= set(words)
     assert "never" in words
     assert "1 of 1, up to 7 rows in 9 ms" in words
 
