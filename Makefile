@@ -18,14 +18,16 @@ UV    := .tools/bin/uv
 PEERS := benchmarks/.venv
 TOOLS := .tools/.uv-$(UV_RELEASE)
 BIN   := .venv/bin
+DOCS  := .venv-docs/bin
 READY := .venv/.ready
+DOCS_READY := .venv-docs/.ready
 CODE  := $(wildcard src tests benchmarks examples)
-LOCK  := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-    --custom-compile-command "make lock"
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+    --custom-compile-command "make lock" $(LOCK_ARGS)
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
 SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
 
-.PHONY: help setup servers demo test check format bench faults broken wheel names lock clean
+.PHONY: help setup servers demo test check format bench faults broken docs wheel names lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -66,18 +68,24 @@ broken: $(READY) ## break one rule after another; a test must notice each
 	$(SERVERS)
 	$(BIN)/python tests/faults/broken/run.py
 
+docs: $(DOCS_READY) ## build the documentation into build/site, strictly; by Zensical first, from the same file
+	$(DOCS)/zensical build --strict --clean
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(DOCS):$$PATH" $(DOCS)/mkdocs build --strict --quiet
+	@echo "built: build/site/index.html"
+
 wheel: $(READY) ## build the wheel into dist/
 	$(BIN)/hatchling build -t wheel -d dist
 
 names: $(READY) ## write down which names are public now (tests/architecture/public_names.txt)
 	$(BIN)/python -m tests.architecture.public_names --write
 
-lock: $(TOOLS) ## work out both requirements.lock anew (LOCK_ARGS=--upgrade for newer releases)
-	$(LOCK) --all-extras --group dev $(LOCK_ARGS) -o requirements.lock pyproject.toml
-	$(LOCK) --group bench $(LOCK_ARGS) -o benchmarks/requirements.lock
+lock: $(TOOLS) ## work out the locks anew (LOCK_ARGS=--upgrade for newer releases)
+	$(COMPILE) --all-extras --group dev -o requirements.lock pyproject.toml
+	$(COMPILE) --group bench -o benchmarks/requirements.lock
+	$(COMPILE) --group docs -o requirements-docs.lock
 
-clean: ## remove what was built and cached; .venv and .tools stay
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache benchmarks/out
+clean: ## remove what was built and cached; .venv, .venv-docs and .tools stay
+	rm -rf build dist .cache .mypy_cache .pytest_cache .ruff_cache benchmarks/out
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An existing environment is kept and brought up to date; only one that cannot run is made again.
@@ -92,6 +100,12 @@ $(READY): pyproject.toml requirements.lock $(TOOLS)
 $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 	@$(PEERS)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python $(BIN)/python $(PEERS)
 	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes benchmarks/requirements.lock
+	@touch $@
+
+# Nothing of ours is installed there: the reference is read from the source.
+$(DOCS_READY): requirements-docs.lock $(TOOLS)
+	@$(DOCS)/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python "$$(command -v $(PYTHON))" .venv-docs
+	$(UV) pip sync --quiet --python $(DOCS)/python --require-hashes requirements-docs.lock
 	@touch $@
 
 # Debian and Ubuntu ship python3 without ensurepip, and then `python3 -m venv` fails. Asking venv itself is the only sure test.
