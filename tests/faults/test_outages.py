@@ -5,11 +5,12 @@ Another process holds both of its locks. Reading still works, as it does on a fu
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit import judges
+from tests.faults.kit import judges, processes
 from tests.faults.kit.outage import store_away
 from tests.faults.kit.rows import RowFile
 from tests.faults.kit.waiting import pass_by, until
@@ -73,4 +74,17 @@ def test_f15_lost_term(cluster: Cluster, how: str) -> None:
     assert cluster.pids(active).keeper == keeper, "the keeper was ended, not only its worker"
     if how:
         assert cluster.pids(active).worker != before.pid, "a body that did not end has kept its worker"
+    cluster.judge()
+
+
+@TTL
+def test_f15_a_stop_is_heard_while_a_lost_session_waits_to_be_closed(cluster: Cluster) -> None:
+    """The worker of a lost term has ended, and its keeper can close nothing: it stops all the same when it is told to."""
+    active = cluster.three()
+    worker = cluster.pids(active).worker
+    with store_away(cluster):
+        until(lambda: processes.state(worker) is None, "the end of the worker whose term is lost")
+        active.process.send_signal(signal.SIGTERM)
+        assert active.leave() == 0, active.text
+    cluster.stand()
     cluster.judge()

@@ -299,8 +299,8 @@ class Life:
         keeping.disarm_all()
         keeping.close()
         if keeping.session is not None:
-            patience = keeping.session.budget.call_seconds if self._told_to_stop() else None
-            await keeping.session.close(ending, patience=patience)
+            patience = keeping.session.budget.call_seconds
+            await keeping.session.close(ending, patience=patience, hurried=self._told_to_stop)
 
     async def _reap_all(self) -> int:
         status: int | None = None

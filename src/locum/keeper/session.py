@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from locum.clock import seconds
+from locum.clock import nanoseconds, seconds
 from locum.errors import (
     ConflictError,
     OutcomeUnknownError,
@@ -150,19 +150,24 @@ class Session:
             self._acknowledged(self.budget, now)
             due = now + round(beat * 1e9)
 
-    async def close(self, ending: Ending, *, patience: float | None = None) -> bool:
+    async def close(
+        self, ending: Ending, *, patience: float | None = None, hurried: Callable[[], bool] = lambda: True
+    ) -> bool:
         """Close it, again and again until that is answered (R10).
 
         Args:
             ending: What its tombstone will say.
             patience: Seconds after which to leave it to the others, who will see it silent; `None` is never.
+            hurried: Whether those seconds count yet; they begin when it first says so.
 
         Returns:
             Whether it is closed for certain.
         """
         backoff = Backoff(0.02, seconds(self.budget.beat))
-        until = None if patience is None else self._clock.now() + round(patience * 1e9)
+        until: int | None = None
         while True:
+            if until is None and patience is not None and hurried():
+                until = self._clock.now() + nanoseconds(patience)
             try:
                 await self._store.close_session(self.id, reason=ending.to_bytes())
             except (StoreUnavailableError, OutcomeUnknownError) as error:
