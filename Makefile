@@ -70,7 +70,7 @@ broken: $(READY) ## break one rule after another; a test must notice each
 
 docs: $(DOCS_READY) ## build the documentation into build/site, strictly; by Zensical first, from the same file
 	$(DOCS)/zensical build --strict --clean
-	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(DOCS):$$PATH" $(DOCS)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(DOCS):$$PATH" $(DOCS)/mkdocs build --strict
 	@echo "built: build/site/index.html"
 
 wheel: $(READY) ## build the wheel into dist/
