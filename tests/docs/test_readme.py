@@ -24,8 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder in which the README's program is billing.py."""
-    (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    (tmp_path / "billing.py").write_text(program)
+    (tmp_path / "billing.py").write_text(_programs()[0])
     return tmp_path
 
 
@@ -61,10 +60,22 @@ def test_the_program_of_the_readme(folder: Path, instances: list[subprocess.Pope
     assert len(status["instances"]) == 2
     assert "token 2" in _locum(folder, "resign", "settlement")
     assert "was asked to resign" in _locum(folder, "journal")
+    (other,) = (one["name"] for one in status["instances"] if one["name"] != _active(folder))
+    assert f"{other} is active in settlement (token 3)" in _locum(folder, "transfer", "settlement", "--to", other)
 
     for process in instances:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(30) for process in instances] == [0, 0]
+
+
+def test_the_script_of_the_readme(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_programs()[1])
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "leads under token 1\n"), done.stderr
+
+
+def _programs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 def _settled(folder: Path) -> list[int]:
@@ -73,6 +84,11 @@ def _settled(folder: Path) -> list[int]:
         return [row[0] for row in connection.execute("SELECT settled FROM orders")]
     finally:
         connection.close()
+
+
+def _active(folder: Path) -> str:
+    services = json.loads(_locum(folder, "status", "--json"))["services"]
+    return next(str(one["active"]) for one in services if one["name"] == "settlement")
 
 
 def _locum(folder: Path, *arguments: str) -> str:

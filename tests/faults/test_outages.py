@@ -79,7 +79,7 @@ def test_f15_lost_term(cluster: Cluster, how: str) -> None:
 
 @TTL
 def test_f15_a_stop_is_heard_while_a_lost_session_waits_to_be_closed(cluster: Cluster) -> None:
-    """The worker of a lost term has ended, and its keeper can close nothing: it stops all the same when it is told to."""
+    """The worker of a lost term has ended, and its keeper can close nothing: it stops all the same when told to."""
     active = cluster.three()
     worker = cluster.pids(active).worker
     with store_away(cluster):
