@@ -8,7 +8,7 @@ import sys
 import click
 
 from locum.cli.app import app_name
-from locum.host.host import keeper_command
+from locum.host.host import instance_command
 from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE
 from locum.identity import host_name
 from locum.keeper.budget import Budget
@@ -28,7 +28,7 @@ def command(app: str | None, name: str | None, instances: int, store: str | None
 
     Without MODULE:HOST it is [tool.locum] app of the nearest pyproject.toml; without :HOST its name is `host`.
     """
-    keeper = keeper_command([sys.executable, "-P", "-m", "locum.host.worker", app_name(app)])
+    keeper = instance_command(app_name(app))
     environment = dict(os.environ)
     if store is not None:
         environment[STORE_VARIABLE] = store

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from locum import exit_codes
 from locum.clock import nanoseconds
 from locum.demo.folder import DEMO_VARIABLE, FOLDER_VARIABLE
 from locum.demo.plan import TTL
-from locum.host.host import keeper_command
+from locum.host.host import instance_command
 from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE
 from locum.identity import stat_fields
 
@@ -27,7 +26,7 @@ __all__ = ["Cluster", "Victim"]
 
 _STOP_WITHIN: Final = 10.0  # s, until SIGKILL
 _LOOK_EVERY: Final = 0.05  # s
-_COMMAND: Final = keeper_command([sys.executable, "-P", "-m", "locum.host.worker", "locum.demo.app:host"])
+_COMMAND: Final = instance_command("locum.demo.app:host")
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from locum.host.container import Lifetime
 
-__all__ = ["Host", "keeper_command"]
+__all__ = ["Host", "instance_command", "keeper_command", "worker_command"]
 
 F = TypeVar("F", bound="Callable[..., object]")
 H = TypeVar("H", bound="Callable[..., object]")
@@ -234,3 +234,13 @@ class Host:
 def keeper_command(worker: list[str]) -> list[str]:
     """The command line of a keeper for a worker's command line. `-P`: the keeper must not import the user's modules."""
     return [sys.executable, "-P", "-m", "locum.keeper", "--", *worker]
+
+
+def worker_command(app: str) -> list[str]:
+    """The command line of a worker of the host that `MODULE:HOST` names, for its keeper to start."""
+    return [sys.executable, "-P", "-m", "locum.host.worker", app]
+
+
+def instance_command(app: str) -> list[str]:
+    """The command line of an instance of that host: a keeper, and the worker that it starts."""
+    return keeper_command(worker_command(app))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import locum
-from locum.host.host import keeper_command
+from locum.host.host import keeper_command, worker_command
 from tests.faults.kit import judges, processes
 from tests.faults.kit.rows import Row, RowFile
 from tests.faults.kit.waiting import LONG, pass_by, until
@@ -189,7 +189,7 @@ class Cluster:
     def worker_command(self, name: str, app: str) -> list[str]:
         """What the keeper of an instance starts as its worker."""
         del name
-        return [sys.executable, "-P", "-m", "locum.host.worker", f"tests.faults.apps.{app}:host"]
+        return worker_command(f"tests.faults.apps.{app}:host")
 
     def beside(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Run something beside the instances, which ends with the cluster."""
