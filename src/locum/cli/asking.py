@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from locum.store import Store
     from locum.views.status import Service
 
-__all__ = ["Answer", "Asking", "Outcome", "asks", "check_argument", "whoever_asks"]
+__all__ = ["Answer", "Asking", "Outcome", "ask", "asks", "check_argument", "whoever_asks"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -110,7 +110,7 @@ def asks(command: Callable[..., Asking]) -> Callable[..., int]:
     @functools.wraps(command)
     def asking(service: str, place: Callable[[], Place], timeout: float, **own: Any) -> int:
         check_argument(service, what="the name of a service")
-        outcome = run(_ask(place(), service, command(timeout=timeout, **own), timeout))
+        outcome = run(_ask_at(place(), service, command(timeout=timeout, **own), timeout))
         click.echo(outcome.text, err=not outcome.is_done)
         return exit_codes.CLEAN if outcome.is_done else exit_codes.SERVICE_FAILED
 
@@ -134,7 +134,7 @@ def whoever_asks() -> str:
     return f"{user}@{host_name()}"
 
 
-async def _ask(place: Place, name: str, asking: Asking, timeout: float) -> Outcome:
+async def _ask_at(place: Place, name: str, asking: Asking, timeout: float) -> Outcome:
     clock = Clock()
     async with looking_at(place, clock=clock) as store:
         status = await read_status(store, clock=clock)
@@ -147,10 +147,10 @@ async def _ask(place: Place, name: str, asking: Asking, timeout: float) -> Outco
         if service.active is None:
             before = f" (was {service.previous})" if service.previous else ""
             return Outcome(f"Nobody is active in {name}{before}: there is nothing to {asking.verb}.", False)
-        return asking.told(await _answer(store, service, asking.request(service), clock, timeout))
+        return asking.told(await ask(store, service, asking.request(service), clock, timeout))
 
 
-async def _answer(store: Store, service: Service, request: Request, clock: Clock, timeout: float) -> Answer:
+async def ask(store: Store, service: Service, request: Request, clock: Clock, timeout: float) -> Answer:
     """Put a request until another term has begun or the time is up, and take it back."""
     scope = join("election", service.name)
     grant = Grant(service.token)

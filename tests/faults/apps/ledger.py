@@ -6,25 +6,28 @@ import os
 import time
 from pathlib import Path
 
+from locum import testing
+from locum.clock import Clock
+
 __all__ = ["Ledger", "take_order"]
 
 
 _AHEAD = int(os.environ.get("FAULTS_BOOT_AHEAD", "0")) * 10**9  # of the boot clock of this time namespace
 
 
-class Ledger:
-    """The file of rows: one atomic append a row, so that its order is the order of the writing.
+class _Clock(Clock):
+    """The boot clock as it is outside of this time namespace."""
 
-    Their instants can be compared with each other, also where they come from different time namespaces.
-    """
+    def now(self) -> int:
+        return super().now() - _AHEAD
+
+
+class Ledger(testing.Ledger):
+    """The file of rows, whose instants can be compared with each other, also from different time namespaces."""
 
     def __init__(self, path: str | None = None) -> None:
-        self._fd = os.open(path or os.environ["FAULTS_ROWS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-
-    def write(self, token: int, who: str = "body") -> None:
-        """Write a row."""
-        at = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - _AHEAD
-        os.write(self._fd, f"{at} {os.getpid()} {token} {who}\n".encode())
+        super().__init__(path or os.environ["FAULTS_ROWS"], clock=_Clock())
+        self.path.touch()  # children may open it before our own first row
 
     def write_for_ever(self, token: int, who: str) -> None:
         """Write a row every millisecond until somebody ends this process."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from locum.testing.ledger import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,28 +18,6 @@ __all__ = ["Row", "RowFile", "now"]
 def now() -> int:
     """This instant on the clock that the rows carry (boot clock, ns)."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One sign of life of a body, or of one of its children.
-
-    Attributes:
-        at: When it was about to be written (boot clock, ns).
-        pid: Who wrote it, as its own pid namespace numbers it.
-        token: The token it was written under.
-        who: `body`, `end` for the last row of a body that was ended in peace, or what sort of child.
-    """
-
-    at: int
-    pid: int
-    token: int
-    who: str
-
-    @property
-    def is_of_body(self) -> bool:
-        """Whether the body itself wrote it."""
-        return self.who in ("body", "end")
 
 
 class RowFile:
@@ -71,7 +50,7 @@ class RowFile:
             os.close(fd)
         data = data[: data.rfind(b"\n") + 1]  # a row that is being written is read the next time
         self._offset += len(data)
-        new = [_row(line) for line in data.splitlines()]
+        new = [Row.of_line(line) for line in data.splitlines()]
         self.rows += new
         return new
 
@@ -101,8 +80,3 @@ class RowFile:
                 break
             found = row
         return found
-
-
-def _row(line: bytes) -> Row:
-    at, pid, token, who = line.split()
-    return Row(int(at), int(pid), int(token), who.decode())
