@@ -35,12 +35,17 @@ def dangling(tree: Tree, targets: Iterable[str]) -> list[str]:
     return [
         f"{target} is no public name"
         for target in targets
-        if _module_of(target) in tree.modules and target not in public
+        if _module_of(target) in tree.modules and target not in public and not _is_public_module(tree, target)
     ]
 
 
 def _module_of(target: str) -> str:
     return target.partition(":")[0]
+
+
+def _is_public_module(tree: Tree, target: str) -> bool:
+    """A plugin of pytest's is a whole module."""
+    return target in tree.modules and tree.modules[target].is_public
 
 
 def entry_points(path: Path = PROJECT) -> list[str]:
@@ -80,6 +85,7 @@ def test_an_entry_point_that_names_nothing_is_noticed(plant: Plant, tmp_path: Pa
     )
     tree = plant({"stores/sqlite.py": '__all__ = ["open_store"]'})
     assert dangling(tree, entry_points(path)) == ["locum.stores.sqlite:open_it is no public name"]
+    assert dangling(tree, ["locum.stores.sqlite"]) == [], "a whole module, as pytest takes it"
 
 
 def test_a_name_that_comes_or_goes_is_noticed(plant: Plant, tmp_path: Path) -> None:

@@ -175,6 +175,19 @@ class Cluster:
 
         return await self._eyes.until(entry, what, timeout)
 
+    async def until(self, condition: Callable[[], object], what: str, *, timeout: float = _LONG) -> None:
+        """Wait until something else is so: that a row is in your own database, for example.
+
+        Args:
+            condition: Asked again and again, in the event loop; true once it is so.
+            what: What is waited for, for the message.
+            timeout: Seconds.
+
+        Raises:
+            WaitedInVainError: It was not so in time.
+        """
+        await self._eyes.happens(lambda: bool(condition()), what, timeout)
+
     async def journal(self, service: str) -> tuple[Entry, ...]:
         """The terms of a service that have ended, the newest last."""
         self._eyes.check_service(service)
