@@ -33,7 +33,6 @@ from locum.testing.gate import Gate, install
 from locum.testing.instance import Instance
 from locum.testing.launching import Launcher
 from locum.testing.picture import lines_of_instances
-from locum.testing.processes import has_ended
 from locum.testing.watching import Active, WaitedInVainError, Watch, wait_for
 from locum.views.journal import read_journal
 
@@ -74,7 +73,7 @@ def cluster(
         environment: More of it for the instances. They inherit the test's, but for what begins with `LOCUM_`.
 
     Raises:
-        ConfigurationError: The TTL cannot be kept; and when the block is entered: there is no such host.
+        ConfigurationError: The TTL cannot be kept, or, when the block is entered, there is no such host.
     """
     return Cluster(app, instances=instances, ttl=ttl, store=store, folder=folder, environment=environment)
 
@@ -238,15 +237,15 @@ class Cluster:
                 victim.kill_keeper()
             if what != "keeper":
                 victim.kill_worker()
+            else:
+                instance.resume()  # the one above a frozen keeper has to reap it
+            await self._eyes.happens(
+                lambda: victim.has_worker_ended and (what == "worker" or instance.has_left),
+                f"{instance.name} to die",
+                timeout,
+            )
         finally:
             victim.let_go()
-        if what == "keeper":
-            instance.resume()  # the one above a frozen keeper has to reap it
-        await self._eyes.happens(
-            lambda: has_ended(victim.worker) and (what == "worker" or instance.has_left),
-            f"{instance.name} to die",
-            timeout,
-        )
 
     async def stop(self, name: str | Active, *, timeout: float = _LONG) -> int:
         """Stop an instance as planned, by SIGTERM, and wait until it has left.

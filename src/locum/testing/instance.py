@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from locum.identity import process_state
-from locum.testing.processes import children, descendants, has_ended, open_child
+from locum.testing.processes import children, has_ended, open_child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,27 +27,32 @@ class Victim:
     The one above its keeper has none: it is the test's own child, whose pid nobody else gets before it is reaped.
 
     Attributes:
-        keeper: The pid of its keeper.
-        worker: The pid of its worker.
+        keeper_fd: A pidfd of its keeper.
+        worker_fd: A pidfd of its worker.
     """
 
-    keeper: int
-    worker: int
-    _keeper_fd: int
-    _worker_fd: int
+    keeper_fd: int
+    worker_fd: int
+
+    @property
+    def has_worker_ended(self) -> bool:
+        """Whether the worker has ended; it need not be reaped."""
+        poll = select.poll()
+        poll.register(self.worker_fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def kill_keeper(self) -> None:
         """Kill the keeper."""
-        _send(self._keeper_fd, signal.SIGKILL)
+        _send(self.keeper_fd, signal.SIGKILL)
 
     def kill_worker(self) -> None:
         """Kill the worker."""
-        _send(self._worker_fd, signal.SIGKILL)
+        _send(self.worker_fd, signal.SIGKILL)
 
     def let_go(self) -> None:
         """Close the descriptors."""
-        os.close(self._keeper_fd)
-        os.close(self._worker_fd)
+        os.close(self.keeper_fd)
+        os.close(self.worker_fd)
 
 
 @dataclass(slots=True)
@@ -105,12 +111,14 @@ class Instance:
             for worker in children(keeper):
                 worker_fd = None if has_ended(worker) else open_child(worker, of=keeper)
                 if worker_fd is not None:
-                    return Victim(keeper, worker, keeper_fd, worker_fd)
+                    return Victim(keeper_fd, worker_fd)
             os.close(keeper_fd)
         return None
 
     def freeze(self) -> bool:
         """Stop all its processes, from above: each would otherwise see what happens to the one below.
+
+        Whoever has stopped reaps nobody, so the pids of those below stay theirs.
 
         Returns:
             Whether it is frozen; to be repeated until so.
@@ -119,9 +127,12 @@ class Instance:
         if victim is None:
             return False
         victim.let_go()
-        self.frozen = [self.process.pid, *descendants(self.process.pid)]
-        for pid in self.frozen:
+        below = [self.process.pid]
+        while below:
+            pid = below.pop(0)
             _send_to(pid, signal.SIGSTOP)
+            self.frozen.append(pid)
+            below += children(pid)
         return True
 
     @property
