@@ -35,6 +35,7 @@ def test_the_program_of_the_page(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+        sys.stdout.write(output.read_text())  # shown if this fails
 
 
 def test_the_script_of_the_page(tmp_path: Path) -> None:
