@@ -27,7 +27,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
 SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
 
-.PHONY: help setup servers demo test check format bench faults broken docs wheel names lock clean
+.PHONY: help setup servers demo test check format bench faults broken model docs wheel names lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,10 @@ faults: $(READY) ## tests/faults with the full counts; takes long
 broken: $(READY) ## break one rule after another; a test must notice each
 	$(SERVERS)
 	$(BIN)/python tests/faults/broken/run.py
+
+model: ## check the models of the protocol, whole and with one rule after another taken out (spin, gcc)
+	@tests/servers/install.sh --quiet model
+	$(PYTHON) tests/model/run.py
 
 docs: $(DOCS_READY) ## build the documentation into build/site, strictly; by Zensical first, from the same file
 	$(DOCS)/zensical build --strict --clean

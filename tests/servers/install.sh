@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what tests and benchmarks need beside Python, and nothing that is there already (`make servers`).
 #
-# Usage: install.sh [--quiet] [GROUP...]: of the groups `tests` and `bench`, or all. Leaves with 0 if all is there, and
-# with 1 if something is missing and could not be installed: it takes root, and apt-get. --quiet says nothing if all is
-# there. Some packages also start a service of their own; the benchmarks leave it alone and start what they need.
+# Usage: install.sh [--quiet] [GROUP...]: of the groups `tests`, `bench` and `model`; the first two if none is named.
+# Leaves with 0 if all is there, and with 1 if something is missing and could not be installed: it takes root, and
+# apt-get. --quiet says nothing if all is there. Some packages also start a service of their own; the benchmarks leave it
+# alone and start what they need.
 set -u
 
 # One need a line: GROUP NAME PACKAGE WHAT FOR. For each there is a function has_NAME, which is quick.
@@ -12,6 +13,9 @@ tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py
 bench redis redis-server the peers redis-py and tooz (benchmarks/peers)
 bench etcd etcd-server the peer aetcd
 bench zookeeper zookeeper the peer kazoo; it brings Java along
+model spin spin the models of the protocol (tests/model)
+model gcc gcc the verifiers that spin writes (tests/model)
+model libc libc6-dev the verifiers that spin writes (tests/model)
 '
 
 # tests/faults/kit/wallclocks.py looks in the same places
@@ -35,6 +39,10 @@ has_etcd() {
 has_zookeeper() {
     [ -e /usr/share/java/zookeeper.jar ] && command -v java >/dev/null
 }
+
+has_spin() { command -v spin >/dev/null; }
+has_gcc() { command -v gcc >/dev/null; }
+has_libc() { [ -e /usr/include/stdio.h ]; }
 
 missing() {
     echo "$needs" | while read -r group name package what; do
