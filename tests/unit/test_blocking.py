@@ -19,8 +19,9 @@ from locum.clock import Clock
 from locum.coordination import term
 from locum.coordination.fence import fence_of
 from locum.errors import StaleTermError, TermEndedError, UnsupportedError
+from locum.testing.instances import Instance
 from locum.threads import OwnThread
-from tests.unit.kit import Instance, ManualClock, instance, soon, turns, until
+from tests.unit.kit import ManualClock, instance, soon, turns, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -10,7 +10,8 @@ import pytest
 from locum.errors import CorruptRecordError
 from locum.journal import Entry, Journal
 from locum.store import ANY
-from tests.unit.kit import FaultyStore, opened
+from locum.testing.faults import FaultyStore
+from tests.unit.kit import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

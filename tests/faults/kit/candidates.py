@@ -24,8 +24,8 @@ from locum.keeper.memory import Memory
 from locum.keeper.owner import Ending
 from locum.scopes import Scope
 from locum.telemetry import Events
+from locum.testing.instances import owner_named
 from tests.faults.kit.lossy import LossyFence, LossyStore, Network
-from tests.unit.kit import owner_named
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from locum.keeper.lease import Lease
     from locum.keeper.owner import Owner
     from locum.keeper.session import Loss, Session
-    from locum.store import Seen
-    from locum.stores.sqlite import SqliteStore
+    from locum.store import Seen, Store
 
 __all__ = ["Candidate", "Terms", "candidate"]
 
@@ -105,7 +104,7 @@ class Kept:
 class KeptLeases(Leases):
     """Leases whose keeper is a task of the same loop."""
 
-    def __init__(self, store: SqliteStore, name: str, ttl: float, scope: Scope, events: Events) -> None:
+    def __init__(self, store: Store, name: str, ttl: float, scope: Scope, events: Events) -> None:
         memory = Cell.make()
         super().__init__(Cell(memory), clock=Clock(), scope=scope, events=events)
         os.close(memory)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from locum.clock import Clock
 from locum.errors import CorruptRecordError, OutcomeUnknownError, StoreUnavailableError
 from locum.stores.sqlite import SqliteStore
+from locum.testing.interception import InterceptedStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from locum.coordination.fence import Fence
-    from locum.store import Expect, Listing, Record, SessionInfo, Sessions
+    from locum.testing.interception import Call
 
 __all__ = ["CALLS", "FAULTS", "LossyFence", "LossyStore", "Network"]
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 CALLS: Final = (
     "open",
+    "accept the store",
     "stand in line",
     "read the grant",
     "create the grant",
@@ -122,61 +124,37 @@ FAULTS: Final = ("lost before", "lost after", "lands later", "answered late")
 """What can become of a call: never heard, done but unanswered, done when nobody expects it, answered too late."""
 
 
-class LossyStore(SqliteStore):
+class LossyStore(InterceptedStore):
     """The real store behind such a network."""
 
     def __init__(self, path: Path, network: Network) -> None:
-        super().__init__(path, namespace="faults", clock=Clock())
+        super().__init__(SqliteStore(path, namespace="faults", clock=Clock()))
         self._network = network
 
-    async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
-        real = super().open_session
-        return await self._network.carry("open", lambda: real(owner, ttl, session_id))
+    async def intercept(self, call: Call) -> Any:
+        return await self._network.carry(_what(call), call.make)
 
-    async def beat(self, session_id: str, number: int) -> None:
-        real = super().beat
-        await self._network.carry("beat", lambda: real(session_id, number))
 
-    async def close_session(self, session_id: str, *, reason: bytes) -> None:
-        real = super().close_session
-        await self._network.carry("close", lambda: real(session_id, reason=reason))
-
-    async def close_if_silent(self, session_id: str, *, beat: int, reason: bytes) -> bool:
-        real = super().close_if_silent
-        return await self._network.carry("close a silent one", lambda: real(session_id, beat=beat, reason=reason))
-
-    async def sessions(self, ids: Iterable[str] | None = None) -> Sessions:
-        real = super().sessions
-        what = "look at the neighbours" if ids is None else "read the holder's session"
-        return await self._network.carry(what, lambda: real(ids))
-
-    async def read(self, key: str) -> Record | None:
-        real = super().read
-        return await self._network.carry(f"read the {key.partition('/')[0]}", lambda: real(key))
-
-    async def write(
-        self,
-        key: str,
-        value: bytes,
-        *,
-        expect: Expect,
-        session: str | None = None,
-        if_open: str | None = None,
-        if_gone: str | None = None,
-    ) -> Record:
-        real = super().write
-        return await self._network.carry(
-            _write_of(key, value),
-            lambda: real(key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone),
-        )
-
-    async def delete(self, key: str, *, expect: Expect) -> None:
-        real = super().delete
-        await self._network.carry("leave the line", lambda: real(key, expect=expect))
-
-    async def list(self, prefix: str) -> Listing:
-        real = super().list
-        return await self._network.carry("read the line", lambda: real(prefix))
+def _what(call: Call) -> str:
+    """A call by its place in the trip."""
+    match call.name:
+        case "open_session":
+            return "open"
+        case "adopt":
+            return "accept the store"
+        case "close_session":
+            return "close"
+        case "sessions":
+            return "read the holder's session" if call.subject else "look at the neighbours"
+        case "read":
+            return f"read the {str(call.subject).partition('/')[0]}"
+        case "write":
+            return _write_of(str(call.subject), call.value or b"")
+        case "delete":
+            return "leave the line"
+        case "list":
+            return "read the line"
+    return call.name
 
 
 def _write_of(key: str, value: bytes) -> str:

@@ -23,20 +23,9 @@ from locum.keeper.owner import Ending
 from locum.names import random_id
 from locum.store import ABSENT, ANY
 from locum.telemetry import TermEnded, TermStarted
-from tests.unit.kit import (
-    LONG,
-    FaultyStore,
-    Held,
-    Instance,
-    ShiftedClock,
-    answer_lost,
-    instance,
-    refused,
-    request_lost,
-    soon,
-    turns,
-    until,
-)
+from locum.testing.faults import FaultyStore, Held, answer_lost, refused, request_lost
+from locum.testing.instances import Instance
+from tests.unit.kit import LONG, ShiftedClock, instance, soon, turns, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

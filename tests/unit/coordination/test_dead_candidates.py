@@ -14,7 +14,9 @@ from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import line_prefix
 from locum.store import ABSENT
 from locum.telemetry import TermStarted
-from tests.unit.kit import LONG, Held, Instance, instance, soon
+from locum.testing.faults import Held
+from locum.testing.instances import Instance
+from tests.unit.kit import LONG, instance, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

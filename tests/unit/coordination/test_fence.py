@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from locum.coordination.fence import Fence, fence_of
 from locum.coordination.term import Term
 from locum.errors import StaleTermError, TermEndedError, UnsupportedError
-from tests.unit.kit import Instance, instance, soon
+from locum.testing.instances import Instance
+from tests.unit.kit import instance, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

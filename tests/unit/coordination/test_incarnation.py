@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from locum.clock import nanoseconds
 from locum.floor import Floor
-from tests.unit.kit import FaultyStore, Instance, instance, opened, soon, turns, until
+from locum.testing.faults import FaultyStore
+from locum.testing.instances import Instance
+from tests.unit.kit import instance, opened, soon, turns, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from locum.coordination.lookout import View
-    from tests.unit.kit import Instance
+    from locum.testing.instances import Instance
 
 SCOPE = "election/settlement"
 WAIT = 100.0

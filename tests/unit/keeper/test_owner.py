@@ -9,7 +9,7 @@ import pytest
 from locum.errors import CorruptRecordError
 from locum.identity import MachineKey, ProcessId
 from locum.keeper.owner import Ending, Owner
-from tests.unit.kit import owner_named
+from locum.testing.instances import owner_named
 
 OWNER = Owner(
     "web-1",

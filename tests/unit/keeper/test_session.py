@@ -10,17 +10,9 @@ from locum.clock import seconds
 from locum.keeper.budget import Budget
 from locum.keeper.owner import Ending
 from locum.keeper.session import Loss, Session
-from tests.unit.kit import (
-    FaultyStore,
-    ManualClock,
-    answer_lost,
-    opened,
-    owner_named,
-    passes,
-    refused,
-    request_lost,
-    soon,
-)
+from locum.testing.faults import FaultyStore, answer_lost, passes, refused, request_lost
+from locum.testing.instances import owner_named
+from tests.unit.kit import ManualClock, opened, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

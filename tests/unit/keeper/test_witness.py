@@ -14,8 +14,9 @@ from locum.keeper.witness import Witness
 from locum.names import random_id
 from locum.scopes import Scope
 from locum.store import SessionState, SessionStatus
+from locum.testing.faults import FaultyStore, Held, answer_lost, refused, request_lost
 from tests.unit.keeper.children import Child, Children
-from tests.unit.kit import FaultyStore, Held, answer_lost, opened, refused, request_lost, soon, turns, until
+from tests.unit.kit import opened, soon, turns, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

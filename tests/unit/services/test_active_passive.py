@@ -19,7 +19,9 @@ from locum.errors import StopTimeoutError
 from locum.service import Mode, ServiceHooks
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.telemetry import ServiceFailed
-from tests.unit.kit import Held, Instance, instance, soon, turns, until
+from locum.testing.faults import Held
+from locum.testing.instances import Instance
+from tests.unit.kit import instance, soon, turns, until
 from tests.unit.services.house import House
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import pytest
 from locum.clock import nanoseconds
 from locum.journal import Entry, Journal
 from locum.store import ANY
+from locum.testing.instances import owner_named
 from locum.views.journal import RunningTerm, read_journal
-from tests.unit.kit import opened, owner_named
+from tests.unit.kit import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -15,9 +15,10 @@ from locum.coordination.grant import Past
 from locum.keeper.owner import Ending
 from locum.names import random_id
 from locum.store import ANY
+from locum.testing.instances import owner_named
 from locum.views.beats import BeatWatch
 from locum.views.status import Instance, Service, Status, read_status
-from tests.unit.kit import instance, opened, owner_named, soon
+from tests.unit.kit import instance, opened, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

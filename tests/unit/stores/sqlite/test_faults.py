@@ -25,7 +25,7 @@ from tests.unit.kit import opened, soon
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.unit.kit import FaultyStore
+    from locum.testing.faults import FaultyStore
 
 TTL = nanoseconds(60)
 

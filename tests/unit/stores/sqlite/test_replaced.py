@@ -129,8 +129,9 @@ async def test_a_write_whose_file_is_deleted_in_the_middle_is_not_acknowledged(t
             db.execute("INSERT INTO locum_namespaces VALUES ('mine', 1)")
             delete(path, "")
 
+        assert isinstance(store.inner, SqliteStore)
         with pytest.raises(OutcomeUnknownError, match="is gone"):
-            await soon(store._transactions.write("write", work))
+            await soon(store.inner._transactions.write("write", work))
         await is_refused(store, "is gone")
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from locum.store import Store
+
 HOUR = 3600.0
 TTL = nanoseconds(60)
 
@@ -101,8 +103,9 @@ async def test_a_call_that_hangs_after_it_began_has_an_unknown_outcome(tmp_path:
     async with opened(tmp_path / "store.db") as store:
         go = threading.Event()
         store.call_timeout = 0.1
+        assert isinstance(store.inner, SqliteStore)
         with pytest.raises(OutcomeUnknownError):
-            await soon(store._transactions.write("write", lambda db: go.wait(20)))
+            await soon(store.inner._transactions.write("write", lambda db: go.wait(20)))
         go.set()
         store.call_timeout = 10.0
         await store.write("a", b"", expect=ABSENT)
@@ -220,14 +223,14 @@ async def test_after_very_many_changes_everyone_is_woken(tmp_path: Path) -> None
 # -- tombstones
 
 
-async def closed_session(store: SqliteStore) -> str:
+async def closed_session(store: Store) -> str:
     session = random_id()
     await store.open_session(b"", TTL, session)
     await store.close_session(session, reason=b"dead")
     return session
 
 
-async def is_remembered(store: SqliteStore, session: str) -> bool:
+async def is_remembered(store: Store, session: str) -> bool:
     """Whether its tombstone is there still, after somebody opened a session, which is when old ones are forgotten."""
     await store.open_session(b"", TTL, random_id())
     state = (await store.sessions([session])).by_id[session].state
