@@ -24,34 +24,16 @@ from locum.names import random_id
 from locum.registry import make_store
 from locum.store import ABSENT, ANY, SessionState
 from locum.stores.memory import MemoryServer, MemoryStore, Wire
+from locum.testing.conformance.kit import open_one, state_of
 from tests.unit.kit import LONG, ManualClock, soon, turns
-from tests.unit.stores.contract import StoreContract, open_one, state_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from locum.store import Store
-    from tests.unit.stores.contract import Connect
-
 
 T = TypeVar("T")
 TTL = nanoseconds(60)
-
-
-class TestMemory(StoreContract):
-    @pytest.fixture
-    async def connect(self) -> AsyncIterator[Connect]:
-        server = MemoryServer("contract", clock=Clock())
-        async with AsyncExitStack() as stack:
-
-            async def connect(*, namespace: str = "billing") -> Store:
-                store = MemoryStore(server, namespace=namespace, clock=Clock())
-                await store.open()
-                stack.push_async_callback(store.close)
-                return store
-
-            yield connect
 
 
 @pytest.fixture

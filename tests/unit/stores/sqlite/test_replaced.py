@@ -17,8 +17,8 @@ from locum.names import random_id
 from locum.store import ABSENT, ANY, Seen
 from locum.stores.sight import LEAP
 from locum.stores.sqlite import SqliteStore
+from locum.testing.conformance.kit import heard, seen_now
 from tests.unit.kit import open_files, opened, soon
-from tests.unit.stores.contract import heard, seen_now
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -335,7 +335,7 @@ async def test_a_wake_file_that_was_deleted_is_made_and_watched_again(tmp_path: 
         for turn in range(3):
             delete(path, "-wake")
             await other.write("p/a", b"%d" % turn, expect=ANY)
-            while not (await heard(changes)).keys:
+            while not (await heard(store, changes)).keys:
                 pass
 
 
@@ -345,10 +345,10 @@ async def test_readers_are_woken_by_an_adoption_and_by_what_comes_after(tmp_path
         delete(path, "", "-wal", "-shm", "-queue", "-wake")
         await is_refused(store, "is gone")
         await store.adopt(max_ttl=TTL)
-        await heard(changes)
+        await heard(store, changes)
         await other.adopt(max_ttl=TTL)
         await other.write("p/a", b"", expect=ANY)
-        while not (await heard(changes)).keys:
+        while not (await heard(store, changes)).keys:
             pass
 
 

@@ -23,8 +23,8 @@ from locum.names import random_id
 from locum.registry import make_store
 from locum.store import ABSENT, ANY, SessionState
 from locum.stores.sqlite import SqliteStore
+from locum.testing.conformance.kit import heard
 from tests.unit.kit import ShiftedClock, open_files, opened, soon
-from tests.unit.stores.contract import heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +217,7 @@ async def test_after_very_many_changes_everyone_is_woken(tmp_path: Path) -> None
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE locum_store SET revision = revision + 100000")
         await store.write("q/a", b"", expect=ANY)  # what was changed before it is named no more
-        assert (await heard(changes)).keys == frozenset()
+        assert (await heard(store, changes)).keys == frozenset()
 
 
 # -- tombstones
