@@ -18,6 +18,7 @@ was wiped, exchanged or put back is `StoreReplacedError`, until `adopt` accepts 
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -45,11 +46,14 @@ __all__ = [
     "SessionStatus",
     "Sessions",
     "Store",
+    "check_session",
     "check_value",
 ]
 
 MAX_VALUE: Final = 64 * 1024
 """The largest value of a record, in bytes."""
+
+_SESSION_ID: Final = re.compile("[0-9a-f]{32}")
 
 INCARNATION: Final = "incarnation"
 """The key under which `changes` tells, in every namespace, that an incarnation has begun or was opened."""
@@ -240,6 +244,14 @@ def check_value(key: str, value: bytes) -> bytes:
     return value
 
 
+def check_session(session_id: str, owner: bytes) -> str:
+    """Return the id, or raise `ConfigurationError` if it is none, or the owner is too large."""
+    if not _SESSION_ID.fullmatch(session_id):
+        raise ConfigurationError(f"{session_id!r} cannot be a session's id: use 32 hexadecimal digits, made at random")
+    check_value(f"session/{session_id}", owner)
+    return session_id
+
+
 class Store(Protocol):
     """One connection to the data source that all instances of a namespace share.
 
@@ -321,10 +333,11 @@ class Store(Protocol):
         Args:
             owner: Who opens it; at most `MAX_VALUE` bytes.
             ttl: The wanted TTL in nanoseconds.
-            session_id: 32 hexadecimal digits.
+            session_id: 32 hexadecimal digits, small ones.
 
         Raises:
             SessionClosedError: A session of that id was closed; ids never come back.
+            ConfigurationError: The id or the owner cannot be one.
         """
 
     async def beat(self, session_id: str, number: int) -> None:

@@ -12,7 +12,19 @@ from locum.clock import nanoseconds, seconds
 from locum.errors import ConfigurationError, OutcomeUnknownError, StoreReplacedError, StoreUnavailableError
 from locum.names import check_key, check_name
 from locum.scopes import post
-from locum.store import Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions, check_value
+from locum.store import (
+    Change,
+    Expect,
+    Guarantees,
+    Health,
+    Listing,
+    Record,
+    Seen,
+    SessionInfo,
+    Sessions,
+    check_session,
+    check_value,
+)
 from locum.stores.memory.server import MemoryServer
 from locum.stores.memory.wire import Wire
 from locum.stores.sight import Sight
@@ -113,6 +125,7 @@ class MemoryStore:
 
     async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
         """Open a session under a caller-made id."""
+        check_session(session_id, owner)
         granted = max(ttl, nanoseconds(_LEAST_TTL))
         return await self._ask(
             "open_session", lambda: self._server.open_session(self.namespace, owner, granted, session_id)

@@ -13,7 +13,19 @@ from locum.errors import ConfigurationError, ConflictError, StoreReplacedError
 from locum.identity import MachineKey
 from locum.names import check_key
 from locum.scopes import Scope
-from locum.store import Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions, check_value
+from locum.store import (
+    Change,
+    Expect,
+    Guarantees,
+    Health,
+    Listing,
+    Record,
+    Seen,
+    SessionInfo,
+    Sessions,
+    check_session,
+    check_value,
+)
 from locum.stores.sight import Sight
 from locum.stores.sqlite import changes
 from locum.stores.sqlite.incarnation import Decide, adopt, begin, current, lift
@@ -124,6 +136,7 @@ class SqliteStore:
 
     async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
         """Open a session under a caller-made id."""
+        check_session(session_id, owner)
         wanted = max(ttl, round(self.guarantees().least_ttl * NANOSECONDS))
 
         def work(db: Connection) -> SessionInfo:

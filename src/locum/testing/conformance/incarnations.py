@@ -184,6 +184,12 @@ class IncarnationContract(Contract):
             await store.lift_quarantine(new)
             assert (await heard(other, changes)).keys <= {INCARNATION}
 
+    async def test_a_new_incarnation_wakes_every_reader(self, connect: Connect) -> None:
+        store, other = await connect(), await connect()
+        async with quiet(other, ["p/"]) as changes:
+            await store.renew(max_ttl=TTL)
+            await heard(other, changes)
+
     async def test_sessions_open_and_records_change_in_quarantine(self, store: Store) -> None:
         await store.renew(max_ttl=TTL)
         session = await open_one(store)

@@ -10,7 +10,7 @@ from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.store import ABSENT, ANY
 from locum.testing.conformance.contract import Contract
 from locum.testing.conformance.harness import Ability
-from locum.testing.conformance.kit import CHANGES, call_of, heard, open_one, soon
+from locum.testing.conformance.kit import CHANGES, call_of, heard, open_one, soon, together, turns
 
 if TYPE_CHECKING:
     from locum.store import Store
@@ -65,6 +65,18 @@ class OutageContract(Contract):
         store.call_timeout = 10.0
         await store.write("later", b"", expect=ABSENT)
         assert not unavailable or await store.read("a") is None
+
+    async def test_calls_that_still_run_end_when_the_store_is_closed(self, store: Store, place: StoreHarness) -> None:
+        store.call_timeout = 1.0
+        await place.cut()
+
+        async def close() -> None:
+            await turns()
+            await store.close()
+
+        written, _ = await soon(together(store.write("a", b"", expect=ANY), close()))
+        assert isinstance(written, StoreUnavailableError | OutcomeUnknownError)
+        await place.mend()
 
     async def test_it_works_again_when_it_is_reached_again(
         self, connect: Connect, store: Store, place: StoreHarness

@@ -38,6 +38,14 @@ class StoreContract(Contract):
     async def test_what_was_never_written_is_nothing(self, store: Store) -> None:
         assert await store.read("a") is None
 
+    async def test_what_one_has_written_another_reads_at_once(self, connect: Connect) -> None:
+        store, other = await connect(), await connect()
+        for number in range(10):
+            for writer, reader in ((store, other), (other, store)):
+                written = await writer.write("a", bytes([number]), expect=ANY)
+                assert await reader.read("a") == written, "never a stale copy"
+                assert (await reader.list("a")).records == [written]
+
     async def test_absent_creates_once(self, store: Store) -> None:
         first = await store.write("a", b"one", expect=ABSENT)
         with pytest.raises(ConflictError) as refusal:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import nanoseconds
-from locum.errors import ConflictError, SessionClosedError
+from locum.errors import ConfigurationError, ConflictError, SessionClosedError
 from locum.names import random_id
-from locum.store import ABSENT, ANY, Record, SessionState
+from locum.store import ABSENT, ANY, MAX_VALUE, Record, SessionState
 from locum.testing.conformance.contract import Contract, promises
 from locum.testing.conformance.kit import (
     TTL,
@@ -45,6 +45,18 @@ class SessionContract(Contract):
         await store.beat(session, 5)
         assert await store.open_session(b"me", TTL, session) == first
         assert (await store.sessions([session])).by_id[session].beat in (5, None)
+
+    @pytest.mark.parametrize("session", ["", "me", "0" * 31, "0" * 33, "g" * 32, "A" * 32, "0" * 31 + "\n", "../" * 10])
+    async def test_an_id_that_is_none_is_refused(self, store: Store, session: str) -> None:
+        with pytest.raises(ConfigurationError):
+            await store.open_session(b"me", TTL, session)
+        assert (await store.sessions()).by_id == {}
+
+    async def test_an_owner_that_is_too_large_is_refused(self, store: Store) -> None:
+        largest = await open_one(store, owner=b"x" * MAX_VALUE)
+        assert len((await store.sessions([largest])).by_id[largest].owner) == MAX_VALUE
+        with pytest.raises(ConfigurationError, match="65537"):
+            await open_one(store, owner=b"x" * (MAX_VALUE + 1))
 
     @promises("least_ttl")
     async def test_a_ttl_below_the_least_is_granted_longer(self, store: Store) -> None:
