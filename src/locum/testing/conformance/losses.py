@@ -72,6 +72,22 @@ class LossContract(Contract):
         sessions = await store.sessions()
         assert (sessions.by_id, sessions.quarantined) == ({}, True)
 
+    async def test_what_was_once_found_to_be_another_stays_refused_whatever_it_becomes(
+        self, connect: Connect, place: StoreHarness
+    ) -> None:
+        store = await connect()
+        await seen_now(store)
+        await place.save()
+        await store.write("a", b"lost", expect=ANY)
+        await place.put_back()
+        with pytest.raises(StoreReplacedError):
+            await store.read("a")
+        stranger = await connect()
+        for _ in range(3):
+            await stranger.write("a", b"of another history", expect=ANY)  # the revision is above what was seen, again
+        with pytest.raises(StoreReplacedError):
+            await store.read("a")
+
     async def test_a_store_that_was_wiped_is_refused_until_it_is_adopted(
         self, connect: Connect, place: StoreHarness
     ) -> None:
@@ -104,6 +120,8 @@ class LossContract(Contract):
             await other.open()
             with pytest.raises(StoreReplacedError):
                 await other.read("a")
+            stranger = await connect()
+            assert (await stranger.sessions()).quarantined
             await other.adopt(max_ttl=TTL)
             assert (await other.sessions()).quarantined
         finally:
