@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.unit.kit import FaultyStore
+    from locum.testing.faults import FaultyStore
 
 GRANT = grant_key("election/settle")
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from locum.clock import Clock, nanoseconds
 from locum.keeper.thread import KeeperThread
 from locum.scopes import Scope
+from locum.stores.sqlite import SqliteStore
 from locum.telemetry import Event, Events
-from tests.unit.kit import FaultyStore, until
+from locum.testing.faults import FaultyStore
+from tests.unit.kit import until
 
 if TYPE_CHECKING:
     import threading
@@ -72,7 +74,7 @@ async def kept(
     """A keeper that is not open yet; closed at the end."""
 
     def faulty() -> Store:
-        return FaultyStore(path, namespace="billing", clock=Clock())
+        return FaultyStore(SqliteStore(path, namespace="billing", clock=Clock()))
 
     async with Scope("test") as scope:
         made = Kept(make or faulty, scope, enforcement=enforcement, ttl=ttl)

@@ -16,7 +16,9 @@ from locum.keeper.memory import Memory
 from locum.keeper.owner import Ending, Owner
 from locum.scopes import Scope
 from locum.telemetry import Event, Events, StoreLost, StoreRestored
-from tests.unit.kit import FaultyStore, opened, owner_named, refused, until
+from locum.testing.faults import FaultyStore, refused
+from locum.testing.instances import owner_named
+from tests.unit.kit import opened, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,9 +17,11 @@ from locum.errors import ConfigurationError, ForkedError, SchemaError, Unsupport
 from locum.keeper.owner import Ending, Owner
 from locum.keeper.thread import KeeperClosedError
 from locum.registry import make_store
+from locum.stores.sqlite import SqliteStore
 from locum.telemetry import StoreLost, StoreRestored
+from locum.testing.faults import refused
 from tests.unit.keeper.kit import TTL, Kept, keepers, kept, tasks
-from tests.unit.kit import FaultyStore, open_files, opened, refused, soon, until
+from tests.unit.kit import open_files, opened, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -275,7 +277,7 @@ async def test_a_store_that_can_never_be_used_is_told_out_of_open(tmp_path: Path
 
 
 async def test_a_store_of_a_newer_release_is_told_out_of_open(path: Path) -> None:
-    class Newer(FaultyStore):
+    class Newer(SqliteStore):
         async def open(self) -> None:
             raise SchemaError(self.url, 9, 1)
 
