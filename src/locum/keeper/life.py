@@ -88,7 +88,7 @@ class Life:
         self._key = str(MachineKey.of_this_process())
         self._memory = memory
         self._keeping: Keeping | None = None
-        self._began = self._started = False
+        self._began = self._started = self._killed = False
         self._why = ""
         self._stop_at: int | None = None
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
@@ -173,7 +173,9 @@ class Life:
 
     def may_beat(self) -> bool:
         """Whether the worker is alive and not stopped (R10)."""
-        return not self._ended.is_set() and process_state(self._worker.pid) not in (*_STOPPED, "Z", "X", None)
+        if self._killed or self._ended.is_set():
+            return False  # one that is being killed is not stopped any more, and not yet dead
+        return process_state(self._worker.pid) not in (*_STOPPED, "Z", "X", None)
 
     def opened(self, session: Session, generation: int, seen: Seen) -> None:
         """A session is there: the worker's start gate opens."""
@@ -280,7 +282,7 @@ class Life:
     # -- end
 
     def _kill(self, code: int) -> None:
-        self._code = code
+        self._code, self._killed = code, True
         if not self._ended.is_set():
             os.kill(self._worker.pid, signal.SIGKILL)
 

@@ -183,7 +183,7 @@ async def test_what_is_left_of_the_workers_group_is_ended_before_the_close(
     watching.store.plan("close_session", closing)
     watching.watch(session, owner)
     worker.die()
-    assert process_state(left.pid) == "S", "the witness does not touch it while the keeper lives"
+    assert process_state(left.pid) not in ("Z", "X", None), "the witness does not touch it while the keeper lives"
     keeper.die()
     await soon(closing.reached.wait())
     assert process_state(left.pid) in ("Z", None), "nothing was left when the close was sent"
