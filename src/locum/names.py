@@ -6,12 +6,15 @@ that is coordinated, such as `election/settlement`.
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 from locum.errors import ConfigurationError
 
 __all__ = ["check_key", "check_name", "join", "random_id", "snake_case"]
+
+source: random.Random = random.SystemRandom()
+"""What ids are drawn from: the kernel's randomness, and in a simulation its seed's."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -46,4 +49,4 @@ def snake_case(name: str) -> str:
 
 def random_id() -> str:
     """A random 128-bit id in hexadecimal digits (R1, R12)."""
-    return secrets.token_hex(16)
+    return f"{source.getrandbits(128):032x}"

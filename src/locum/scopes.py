@@ -33,7 +33,7 @@ class Scope:
     def __init__(self, name: str, *, on_error: Callable[[str, BaseException], None] | None = None) -> None:
         self.name = name
         self._on_error = on_error
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in order: what is cancelled first must not be chance
         self._errors: list[Exception] = []
         self._closed = False
         self._pid = os.getpid()
@@ -44,13 +44,13 @@ class Scope:
             work.close()
             raise RuntimeError(f"the scope {self.name} is closed: {name} was not started")
         task = asyncio.get_running_loop().create_task(work, name=f"{self.name}: {name}")
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def forget(self, task: asyncio.Task[Any]) -> None:
         """Let a task that will not end outlive this scope: its process goes on, and whoever waited has been told."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         task.remove_done_callback(self._ended)
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class Scope:
         await self.close()
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled():
             return
         error = task.exception()

@@ -57,7 +57,7 @@ class Commons:
         self._token = self._met = 0
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
-        self._settlers: set[asyncio.Task[Any]] = set()
+        self._settlers: dict[asyncio.Task[Any], None] = {}
 
     @property
     def instance(self) -> str:
@@ -121,8 +121,8 @@ class Commons:
         """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
         self.origin.check()
         task = self._scope.spawn(work, name=name)
-        self._settlers.add(task)
-        task.add_done_callback(self._settlers.discard)
+        self._settlers[task] = None
+        task.add_done_callback(self._settlers.pop)
         return task
 
     async def note(self, entry: Entry, *, unless_noted: bool = False) -> None:

@@ -109,9 +109,13 @@ class Fence(ABC):
 def fence_of(target: Any) -> Fence:
     """The fence of whatever reaches a database: an engine, a connection, or an object with an `engine` or `connection`.
 
+    A fence of somebody's own, for a database that is not known here, is what it is.
+
     Raises:
         UnsupportedError: It is no database that a fence is known for.
     """
+    if isinstance(target, Fence):
+        return target
     for cls in type(target).__mro__:
         kind = f"{cls.__module__.partition('.')[0]}.{cls.__name__}"
         if kind in _KINDS:

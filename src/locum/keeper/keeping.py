@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from locum.clock import seconds
 from locum.errors import StoreError
 from locum.floor import Floor
-from locum.identity import MachineKey
 from locum.keeper.complaint import Complaint
 from locum.keeper.neighbours import Neighbours
 from locum.keeper.owner import Ending
@@ -22,6 +21,8 @@ from locum.scopes import Backoff, Scope, cancel_and_wait, happens
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locum.clock import Clock
     from locum.keeper.budget import Budget
     from locum.keeper.cell import Cell
@@ -73,20 +74,29 @@ class Keeping:
         clock: Counts them.
         timer: The kernel's kill of this process; `None` where the enforcement is `cancel`.
         memory: What was seen of the store before, and is added to.
+        make_alarm: Makes what rings on that clock.
     """
 
     def __init__(
-        self, charge: Charge, name: str, *, cell: Cell, clock: Clock, timer: KillTimer | None, memory: Memory
+        self,
+        charge: Charge,
+        name: str,
+        *,
+        cell: Cell,
+        clock: Clock,
+        timer: KillTimer | None,
+        memory: Memory,
+        make_alarm: Callable[[Callable[[], object]], Alarm] = Alarm,
     ) -> None:
         self._charge, self._name, self._memory = charge, name, memory
-        self._key = str(MachineKey.of_this_process())
+        self._key = ""
         self._cell, self._clock, self._timer = cell, clock, timer
         self.session: Session | None = None
         self.generation = 0
         """Counts the sessions."""
         self._armed: set[int] = set()
         self._idle = asyncio.Event()
-        self._alarm = Alarm(self._on_deadline)
+        self._alarm = make_alarm(self._on_deadline)
         self._forsaken: asyncio.Future[str] | None = None
 
     async def keep(self, store: Store, owner: Owner, ttl: int) -> None:
@@ -97,6 +107,7 @@ class Keeping:
             owner: What the sessions' records say.
             ttl: The wanted TTL in nanoseconds.
         """
+        self._key = str(owner.key)
         complaint, backoff = Complaint(self._name, self._clock), Backoff(0.05, seconds(ttl) / 6)
         async with Scope(f"sessions of {self._name}", on_error=_log_failure) as scope:
             while True:

@@ -33,7 +33,7 @@ class Lease:
         self.session, self.generation, self.budget = session, generation, budget
         self._cell, self._clock = cell, clock
         self._origin = Origin("the lease of this instance")
-        self._watchers: set[Callable[[str], object]] = set()
+        self._watchers: dict[Callable[[str], object], None] = {}  # told in the order of coming
         self.loss = ""
 
     @property
@@ -62,8 +62,8 @@ class Lease:
         Returns:
             Takes the watcher back.
         """
-        self._watchers.add(watcher)
-        return lambda: self._watchers.discard(watcher)
+        self._watchers[watcher] = None
+        return lambda: self._watchers.pop(watcher, None)
 
     def miss(self, why: str) -> None:
         """The deadline has passed: every term under this lease is over, though the session may yet live (R5)."""

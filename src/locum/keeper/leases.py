@@ -16,6 +16,8 @@ from locum.keeper.timer import Alarm
 from locum.telemetry import InstanceJoined, InstanceLost, StoreLost, StoreRestored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locum.clock import Clock
     from locum.keeper.budget import Budget
     from locum.keeper.cell import Cell
@@ -35,9 +37,18 @@ class Leases:
         clock: The clock on which they are counted.
         scope: Owns the tasks.
         events: Told of sessions lost and had again, and of other instances.
+        make_alarm: Makes what rings on that clock.
     """
 
-    def __init__(self, cell: Cell, *, clock: Clock, scope: Scope, events: Events) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        clock: Clock,
+        scope: Scope,
+        events: Events,
+        make_alarm: Callable[[Callable[[], object]], Alarm] = Alarm,
+    ) -> None:
         self.clock = clock
         self._cell, self._scope, self._events = cell, scope, events
         self._origin = Origin("the lease of this instance")
@@ -47,7 +58,7 @@ class Leases:
         self._over: Exception | None = None
         self.turn_every = 1.0
         """Seconds from one sign to the keeper that this loop turns to the next."""
-        self._deadline = Alarm(self._on_deadline)
+        self._deadline = make_alarm(self._on_deadline)
         self.seen: Seen | None = None
         self._loop = asyncio.get_running_loop()
         part_at_forks(self)

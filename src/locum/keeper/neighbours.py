@@ -104,9 +104,10 @@ class Neighbours:
     async def _tell(self, others: dict[str, Owner]) -> None:
         """Tell who has come and who has gone since the last look."""
         known, self._known = self._known, others
-        for session_id in others.keys() - known.keys():
-            self._joined(others[session_id])
-        gone = known.keys() - others.keys()
+        for session_id, owner in others.items():
+            if session_id not in known:
+                self._joined(owner)
+        gone = [session_id for session_id in known if session_id not in others]
         if not gone:
             return
         try:

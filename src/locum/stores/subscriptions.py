@@ -47,7 +47,7 @@ class Subscriptions:
 
     def __init__(self, poll_interval: float) -> None:
         self._poll_interval = poll_interval
-        self._subscribers: set[_Subscriber] = set()
+        self._subscribers: dict[_Subscriber, None] = {}  # woken in the order of coming
 
     def __bool__(self) -> bool:
         return bool(self._subscribers)
@@ -56,11 +56,11 @@ class Subscriptions:
     def subscribe(self, prefixes: Sequence[str]) -> Iterator[AsyncIterator[Change]]:
         """Wake-ups for some prefixes, from here on."""
         subscriber = _Subscriber(prefixes, self._poll_interval)
-        self._subscribers.add(subscriber)
+        self._subscribers[subscriber] = None
         try:
             yield subscriber
         finally:
-            self._subscribers.discard(subscriber)
+            del self._subscribers[subscriber]
 
     def tell(self, keys: Collection[str]) -> None:
         """Wake those who wait for one of these keys."""
