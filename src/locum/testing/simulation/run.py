@@ -1,0 +1,130 @@
+"""One run: a seed, its cluster, its faults, their end, and the judgement."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from locum import names
+from locum.testing.simulation.checker import changes_of_term, violations
+from locum.testing.simulation.faults import Faults
+from locum.testing.simulation.instance import NAMESPACE
+from locum.testing.simulation.loop import KERNEL, RestlessError
+from locum.testing.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Outcome", "simulate"]
+
+_FAULTS_FOR: Final = 12
+_SETTLE_WITHIN: Final = 8
+_STEADY_FOR: Final = 1
+"""All in the longest TTL of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one seed.
+
+    Attributes:
+        seed: The seed.
+        violations: What must never be, each in a sentence.
+        digest: Of the history.
+        kinds: The kinds of faults.
+        counts: Whether a fault struck and a term changed; otherwise the run proves nothing.
+        changes: How often the term changed.
+        settled: TTLs from the healing until one was active for good; -1 if none was.
+    """
+
+    seed: int
+    violations: tuple[str, ...]
+    digest: str
+    kinds: tuple[str, ...]
+    counts: bool
+    changes: int
+    settled: float
+
+
+def simulate(seed: int, *, trace: bool = False) -> Outcome:
+    """Run one seed; the same seed gives the same history."""
+    with _chance_of(seed) as chance:
+        return _run(seed, chance, trace=trace)
+
+
+def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
+    world = World(chance, trace=trace)
+    found: list[str] = []
+    end = _FAULTS_FOR * world.ttl
+    faults = Faults(world, end)
+    for instance in world.instances:
+        world.loop.at(chance.randrange(world.ttl // 10), instance.start, context=KERNEL)
+    try:
+        world.loop.run_to(end + (_SETTLE_WITHIN + _STEADY_FOR) * world.ttl)
+    except RestlessError as error:
+        found.append(f"it does not come to rest: {error}")
+    settled = _settled(world, end)
+    found += violations(world.history) + world.errors + _unsettled(world, settled)
+    if not found:
+        found += _ghosts(world)
+    changes = changes_of_term(world.history)
+    counts = faults.struck + world.network.struck > 0 and changes > 0
+    digest = world.history.digest
+    world.history.close()
+    world.loop.discard()
+    return Outcome(seed, tuple(found), digest, tuple(faults.kinds), counts, changes, settled)
+
+
+def _settled(world: World, healed: int) -> float:
+    began = world.history.of("began")
+    if len(world.active) != 1 or not began:
+        return -1.0
+    return max(0.0, (began[-1].at - healed) / world.ttl)
+
+
+def _unsettled(world: World, settled: float) -> list[str]:
+    if settled < 0:
+        return [f"not exactly one is active after the healing, but {len(world.active)}"]
+    if settled > _SETTLE_WITHIN:
+        return [f"it took {settled:.1f} TTLs after the healing until one was active"]
+    return []
+
+
+def _ghosts(world: World) -> list[str]:
+    """Places in the line of sessions that are not open, and a grant that names one."""
+    server = world.server
+    open_ = server.sessions(NAMESPACE, None).by_id
+    return [
+        f"a ghost in the line: {record.key} of the session {record.session}"
+        for record in server.list(NAMESPACE, "line/").records
+        if record.session not in open_
+    ]
+
+
+@contextmanager
+def _chance_of(seed: int) -> Iterator[random.Random]:
+    """All that is random comes from the seed, nothing is logged, and no garbage is collected meanwhile."""
+    chance, source, state = random.Random(seed), names.source, random.getstate()  # noqa: S311 - that is what it is for
+    hook, level = sys.unraisablehook, logging.root.manager.disable
+    names.source = chance
+    random.seed(seed)
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda unraisable: None  # what a dead process left unfinished is torn down in the end
+    gc.disable()
+    try:
+        yield chance
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+        gc.enable()
+        sys.unraisablehook = hook
+        logging.disable(level)
+        random.setstate(state)
+        names.source = source
