@@ -69,7 +69,7 @@ class Fence(ABC):
         """Raise the fence of a scope, waiting at most `timeout` seconds for an older transaction.
 
         Raises:
-            StaleTermError: It has seen a higher token.
+            StaleTermError: It has seen this token or a higher one: of another term, if the store has forgotten that.
             TimeoutError: An older transaction still holds it.
         """
         await _raise_in_file(self.path, scope, token, timeout)
@@ -251,28 +251,29 @@ async def _raise_in_file(path: str, scope: str, token: int, timeout: float) -> N
     try:
         async with asyncio.timeout(timeout):
             # whoever writes there just now is a process of its own, and tells nobody when it is done
-            while (highest := await asyncio.to_thread(_try_to_raise, path, scope, token)) is None:  # noqa: ASYNC110
+            while (raised := await asyncio.to_thread(_try_to_raise, path, scope, token)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
     except TimeoutError:
         raise TimeoutError(f"an older transaction holds the fence in {path} for more than {timeout:.1f} s") from None
-    if highest > token:
+    rose, highest = raised
+    if not rose:
         raise StaleTermError(scope, token, highest)
 
 
-def _try_to_raise(path: str, scope: str, token: int) -> int | None:
-    """The highest token after the raise; `None` if somebody else writes just now."""
+def _try_to_raise(path: str, scope: str, token: int) -> tuple[bool, int] | None:
+    """Whether it rose, and the highest token now; `None` if somebody else writes just now."""
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_CREATE)
-            connection.execute(_RAISE, {"scope": scope, "token": token})
+            rose = connection.execute(_RAISE, {"scope": scope, "token": token}).rowcount == 1
             (highest,) = connection.execute(_HIGHEST, {"scope": scope}).fetchone()
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if not _is_busy(error):
                 raise
             return None
-        return int(highest)
+        return rose, int(highest)
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

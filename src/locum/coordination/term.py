@@ -143,10 +143,12 @@ class Term(Context):
         """Raise a registered fence, before the body reads state (R21).
 
         Raises:
-            StaleTermError: It has seen a higher token.
+            StaleTermError: It has seen this token already, of another term, or a higher one.
             TimeoutError: An older transaction holds it for longer than this term is certain.
         """
         await fence.open()
+        if fence.database in self._fences:
+            return  # once a term: one that finds its own token there has not put it there
         await fence.raise_to(self._fence_name, self.token, timeout=self.remaining)
         self._fences[fence.database] = fence
 

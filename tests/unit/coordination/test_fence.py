@@ -307,9 +307,9 @@ async def test_a_first_use_that_is_rolled_back_does_not_make_the_term_stale(data
 # -- raising
 
 
-async def test_a_raise_is_seen_at_once_and_raising_again_is_harmless(plain: Database) -> None:
+async def test_a_raise_is_seen_at_once(plain: Database) -> None:
     fence = await opened(plain)
-    for token in (3, 3, 9):
+    for token in (3, 9):
         await fence.raise_to(SCOPE, token, timeout=5)
         assert plain.highest() == token
 
@@ -321,6 +321,21 @@ async def test_a_fence_is_never_lowered_and_says_what_it_has_seen(plain: Databas
         await fence.raise_to(SCOPE, 8, timeout=5)
     assert refusal.value.highest == 9
     assert plain.highest() == 9
+
+
+async def test_a_token_that_the_fence_knows_is_no_new_term_s(plain: Database) -> None:
+    """A store that was put back gives a token out again; a term of it must not pass for the one that had it (R21)."""
+    fence = await opened(plain)
+    await fence.raise_to(SCOPE, 4, timeout=5)
+    with pytest.raises(StaleTermError):
+        await fence.raise_to(SCOPE, 4, timeout=5)
+
+
+async def test_a_term_that_meets_its_fence_twice_raises_it_once(plain: Database, one: Instance) -> None:
+    term = await term_of(one, 7)
+    await term.raise_fence(await opened(plain))
+    await term.raise_fence(await opened(plain))
+    assert term.is_current
 
 
 async def test_scopes_have_rows_of_their_own(plain: Database) -> None:

@@ -21,8 +21,10 @@ def violations(history: History) -> list[str]:
     return [
         *_overlaps(history),
         *_falling_tokens(history),
+        *_falling_grants(history),
         *_stale_writes(history),
         *_overdue(history),
+        *_closed_too_early(history),
         *_revived(history),
     ]
 
@@ -69,6 +71,19 @@ def _falling_tokens(history: History) -> Iterator[str]:
         highest = max(highest, token)
 
 
+def _falling_grants(history: History) -> Iterator[str]:
+    """Tokens that a store gives out again, though it has forgotten nothing."""
+    highest = 0
+    for event in history.of("granted", "restored", "wiped"):
+        if event.kind != "granted":
+            highest = 0
+        elif event.facts["session"] is not None:
+            token = event.facts["token"]
+            if token <= highest:
+                yield f"a falling token: {token} was granted at {seconds(event.at):.6f} after {highest}"
+            highest = max(highest, token)
+
+
 def _stale_writes(history: History) -> Iterator[str]:
     highest = 0
     for event in history.of("read", "wrote", "raised"):
@@ -95,6 +110,29 @@ def _overdue(history: History) -> Iterator[str]:
                 f"a body beyond its deadline: {event.who} with token {facts['token']} ran until"
                 f" {seconds(facts['since']):.6f}, {late:.6f} s too long"
             )
+
+
+def _closed_too_early(history: History) -> Iterator[str]:
+    """Sessions that an observer closed before 85 % of the TTL had passed on their owner's clock (R7, R8)."""
+    clocks = {event.who: (event.facts["rate"], event.facts["offset"]) for event in history.of("machine")}
+    until: dict[str, int] = {}
+    leases: dict[str, tuple[str, int]] = {}
+    for event in history.of("lease", "renewed", "closed"):
+        facts = event.facts
+        session = facts["session"]
+        if event.kind == "lease":
+            leases[session] = (event.who, facts["ttl"])
+            until[session] = max(until.get(session, 0), facts["until"])
+        elif event.kind == "renewed":
+            until[session] = max(until[session], facts["sent"] + leases[session][1] * 85 // 100)
+        elif facts["observed"] and session in until:
+            rate, offset = clocks[leases[session][0]]
+            left = until[session] - (offset + event.at * rate // 1_000_000)
+            if left > _ROUNDING:
+                yield (
+                    f"closed too early: {session} of {leases[session][0]} was closed by an observer at"
+                    f" {seconds(event.at):.6f}, {seconds(left):.6f} s before its deadline"
+                )
 
 
 def _revived(history: History) -> Iterator[str]:

@@ -138,7 +138,13 @@ class Faults:
         if keeper is None or worker is None:
             return
         whom, stopped = self._chance.choice(
-            (((worker,), True), ((worker,), False), ((keeper,), True), ((keeper, worker), True), ((keeper, worker), True))
+            (
+                ((worker,), True),
+                ((worker,), False),
+                ((keeper,), True),
+                ((keeper, worker), True),
+                ((keeper, worker), True),
+            )
         )
         first = whom[0]
 

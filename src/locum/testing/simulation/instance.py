@@ -29,11 +29,12 @@ from locum.telemetry import Events
 from locum.testing.simulation.loop import Process
 from locum.testing.simulation.machine import LocalAlarm, LocalKillTimer
 from locum.testing.simulation.network import Line
-from locum.testing.simulation.servers import DatabaseError, LocalFence, WatchedStore
+from locum.testing.simulation.servers import DatabaseError, LocalFence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from locum.clock import Clock
     from locum.coordination.term import Term
     from locum.keeper.lease import Lease
     from locum.keeper.session import Loss, Session
@@ -68,7 +69,7 @@ class _Link(KeeperLink):
     """The worker's end, with a simulated pipe, cell and alarm below it."""
 
     def __init__(self, worker: _Worker, cell: Cell, *, scope: Scope, events: Events) -> None:
-        machine, process = worker.instance.machine, worker.process
+        machine, process = worker.home.machine, worker.process
         Leases.__init__(
             self,
             cell,
@@ -95,7 +96,7 @@ class _Worker:
     """The worker process: the surroundings of one active-passive service."""
 
     def __init__(self, instance: Instance, life: _Life) -> None:
-        self.instance, self.world = instance, instance.world
+        self.home, self.world = instance, instance.world
         self.process = Process(f"{instance.name}.worker", self.world.loop)
         self.code = exit_codes.CLEAN
         self.hear: Callable[[dict[str, Any]], object] = lambda message: None
@@ -121,7 +122,7 @@ class _Worker:
         return None if self._body is None else self._body["token"]
 
     async def _run(self) -> None:
-        machine, world, name = self.instance.machine, self.world, self.instance.name
+        machine, world, name = self.home.machine, self.world, self.home.name
         await machine.clock.sleep(world.chance.uniform(0.05, 0.4))
         events = Events(name, lambda coroutine, what: self._scope.spawn(coroutine, name=what))
         link = _Link(self, self._life.cell, scope=self._scope, events=events)
@@ -129,12 +130,12 @@ class _Worker:
             instance=name,
             store="memory://simulated",
             namespace=NAMESPACE,
-            ttl=self.instance.ttl,
+            ttl=self.home.ttl,
             stop_timeout=_STOP_TIMEOUT,
             hang_timeout=30.0,
         )
         lease = await link.open(hello)
-        store = world.connect(self.instance, self.process, self.lines)
+        store = world.connect(self.home, self.process, self.lines)
         store.call_timeout, store.seen = lease.budget.call_seconds, link.seen
         await open_when_there(store, clock=machine.clock, told=lambda why: None)
         line = Line(world.network, world.loop, machine, self.process, to_store=False)
@@ -164,14 +165,14 @@ class _Worker:
     async def _work(self, term: Term) -> None:
         world, chance = self.world, self.world.chance
         body = self._body = {"token": term.token, "session": term.lease.session}
-        world.history.note("began", self.instance.name, **body, local=self.clock.now())
-        stubborn_for = chance.uniform(0.0, 1.2) * seconds(self.instance.ttl) if chance.random() < world.stubborn else 0
+        world.history.note("began", self.home.name, **body, local=self.clock.now())
+        stubborn_for = chance.uniform(0.0, 1.2) * seconds(self.home.ttl) if chance.random() < world.stubborn else 0
         fails = chance.random() < world.failing
         try:
             await self._labour(term, chance.randrange(40) if fails else None)
         except asyncio.CancelledError:
             if stubborn_for:
-                world.history.remark(self.instance.name, f"ignores its end for {stubborn_for:.2f} s")
+                world.history.remark(self.home.name, f"ignores its end for {stubborn_for:.2f} s")
                 await self._ignore(term, stubborn_for)
             raise
         finally:
@@ -179,7 +180,7 @@ class _Worker:
 
     async def _labour(self, term: Term, turns: int | None) -> None:
         read = False
-        async for turn in term.every(seconds(self.instance.ttl) / 12):
+        async for turn in term.every(seconds(self.home.ttl) / 12):
             if turns is not None and turn >= turns:
                 raise DatabaseError("a simulated mistake of the body")
             try:
@@ -209,11 +210,11 @@ class _Worker:
         body, self._body = self._body, None
         if body is None or (how == "ended" and not self.process.is_alive):
             return
-        machine, loop = self.instance.machine, self.world.loop
+        machine, loop = self.home.machine, self.world.loop
         # a suspended machine runs no line: what it had was over, as far as anybody can tell, when it was suspended
         at = loop.now if machine.suspended_at is None else machine.suspended_at
         local = machine.clock.offset + at * machine.clock.rate // 1_000_000
-        self.world.history.note("finished", self.instance.name, **body, how=how, since=at, local=local)
+        self.world.history.note("finished", self.home.name, **body, how=how, since=at, local=local)
 
     def _dies(self) -> None:
         self._ends("killed")
@@ -221,20 +222,25 @@ class _Worker:
     # -- what a service asks of its host
 
     @property
-    def clock(self) -> Any:
+    def instance(self) -> str:
+        """The instance's name."""
+        return self.home.name
+
+    @property
+    def clock(self) -> Clock:
         """The machine's clock."""
-        return self.instance.machine.clock
+        return self.home.machine.clock
 
     def tell(self, event: Event) -> None:
         """An event."""
-        self.world.history.remark(self.instance.name, str(event))
+        self.world.history.remark(self.home.name, str(event))
 
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """A mode."""
 
     def fail(self, why: str, code: int) -> None:
         """End this process."""
-        self.world.history.remark(self.instance.name, f"ends its worker: {why}")
+        self.world.history.remark(self.home.name, f"ends its worker: {why}")
         self.code = code
         self.process.kill()
 
@@ -243,7 +249,7 @@ class _Worker:
         return await function(*given)
 
     def _on_error(self, task: str, error: BaseException) -> None:
-        self.world.unexpected(self.instance.name, task, error)
+        self.world.unexpected(self.home.name, task, error)
         self.process.kill()
 
 

@@ -1,8 +1,8 @@
 """An event loop in virtual time, and the processes that live in it.
 
 Nothing here waits: when nobody has anything to do, time goes on to the next timer. Every callback belongs to the
-process in whose context it was scheduled. Those of a dead process are dropped, so that it runs no further line, not even
-its `finally`; those of a frozen one are kept until it goes on.
+process in whose context it was scheduled. Those of a dead process are dropped, so that it runs no further line, not
+even its `finally`; those of a frozen one are kept until it goes on.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Process:
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """The loop of a whole cluster. No descriptors, no threads, no signals; `now` is in nanoseconds from the beginning."""
+    """The loop of a whole cluster. No descriptors, no threads; `now` is in nanoseconds from the beginning."""
 
     def __init__(self) -> None:
         self._running = False
@@ -98,7 +98,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._soon: deque[tuple[asyncio.Handle, Process | None]] = deque()
         self._later: list[tuple[int, int, asyncio.Handle, Process | None]] = []
         self._count = 0
-        self._tasks: list[asyncio.Task[Any]] = []  # a dead process's must not be collected, which would run its `finally`
+        self._tasks: list[
+            asyncio.Task[Any]
+        ] = []  # a dead process's must not be collected, which would run its `finally`
 
     def is_running(self) -> bool:
         """Whether something is being called."""
@@ -188,9 +190,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     if process.steps >= number:
                         process.on_step = None
                         strike()
-                        if not process.is_alive:
-                            continue
-                if process.frozen_at is not None:
+                if process.frozen_at is not None:  # for as long as it is, or since this very step
                     process.hold(handle)
                     continue
             handle._run()

@@ -116,8 +116,7 @@ class Line(Wire):
             self.strike = None
             if strike[1] == "before":
                 strike[2]()
-                if not self._process.is_alive:
-                    return await answer
+                return await answer
         for number in range(2 if self._network.doubles() else 1):
             self._send(request, None if number else answer, strike)
         return await answer

@@ -66,9 +66,7 @@ class WatchedServer(MemoryServer):
         if_gone: str | None,
     ) -> Record:
         """Compare and set."""
-        record = super().write(
-            namespace, key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone
-        )
+        record = super().write(namespace, key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone)
         if session is not None:
             self._history.note("bound", "store", key=key, session=session)
         if key.startswith("grant/"):
@@ -126,13 +124,14 @@ class Database:
         self.highest: dict[str, int] = {}
         self._raises = 0
 
-    def raise_to(self, who: str, scope: str, token: int) -> int:
-        """Raise the highest token of a scope; what it is then."""
-        if token > self.highest.get(scope, 0):
+    def raise_to(self, who: str, scope: str, token: int) -> tuple[bool, int]:
+        """Raise the highest token of a scope: whether it rose, and what it is now."""
+        rose = token > self.highest.get(scope, 0)
+        if rose:
             self.highest[scope] = token
             self._raises += 1
         self._history.note("raised", who, token=token, highest=self.highest[scope])
-        return self.highest[scope]
+        return rose, self.highest[scope]
 
     def lock(self, scope: str, token: int) -> tuple[int, int | None, int]:
         """Lock the row if it has this token: how many rows that were, the highest, and a mark of its state."""
@@ -178,17 +177,17 @@ class LocalFence(Fence):
         self._database, self._line, self._who = database, line, who
 
     async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
-        """Raise the fence of a scope; repeated until it is answered."""
+        """Raise the fence of a scope; a raise whose answer was lost finds itself there, and gives the token up."""
+        raised: tuple[bool, int] | None = None
         async with asyncio.timeout(timeout):
-            while True:
+            while raised is None:
                 try:
                     async with asyncio.timeout(0.5):
-                        highest = await self._ask(lambda: self._database.raise_to(self._who, scope, token))
-                        break
+                        raised = await self._ask(lambda: self._database.raise_to(self._who, scope, token))
                 except TimeoutError:
-                    if timeout <= 0:
-                        raise
-        if highest > token:
+                    continue  # asked again, until there is no time left
+        rose, highest = raised
+        if not rose:
             raise StaleTermError(scope, token, highest)
 
     @asynccontextmanager

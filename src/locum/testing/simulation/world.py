@@ -53,6 +53,9 @@ class World:
             )
             for number, (rate, ttl) in enumerate(zip(rates, ttls, strict=True), 1)
         ]
+        for instance in self.instances:
+            clock = instance.machine.clock
+            self.history.note("machine", instance.name, rate=clock.rate, offset=clock.offset, ttl=instance.ttl)
         self.ttl = max(ttls) * NANOSECONDS
         """The longest TTL in nanoseconds."""
 
