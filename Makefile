@@ -8,9 +8,11 @@ SECONDS ?= 20
 KILLS   ?= 4
 # More options for one run: DEMO_ARGS="--json", PYTEST_ARGS="-x -k F01", BENCH_ARGS="takeover", LOCK_ARGS=--upgrade
 WORKERS ?= 4
+SEEDS   ?= 2000
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SIMULATE_ARGS ?=
 LOCK_ARGS ?=
 
 UV_RELEASE := 0.13.9
@@ -27,7 +29,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
 SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
 
-.PHONY: help setup servers demo test check format bench faults broken model docs wheel names lock clean
+.PHONY: help setup servers demo test check format bench simulate faults broken model docs wheel names lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -60,13 +62,17 @@ bench: $(READY) ## the measured figures, and Locum beside others, as JSON and pi
 	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "going on without the peers' libraries" >&2
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+simulate: $(READY) ## SEEDS whole clusters in virtual time, the seeds that ever failed first (SIMULATE_ARGS="--first 5000")
+	$(BIN)/python -m locum.testing.simulation --seeds $(SEEDS) --kept tests/simulation/seeds.txt $(SIMULATE_ARGS)
+
 faults: $(READY) ## tests/faults with the full counts; takes long
 	$(SERVERS)
 	LOCUM_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(PYTEST_ARGS) tests/faults
 
-broken: $(READY) ## break one rule after another; a test must notice each
+broken: $(READY) ## break one rule after another; a test must notice each, and the simulation those that it can see
 	$(SERVERS)
 	$(BIN)/python tests/faults/broken/run.py
+	$(BIN)/python -m tests.simulation.broken
 
 model: ## check the models of the protocol, whole and with one rule after another taken out (spin, gcc)
 	@tests/servers/install.sh --quiet model

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PATCHES = sorted((ROOT / "tests/faults/broken").glob("*.patch"))
+SIMULATED = sorted((ROOT / "tests/simulation/broken").glob("*.patch"))
 
 
 def hunks(patch: Path) -> list[tuple[Path, str]]:
@@ -26,12 +27,24 @@ def hunks(patch: Path) -> list[tuple[Path, str]]:
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
 def test_a_patch_applies_and_names_a_test(patch: Path) -> None:
-    expected = hunks(patch)
-    assert expected, "it changes nothing"
-    for file, text in expected:
-        assert text in file.read_text(), f"{file.name} has changed: make {patch.name} anew"
+    _applies(patch)
     head = patch.read_text().splitlines()
     assert head[0].startswith("# test: tests/faults/")
     assert head[1].startswith("# breaks: R")
     module, _, name = head[0].removeprefix("# test: ").partition("::")
     assert f"def {name.partition('[')[0]}(" in (ROOT / module).read_text(), f"{module} has no test {name}"
+
+
+@pytest.mark.parametrize("patch", SIMULATED, ids=lambda patch: patch.stem)
+def test_a_patch_for_the_simulation_applies_and_states_how_many_seeds_it_takes(patch: Path) -> None:
+    _applies(patch)
+    head = patch.read_text().splitlines()
+    assert head[0].startswith("# breaks: ")
+    assert int(head[1].removeprefix("# seeds: ")) > 0
+
+
+def _applies(patch: Path) -> None:
+    expected = hunks(patch)
+    assert expected, "it changes nothing"
+    for file, text in expected:
+        assert text in file.read_text(), f"{file.name} has changed: make {patch.name} anew"

@@ -102,13 +102,13 @@ def test_a_clock_shows_an_instant_at_its_true_time_and_not_before(loop: VirtualL
 
 def test_a_kill_timer_strikes_a_frozen_process_by_its_machine_s_clock(loop: VirtualLoop) -> None:
     home, one = machine(loop), Counting(loop)
-    timer = LocalKillTimer(home, one.process, one.process.kill)
-    timer.arm(home.clock.now() + SECOND)
+    died: list[int] = []
+    one.process.ends.append(lambda: died.append(loop.now))
+    LocalKillTimer(home, one.process, one.process.kill).arm(home.clock.now() + SECOND)
     one.process.freeze(stopped=True)
-    loop.run_to(round(0.96 * SECOND))
-    assert one.process.is_alive
-    loop.run_to(round(0.962 * SECOND))
-    assert not one.process.is_alive
+    loop.run_to(2 * SECOND)
+    assert died == [home.clock.true(8 * SECOND)]
+    assert died[0] < SECOND
     loop.discard()
 
 

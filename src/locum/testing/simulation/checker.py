@@ -45,7 +45,7 @@ def _bodies(history: History) -> list[tuple[int, int, dict[str, Any]]]:
         else:
             begun = open_.pop(key)
             found.append((begun.at, event.facts["since"], {"who": event.who, **event.facts}))
-    last = history.events[-1].at
+    last = history.events[-1].at + 1  # those that never end
     found += [(event.at, last, {"who": event.who, **event.facts}) for event in open_.values()]
     return sorted(found, key=lambda body: body[0])
 

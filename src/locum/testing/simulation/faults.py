@@ -37,6 +37,7 @@ class Faults:
             "kills": lambda: self._strikes(4, self._kill),
             "crashes": lambda: self._strikes(4, self._crash_at_a_call),
             "freezes": lambda: self._strikes(5, self._freeze_between_awaits),
+            "early freezes": self._early_freezes,
             "suspends": lambda: self._strikes(3, self._suspend),
             "delays": self._delays,
             "losses": self._losses,
@@ -67,6 +68,7 @@ class Faults:
         network.cut.clear()
         network.down = False
         world.stubborn = world.failing = 0.0
+        world.on_began = lambda instance: None
         for instance in world.instances:
             if instance.machine.suspended_at is not None:
                 instance.machine.resume()
@@ -147,21 +149,37 @@ class Faults:
             )
         )
         first = whom[0]
+        first.on_step = (
+            first.steps + self._chance.randint(1, 60),
+            lambda: self._freeze(victim, whom, stopped=stopped),
+        )
 
-        def strike() -> None:
-            for process in whom:
-                if process.is_alive:
-                    self._note("freeze", process.name, stopped=stopped)
-                    process.freeze(stopped=stopped)
-            self._later(0.05, 2.0, thaw)
-
+    def _freeze(self, victim: Instance, whom: tuple[Process, ...], *, stopped: bool) -> None:
         def thaw() -> None:
             for process in whom:
                 if process.is_alive and victim.machine.suspended_at is None:
                     self._world.history.note("thaw", process.name)
                     process.thaw()
 
-        first.on_step = (first.steps + self._chance.randint(1, 60), strike)
+        for process in whom:
+            if process.is_alive:
+                self._note("freeze", process.name, stopped=stopped)
+                process.freeze(stopped=stopped)
+        self._later(0.05, 2.0, thaw)
+
+    def _early_freezes(self) -> None:
+        """Freeze some instances before the first beats of a term."""
+
+        def strike(instance: Instance) -> None:
+            keeper, worker = instance.keeper, instance.worker
+            if keeper is not None and worker is not None and instance.active is not None:
+                self._freeze(instance, (keeper, worker.process), stopped=True)
+
+        def began(instance: Instance) -> None:
+            if self._chance.random() < 0.4:
+                self._later(0.0, 0.2, lambda: strike(instance))
+
+        self._world.on_began = began
 
     def _suspend(self) -> None:
         machine = self._world.victim().machine

@@ -166,6 +166,7 @@ class _Worker:
         world, chance = self.world, self.world.chance
         body = self._body = {"token": term.token, "session": term.lease.session}
         world.history.note("began", self.home.name, **body, local=self.clock.now())
+        world.on_began(self.home)
         stubborn_for = chance.uniform(0.0, 1.2) * seconds(self.home.ttl) if chance.random() < world.stubborn else 0
         fails = chance.random() < world.failing
         try:

@@ -14,6 +14,7 @@ from locum.testing.simulation.servers import Database, WatchedServer, WatchedSto
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from locum.testing.simulation.loop import Process
 
@@ -41,6 +42,8 @@ class World:
         self.database = Database(self.history)
         self.stubborn = self.failing = 0.0
         """Of all bodies: those that ignore their end for a while, and those that fail by themselves."""
+        self.on_began: Callable[[Instance], object] = lambda instance: None
+        """Called when a body begins."""
         self.errors: list[str] = []
         """What went wrong in the code itself."""
         rates = [chance.choice((_SLOWEST, _FASTEST, chance.randrange(_SLOWEST, _FASTEST))) for _ in range(INSTANCES)]

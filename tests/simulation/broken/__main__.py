@@ -1,0 +1,90 @@
+"""Breaks one rule at a time, and sees to it that the simulation notices, and within how many seeds.
+
+Usage: python -m tests.simulation.broken [NAME...]: all patches beside this file, or those whose names begin so. Each is
+applied to a copy of the sources, and seeds are run there: at the latest the one whose number the patch states must
+fail. Leaves with 1 if none does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+LONGEST = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one patch: how many seeds it took, of how many, and what was seen; 0 if it was not noticed."""
+
+    name: str
+    breaks: str
+    stated: int
+    took: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"| {self.breaks} | {self.took or 'NOT NOTICED'} | {self.stated} | {self.why} |"
+
+
+def header(patch: Path, key: str) -> str:
+    """What a patch says of itself behind `# key: ` in one of its first lines."""
+    for line in patch.read_text().splitlines():
+        if line.startswith(f"# {key}: "):
+            return line.partition(": ")[2].strip()
+    raise SystemExit(f"{patch.name} has no line '# {key}: ...'")
+
+
+def judge(patch: Path) -> Verdict:
+    """Apply a patch to a copy of the sources and run seeds there."""
+    breaks, stated = header(patch, "breaks"), int(header(patch, "seeds"))
+    with tempfile.TemporaryDirectory(prefix="locum-broken-") as name:
+        folder = Path(name)
+        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        applied = subprocess.run(
+            ["patch", "-p1", "--forward", "--batch", "-i", str(patch)], cwd=folder, capture_output=True, text=True
+        )
+        if applied.returncode:
+            return Verdict(patch.name, breaks, stated, 0, f"it does not apply: {applied.stdout}{applied.stderr}")
+        ran = subprocess.run(
+            [sys.executable, "-m", "locum.testing.simulation", "--seeds", str(stated)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+        )
+    failed = re.search(r"^seed (\d+) FAILED.*\n {2}([^:\n]+)", ran.stdout, re.MULTILINE)
+    if failed is None:
+        why = "all seeds pass" if ran.returncode == 0 else ran.stderr[-500:]
+        return Verdict(patch.name, breaks, stated, 0, why)
+    return Verdict(patch.name, breaks, stated, int(failed[1]) + 1, failed[2])
+
+
+def main(names: list[str]) -> int:
+    """Judge the patches, and tell."""
+    patches = sorted(HERE.glob("*.patch"))
+    if names:
+        patches = [patch for patch in patches if patch.name.startswith(tuple(names))]
+    if not patches:
+        raise SystemExit(f"no patch here is called {' or '.join(names)}")
+    print("| taken out | seeds until found | stated | seen as |\n| --- | --- | --- | --- |")
+    failed = 0
+    for patch in patches:
+        verdict = judge(patch)
+        print(verdict, flush=True)
+        failed += not verdict.took
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
