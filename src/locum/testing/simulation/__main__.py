@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-
-import click
 
 from locum import exit_codes
 from locum.testing.simulation.crowd import Tally, kept_seeds, simulate_many
@@ -14,48 +13,58 @@ from locum.testing.simulation.run import Outcome, simulate
 _MODULE = "locum.testing.simulation"
 
 
-@click.command()
-@click.option("--seeds", default=200, show_default=True, help="How many seeds to run.")
-@click.option("--first", default=0, show_default=True, help="The first of them.")
-@click.option("--kept", type=click.Path(path_type=Path, exists=True), help="A file of seeds that are run before them.")
-@click.option("--workers", type=int, help="How many at once; as many as there are cores by default.")
-@click.option("--seed", type=int, help="Run this one seed only.")
-@click.option("--trace", is_flag=True, help="Write down what happens in it.")
-def main(seeds: int, first: int, kept: Path | None, workers: int | None, seed: int | None, trace: bool) -> None:
+def main() -> None:
     """Run whole clusters in virtual time, one seed a run, until one shows what must never be."""
-    if seed is not None:
-        outcome = simulate(seed, trace=trace)
-        click.echo(
-            f"seed {seed}: history {outcome.digest}, {outcome.changes} changes of term,"
+    given = _arguments()
+    if given.seed is not None:
+        outcome = simulate(given.seed, trace=given.trace)
+        _say(
+            f"seed {given.seed}: history {outcome.digest}, {outcome.changes} changes of term,"
             f" settled after {outcome.settled:.2f} TTLs; faults: {', '.join(outcome.kinds)}"
         )
         _leave(outcome)
         return
-    wanted = [*(kept_seeds(kept) if kept else ()), *range(first, first + seeds)]
-    tally = simulate_many(wanted, workers=workers, told=lambda tally: _progress(tally, len(wanted)))
+    seeds = [*(kept_seeds(given.kept) if given.kept else ()), *range(given.first, given.first + given.seeds)]
+    tally = simulate_many(seeds, workers=given.workers, told=lambda tally: _progress(tally, len(seeds)))
     if sys.stdout.isatty():
-        click.echo()
-    click.echo(
+        _say("")
+    _say(
         f"{tally.seeds} seeds in {tally.took:.1f} s: {tally.rate:.1f} seeds/s; {tally.counted} count (a fault"
         f" struck and a term changed), {tally.changes} changes of term, settled within {tally.slowest:.2f} TTLs"
     )
-    click.echo("faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(tally.kinds.items())))
+    _say("faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(tally.kinds.items())))
     if tally.failed is not None:
         _leave(tally.failed)
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}", description=main.__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run (200)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--kept", type=Path, help="a file of seeds that are run before them")
+    parser.add_argument("--workers", type=int, help="how many at once (as many as there are cores)")
+    parser.add_argument("--seed", type=int, help="run this one seed only")
+    parser.add_argument("--trace", action="store_true", help="write down what happens in it")
+    return parser.parse_args()
+
+
+def _say(text: str, end: str = "\n") -> None:
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
 def _progress(tally: Tally, of: int) -> None:
     if sys.stdout.isatty():
-        click.echo(f"\r{tally.seeds} of {of} seeds, {tally.rate:.1f} seeds/s ", nl=False)
+        _say(f"\r{tally.seeds} of {of} seeds, {tally.rate:.1f} seeds/s ", end="")
 
 
 def _leave(outcome: Outcome) -> None:
     if not outcome.violations:
         return
-    click.echo(f"seed {outcome.seed} FAILED, history {outcome.digest}:")
+    _say(f"seed {outcome.seed} FAILED, history {outcome.digest}:")
     for violation in outcome.violations:
-        click.echo(f"  {violation}")
-    click.echo(f"replay: python -m {_MODULE} --seed {outcome.seed} --trace")
+        _say(f"  {violation}")
+    _say(f"replay: python -m {_MODULE} --seed {outcome.seed} --trace")
     raise SystemExit(exit_codes.SERVICE_FAILED)
 
 

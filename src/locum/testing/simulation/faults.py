@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Final
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.request import Request, request_key
 from locum.store import ANY
-from locum.testing.simulation.instance import BODY, NAMESPACE
+from locum.testing.simulation.instance import BODY
 from locum.testing.simulation.loop import KERNEL
+from locum.testing.simulation.world import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from locum.testing.simulation.cluster import Cluster
     from locum.testing.simulation.instance import Instance
     from locum.testing.simulation.loop import Process
-    from locum.testing.simulation.world import World
 
 __all__ = ["Faults"]
 
@@ -31,7 +32,7 @@ class Faults:
         end: True time at which everything is healed, in nanoseconds.
     """
 
-    def __init__(self, world: World, end: int) -> None:
+    def __init__(self, world: Cluster, end: int) -> None:
         self._world, self._chance, self._end = world, world.chance, end
         kinds: dict[str, Callable[[], object]] = {
             "kills": lambda: self._strikes(4, self._kill),
@@ -175,8 +176,9 @@ class Faults:
             if keeper is not None and worker is not None and instance.active is not None:
                 self._freeze(instance, (keeper, worker.process), stopped=True)
 
-        def began(instance: Instance) -> None:
+        def began(name: str) -> None:
             if self._chance.random() < 0.4:
+                instance = next(one for one in self._world.instances if one.name == name)
                 self._later(0.0, 0.2, lambda: strike(instance))
 
         self._world.on_began = began

@@ -30,6 +30,7 @@ from locum.testing.simulation.loop import Process
 from locum.testing.simulation.machine import LocalAlarm, LocalKillTimer
 from locum.testing.simulation.network import Line
 from locum.testing.simulation.servers import DatabaseError, LocalFence
+from locum.testing.simulation.world import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +45,8 @@ if TYPE_CHECKING:
     from locum.testing.simulation.machine import Machine
     from locum.testing.simulation.world import World
 
-__all__ = ["BODY", "NAMESPACE", "Instance"]
+__all__ = ["BODY", "Instance"]
 
-NAMESPACE = "simulated"
 BODY = "work"
 """The name of the one service."""
 _STOP_TIMEOUT = 3.0
@@ -135,7 +135,7 @@ class _Worker:
             hang_timeout=30.0,
         )
         lease = await link.open(hello)
-        store = world.connect(self.home, self.process, self.lines)
+        store = world.connect(machine, self.process, self.lines)
         store.call_timeout, store.seen = lease.budget.call_seconds, link.seen
         await open_when_there(store, clock=machine.clock, told=lambda why: None)
         line = Line(world.network, world.loop, machine, self.process, to_store=False)
@@ -166,7 +166,7 @@ class _Worker:
         world, chance = self.world, self.world.chance
         body = self._body = {"token": term.token, "session": term.lease.session}
         world.history.note("began", self.home.name, **body, local=self.clock.now())
-        world.on_began(self.home)
+        world.on_began(self.home.name)
         stubborn_for = chance.uniform(0.0, 1.2) * seconds(self.home.ttl) if chance.random() < world.stubborn else 0
         fails = chance.random() < world.failing
         try:
@@ -443,7 +443,7 @@ class Instance:
             return
         timer = LocalKillTimer(self.machine, keeper, self._timer_strikes)
         memory, backoff = Memory(), Backoff(0.1, 5.0)
-        store = self.world.connect(self, keeper, self.lines)
+        store = self.world.connect(self.machine, keeper, self.lines)
         store.call_timeout = seconds(self.ttl) / 6
         await open_when_there(store, clock=clock, told=lambda why: None)
         while True:

@@ -2,7 +2,8 @@
 
 Nothing here waits: when nobody has anything to do, time goes on to the next timer. Every callback belongs to the
 process in whose context it was scheduled. Those of a dead process are dropped, so that it runs no further line, not
-even its `finally`; those of a frozen one are kept until it goes on.
+even its `finally`; those of a frozen one are kept until it goes on. (While garbage is not collected: a task of a dead
+process that nobody holds any more would be closed like a generator.)
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Process:
         if not self.is_alive:
             return
         self.is_alive = False
-        self._held.clear()
+        self._loop.leave(self._held)
         for end in self.ends:
             end()
 
@@ -98,9 +99,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._soon: deque[tuple[asyncio.Handle, Process | None]] = deque()
         self._later: list[tuple[int, int, asyncio.Handle, Process | None]] = []
         self._count = 0
-        self._tasks: list[
-            asyncio.Task[Any]
-        ] = []  # a dead process's must not be collected, which would run its `finally`
+        self._left: list[asyncio.Handle] = []  # of the dead: what is collected runs its `finally`
 
     def is_running(self) -> bool:
         """Whether something is being called."""
@@ -145,11 +144,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Call what was held back, in its order."""
         self._soon.extend((handle, process) for handle in handles)
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Make a task, and keep it."""
-        task = super().create_task(coro, **options)
-        self._tasks.append(task)
-        return task
+    def leave(self, handles: list[asyncio.Handle]) -> None:
+        """Never call what the dead had still to do; nor forget it, before everything is over."""
+        self._left.extend(handles)
 
     def run_to(self, instant: int) -> None:
         """Let the time go on to an instant, in nanoseconds."""
@@ -183,6 +180,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise RestlessError(f"{handle!r} and others go on for ever at {self.now}")
             if process is not None:
                 if not process.is_alive:
+                    self._left.append(handle)
                     continue
                 if process.frozen_at is None and process.on_step is not None:
                     process.steps += 1
@@ -199,7 +197,5 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Be gone, and let nothing of what was left pending run or complain."""
         self._soon.clear()
         self._later.clear()
-        for task in self._tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self._tasks.clear()
+        self._left.clear()
         self.close()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from locum import names
 from locum.testing.simulation.checker import changes_of_term, violations
+from locum.testing.simulation.cluster import Cluster
 from locum.testing.simulation.faults import Faults
-from locum.testing.simulation.instance import NAMESPACE
 from locum.testing.simulation.loop import KERNEL, RestlessError
-from locum.testing.simulation.world import World
+from locum.testing.simulation.world import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def simulate(seed: int, *, trace: bool = False) -> Outcome:
 
 
 def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
-    world = World(chance, trace=trace)
+    world = Cluster(chance, trace=trace)
     found: list[str] = []
     end = _FAULTS_FOR * world.ttl
     faults = Faults(world, end)
@@ -81,14 +81,14 @@ def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
     return Outcome(seed, tuple(found), digest, tuple(faults.kinds), counts, changes, settled)
 
 
-def _settled(world: World, healed: int) -> float:
+def _settled(world: Cluster, healed: int) -> float:
     began = world.history.of("began")
     if len(world.active) != 1 or not began:
         return -1.0
     return max(0.0, (began[-1].at - healed) / world.ttl)
 
 
-def _unsettled(world: World, settled: float) -> list[str]:
+def _unsettled(world: Cluster, settled: float) -> list[str]:
     if settled < 0:
         return [f"not exactly one is active after the healing, but {len(world.active)}"]
     if settled > _SETTLE_WITHIN:
@@ -96,7 +96,7 @@ def _unsettled(world: World, settled: float) -> list[str]:
     return []
 
 
-def _ghosts(world: World) -> list[str]:
+def _ghosts(world: Cluster) -> list[str]:
     """Places in the line of sessions that are not open, and a grant that names one."""
     server = world.server
     open_ = server.sessions(NAMESPACE, None).by_id
