@@ -43,6 +43,7 @@ class Faults:
             "delays": self._delays,
             "losses": self._losses,
             "doubles": self._doubles,
+            "deafness": self._deafness,
             "cuts": lambda: self._strikes(4, self._cut),
             "outages": lambda: self._strikes(2, self._outage),
             "amnesia": lambda: self._strikes(1, self._amnesia),
@@ -66,6 +67,7 @@ class Faults:
         world.history.note("healed", "world")
         network = world.network
         network.weather.delayed = network.weather.lost = network.weather.doubled = 0.0
+        network.weather.deaf_to = ""
         network.cut.clear()
         network.down = False
         world.stubborn = world.failing = 0.0
@@ -210,6 +212,19 @@ class Faults:
     def _doubles(self) -> None:
         self._world.network.weather.doubled = self._chance.choice((0.02, 0.1))
 
+    def _deafness(self) -> None:
+        calls = (
+            "open_session",
+            "open_session",
+            "write",
+            "write",
+            "beat",
+            "close_session",
+            "close_if_silent",
+            "sessions",
+        )
+        self._world.network.weather.deaf_to = self._chance.choice(calls)
+
     def _cut(self) -> None:
         machine, network = self._world.victim().machine, self._world.network
         which = self._chance.choice(((True, True), (True, False), (False, True)))
@@ -234,6 +249,9 @@ class Faults:
         def restore() -> None:
             self._note("restored", "store")
             self._world.server.restore(snapshot)
+            # at once: if those who have seen less write first, they may catch up with what the others have seen, and
+            # nobody notices anything; that is why a restore is followed by a reset (R25)
+            self._world.server.reset()
 
         self._later(0.05, 4.0, restore)
 

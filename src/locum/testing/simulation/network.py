@@ -32,6 +32,7 @@ class Weather:
         delay: Those take up to so long.
         lost: Of all messages.
         doubled: Of all requests; the second one comes as late as any.
+        deaf_to: The call of which half of all answers are lost.
     """
 
     usual: int
@@ -39,6 +40,7 @@ class Weather:
     delay: int = 0
     lost: float = 0.0
     doubled: float = 0.0
+    deaf_to: str = ""
 
 
 class Network:
@@ -72,6 +74,13 @@ class Network:
         """Whether this message does not come through."""
         lost = self.weather.lost
         if self.cut.get(machine.name, (False, False))[answer] or (lost and self._chance.random() < lost):
+            self.struck += 1
+            return True
+        return False
+
+    def deafens(self, call: str) -> bool:
+        """Whether the answer to this call is lost, since it is to this one."""
+        if call == self.weather.deaf_to and self._chance.random() < 0.5:
             self.struck += 1
             return True
         return False
@@ -118,7 +127,7 @@ class Line(Wire):
                 strike[2]()
                 return await answer
         for number in range(2 if self._network.doubles() else 1):
-            self._send(request, None if number else answer, strike)
+            self._send(call, request, None if number else answer, strike)
         return await answer
 
     def push(self, wake_up: Callable[[], None]) -> None:
@@ -126,12 +135,12 @@ class Line(Wire):
         if self._process.is_alive and not self._network.loses(self._machine, answer=True):
             self._loop.at(self._loop.now + self._network.delay(), wake_up, context=self._process.context)
 
-    def _send(self, request: Callable[[], T], answer: asyncio.Future[T] | None, strike: Any) -> None:
+    def _send(self, call: str, request: Callable[[], T], answer: asyncio.Future[T] | None, strike: Any) -> None:
         if self._network.loses(self._machine, answer=False):
             return
-        self._loop.at(self._loop.now + self._network.delay(), self._land, request, answer, strike, context=KERNEL)
+        self._loop.at(self._loop.now + self._network.delay(), self._land, call, request, answer, strike, context=KERNEL)
 
-    def _land(self, request: Callable[[], T], answer: asyncio.Future[T] | None, strike: Any) -> None:
+    def _land(self, call: str, request: Callable[[], T], answer: asyncio.Future[T] | None, strike: Any) -> None:
         if self._to_store and self._network.down:
             return
         result: Any = None
@@ -142,7 +151,7 @@ class Line(Wire):
             error = refusal
         if strike is not None and strike[1] == "landed":
             strike[2]()
-        if answer is None or self._network.loses(self._machine, answer=True):
+        if answer is None or self._network.loses(self._machine, answer=True) or self._network.deafens(call):
             return
         last = strike[2] if strike is not None and strike[1] == "answered" else None
         delay = self._network.delay()

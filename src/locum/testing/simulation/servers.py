@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from locum.clock import Clock
-    from locum.store import Expect, Record, SessionInfo
+    from locum.store import Expect, Record, Seen, SessionInfo
     from locum.testing.simulation.history import History
     from locum.testing.simulation.network import Line
 
@@ -32,7 +32,19 @@ class WatchedServer(MemoryServer):
 
     def __init__(self, *, clock: Clock, history: History) -> None:
         super().__init__("simulated", clock=clock)
-        self._history = history
+        self._history, self._was_made = history, False
+
+    def open(self, seen: Seen | None) -> Seen:
+        """Make the store if there is none; a stranger who starts on one that was wiped is the operator's case (R25)."""
+        was_wiped = self._data is None and self._was_made
+        self._was_made = True
+        found = super().open(seen)
+        return self.reset() if was_wiped and seen is None else found
+
+    def reset(self) -> Seen:
+        """What an operator does after a restore: `locum store reset` (R25)."""
+        self._history.note("reset", "store")
+        return self.renew(None, 0)
 
     def open_session(self, namespace: str, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
         """Open a session."""
