@@ -172,10 +172,10 @@ class _Worker:
         try:
             await self._labour(term, chance.randrange(40) if fails else None)
         except asyncio.CancelledError:
-            if stubborn_for:
-                world.history.remark(self.home.name, f"ignores its end for {stubborn_for:.2f} s")
-                await self._ignore(term, stubborn_for)
+            await self._ignore(term, stubborn_for)
             raise
+        else:
+            await self._ignore(term, stubborn_for)
         finally:
             self._ends("ended")
 
