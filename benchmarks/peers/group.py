@@ -114,7 +114,7 @@ class Group:
         output = self._folder / f"{name}.out"
         environment = {
             **os.environ,
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'src'}",  # the rows are written as Locum's own are
             "PYTHONDONTWRITEBYTECODE": "1",
             "BENCH_NAME": name,
             "BENCH_SCOPE": self._scope,
