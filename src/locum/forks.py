@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     import threading
 
-__all__ = ["Shared", "part_at_forks", "part_from", "part_loop", "quiet_at_forks"]
+__all__ = ["Shared", "part_at_forks", "part_from", "part_loop", "quiet_at_forks", "stay_at_forks"]
 
 _LONGEST: Final = 0.25  # seconds that a fork waits for quiet
 
@@ -33,6 +33,11 @@ _shared: weakref.WeakSet[Shared] = weakref.WeakSet()
 def part_at_forks(shared: Shared) -> None:
     """Have it parted in every forked child, as long as it lives."""
     _shared.add(shared)
+
+
+def stay_at_forks(shared: Shared) -> None:
+    """Have it parted no more: it is closed, and its descriptor's number may name something else by now."""
+    _shared.discard(shared)
 
 
 def part_from(fd: int) -> None:

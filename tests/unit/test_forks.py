@@ -117,3 +117,27 @@ def test_a_fork_waits_for_quiet_but_not_for_long(holds: str, child: str) -> None
     program = FORKS_BESIDE_A_CALL.replace("HOLDS", holds)
     said = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=20)
     assert said.stdout.split() == [child, "free"], said.stderr
+
+
+FORKS_AFTER_A_CLOSE = """
+import os, sys
+from pathlib import Path
+from locum.stores.sqlite.files import QueueFile
+queue = QueueFile(Path(sys.argv[1]))
+number = queue._fd
+queue.close()
+reader, writer = os.pipe()
+assert number == reader, "this test wants the number again"
+pid = os.fork()
+if pid == 0:
+    print(os.read(reader, 20).decode(), flush=True)
+    os._exit(0)
+os.write(writer, b"still there")
+os.waitpid(pid, 0)
+"""
+
+
+def test_a_child_keeps_what_has_the_number_of_a_closed_file(tmp_path: Path) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FORKS_AFTER_A_CLOSE, str(tmp_path / "queue")]
+    said = subprocess.run(program, capture_output=True, text=True, timeout=20)
+    assert said.stdout.strip() == "still there", said.stderr

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from locum.clock import seconds
-from locum.forks import part_at_forks, part_loop
+from locum.forks import part_at_forks, part_loop, stay_at_forks
 from locum.identity import Origin
 from locum.keeper.lease import Lease
 from locum.keeper.timer import Alarm
@@ -127,6 +127,7 @@ class Leases:
 
     def dispose(self) -> None:
         """Let go of the alarm."""
+        stay_at_forks(self)
         self._deadline.close()
 
     def joined(self, name: str, machine: str) -> None:

@@ -12,7 +12,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from locum.forks import part_at_forks, part_from
+from locum.forks import part_at_forks, part_from, stay_at_forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,7 @@ class _SideFile:
 
     def close(self) -> None:
         """Close the file."""
+        stay_at_forks(self)
         os.close(self._fd)
 
     def _is_in_place(self) -> bool:
