@@ -26,7 +26,13 @@ def test_the_program_of_the_page(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "billing.py"], cwd=tmp_path, stdout=file, stderr=subprocess.STDOUT)
     try:
         until(_says(output, "is active in settle (token 1)."), "an active one")
-        until(lambda: (tmp_path / "orders.db").exists() and _orders(tmp_path, "SELECT 1"), "the table of orders")
+        until(
+            lambda: (
+                (tmp_path / "orders.db").exists()
+                and _orders(tmp_path, "SELECT 1 FROM sqlite_master WHERE name = 'orders'")
+            ),
+            "the table of orders",
+        )
         _orders(tmp_path, "INSERT INTO orders (id) VALUES (1)")
         until(lambda: _orders(tmp_path, "SELECT 1 FROM orders WHERE settled"), "the order to be settled")
         until(_says(output, "somebody should pay"), "a reminder")
