@@ -10,9 +10,13 @@ set -u
 # One need a line: GROUP NAME PACKAGE WHAT FOR. For each there is a function has_NAME, which is quick.
 needs='
 tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py)
-bench redis redis-server the peers redis-py and tooz (benchmarks/peers)
+tests postgresql postgresql the store postgresql://
+tests pgbouncer pgbouncer the store postgresql:// behind a pooler
+tests redis redis-server the store redis://, and the peers redis-py and tooz (benchmarks/peers)
+tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
+tests ip iproute2 instances in networks of their own
+tests nft nftables networks that lose what is sent
 bench etcd etcd-server the peer aetcd
-bench zookeeper zookeeper the peer kazoo; it brings Java along
 model spin spin the models of the protocol (tests/model)
 model gcc gcc the verifiers that spin writes (tests/model)
 model libc libc6-dev the verifiers that spin writes (tests/model)
@@ -26,6 +30,18 @@ has_libfaketime() {
     done
     return 1
 }
+
+# tests/servers/postgresql.py looks there too; Debian keeps the server out of the PATH
+has_postgresql() {
+    for server in /usr/lib/postgresql/*/bin/postgres; do
+        [ -x "$server" ] && return 0
+    done
+    return 1
+}
+
+has_pgbouncer() { command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; }
+has_ip() { command -v ip >/dev/null || [ -x /usr/sbin/ip ]; }
+has_nft() { command -v nft >/dev/null || [ -x /usr/sbin/nft ]; }
 
 has_redis() {
     command -v redis-server >/dev/null
