@@ -27,7 +27,7 @@ CODE  := $(wildcard src tests benchmarks examples)
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
     --custom-compile-command "make lock" $(LOCK_ARGS)
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
-SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
+SERVERS := @tests/servers/install.sh --quiet tests model || echo "going on without: the tests that need it do not run, or fail" >&2
 
 .PHONY: help setup servers demo test check format bench simulate faults broken model docs wheel names lock clean
 
