@@ -71,7 +71,7 @@ faults: $(READY) ## tests/faults with the full counts; takes long
 
 broken: $(READY) ## break one rule after another; a test must notice each, and the simulation those that it can see
 	$(SERVERS)
-	$(BIN)/python tests/faults/broken/run.py
+	$(BIN)/python -m tests.faults.broken
 	$(BIN)/python -m tests.simulation.broken
 
 model: ## check the models of the protocol, whole and with one rule after another taken out (spin, gcc)
