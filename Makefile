@@ -27,7 +27,7 @@ CODE  := $(wildcard src tests benchmarks examples)
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
     --custom-compile-command "make lock" $(LOCK_ARGS)
 # Without root the tests of what is missing are left out, or fail where CI=true; whoever runs them is told why.
-SERVERS := @tests/servers/install.sh --quiet tests || echo "going on without: the tests that need it do not run, or fail" >&2
+SERVERS := @tests/servers/install.sh --quiet tests model || echo "going on without: the tests that need it do not run, or fail" >&2
 
 .PHONY: help setup servers demo test check format bench simulate faults broken model docs wheel names lock clean
 
@@ -71,7 +71,7 @@ faults: $(READY) ## tests/faults with the full counts; takes long
 
 broken: $(READY) ## break one rule after another; a test must notice each, and the simulation those that it can see
 	$(SERVERS)
-	$(BIN)/python tests/faults/broken/run.py
+	$(BIN)/python -m tests.faults.broken
 	$(BIN)/python -m tests.simulation.broken
 
 model: ## check the models of the protocol, whole and with one rule after another taken out (spin, gcc)

@@ -100,7 +100,9 @@ def noise(database: Path, *, begin: int = 0, end: int | None = None) -> Iterator
                 if not wal.stat().st_size:
                     break
                 stranger.execute("ROLLBACK")  # somebody was quicker, and would find his own pages in the log
-            stranger.execute("UPDATE locum_store SET max_ttl = max_ttl")
+            # a real change: where no page is new, SQLite puts its good first page into the log, with which whoever is
+            # connected works on
+            stranger.execute("UPDATE locum_store SET max_ttl = max_ttl + 1")
             stack.enter_context(overwritten(database, begin=begin, end=end))
             stranger.execute("COMMIT")  # what the others have in memory is old from here on
         yield

@@ -1,10 +1,8 @@
-"""The models, the rows of `make model` and the page about them say the same; and the models hold, looked at briefly.
-
-`make test` installs no compiler for this: where spin or gcc is missing, only the words are compared.
-"""
+"""The models, the rows of `make model` and the page about them say the same; and the models hold, looked at briefly."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "proof" / "model.md"
 MODELS = sorted({row.model for row in ROWS})
 
 spins = pytest.mark.skipif(
-    bool(missing()), reason="server not installed: spin and gcc, which only `make model` asks for"
+    os.environ.get("CI") != "true" and bool(missing()), reason="server not installed: spin, or the gcc that it needs"
 )
 
 

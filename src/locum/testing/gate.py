@@ -12,26 +12,22 @@ Wake-ups do pass: they carry nothing, and whoever follows one reads, and that is
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from locum.clock import nanoseconds, seconds
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.registry import make_store as make_inner_store
+from locum.testing.interception import Call, InterceptedStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-    from contextlib import AbstractAsyncContextManager
-
     from locum.clock import Clock
-    from locum.errors import StoreError
-    from locum.store import Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions, Store
+    from locum.store import Store
 
 __all__ = ["Gate", "GatedStore", "install", "make_store"]
 
-T = TypeVar("T")
-
 _SCHEME: Final = "gated"
+_ASKS: Final = frozenset({"open", "sessions", "read", "list", "health"})  # without an answer they did not happen
 _DISTRIBUTION: Final = "locum_testing_gate-1.dist-info"
 _ENTRY_POINTS: Final = f"[locum.stores]\n{_SCHEME} = locum.testing.gate:make_store\n"
 
@@ -94,7 +90,7 @@ class Gate:
         self._shut.unlink(missing_ok=True)
 
 
-class GatedStore:
+class GatedStore(InterceptedStore):
     """A store behind a gate.
 
     Args:
@@ -104,134 +100,21 @@ class GatedStore:
     """
 
     def __init__(self, store: Store, gate: Gate, clock: Clock) -> None:
-        self._store, self._gate, self._clock = store, gate, clock
-
-    @property
-    def url(self) -> str:
-        """The store's own."""
-        return self._store.url
-
-    @property
-    def namespace(self) -> str:
-        """The store's own."""
-        return self._store.namespace
-
-    @property
-    def call_timeout(self) -> float:
-        """The store's own."""
-        return self._store.call_timeout
-
-    @call_timeout.setter
-    def call_timeout(self, timeout: float) -> None:
-        self._store.call_timeout = timeout
-
-    @property
-    def seen(self) -> Seen | None:
-        """The store's own."""
-        return self._store.seen
-
-    @seen.setter
-    def seen(self, seen: Seen | None) -> None:
-        self._store.seen = seen
-
-    def guarantees(self) -> Guarantees:
-        """The store's own."""
-        return self._store.guarantees()
-
-    async def close(self) -> None:
-        """Leave, which needs nobody's answer."""
-        await self._store.close()
-
-    def changes(self, prefixes: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
-        """Wake-ups, which pass."""
-        return self._store.changes(prefixes)
-
-    # -- what only asks: without an answer it did not happen
+        super().__init__(store)
+        self._gate, self._clock = gate, clock
 
     async def open(self) -> None:
         """Connect."""
-        await self._ask(lambda: self._store.open())
+        await self.intercept(Call("open", "", self.inner.open))
 
-    async def sessions(self, ids: Iterable[str] | None = None) -> Sessions:
-        """Ask for sessions."""
-        return await self._ask(lambda: self._store.sessions(ids))
-
-    async def read(self, key: str) -> Record | None:
-        """Read."""
-        return await self._ask(lambda: self._store.read(key))
-
-    async def list(self, prefix: str) -> Listing:
-        """List."""
-        return await self._ask(lambda: self._store.list(prefix))
-
-    async def health(self) -> Health:
-        """Reach it once."""
-        return await self._ask(lambda: self._store.health())
-
-    # -- what changes something: without an answer its outcome is unknown
-
-    async def adopt(self, *, max_ttl: int) -> Seen:
-        """Accept the store as it stands."""
-        return await self._change("adopt", lambda: self._store.adopt(max_ttl=max_ttl))
-
-    async def renew(self, *, max_ttl: int) -> Seen:
-        """Begin a new incarnation."""
-        return await self._change("renew", lambda: self._store.renew(max_ttl=max_ttl))
-
-    async def lift_quarantine(self, incarnation: str) -> bool:
-        """Open an incarnation."""
-        return await self._change("lift_quarantine", lambda: self._store.lift_quarantine(incarnation))
-
-    async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
-        """Open a session."""
-        return await self._change("open_session", lambda: self._store.open_session(owner, ttl, session_id))
-
-    async def beat(self, session_id: str, number: int) -> None:
-        """Beat."""
-        await self._change("beat", lambda: self._store.beat(session_id, number))
-
-    async def close_session(self, session_id: str, *, reason: bytes) -> None:
-        """Close a session."""
-        await self._change("close_session", lambda: self._store.close_session(session_id, reason=reason))
-
-    async def close_if_silent(self, session_id: str, *, beat: int, reason: bytes) -> bool:
-        """Close a silent session."""
-        close = self._store.close_if_silent
-        return await self._change("close_if_silent", lambda: close(session_id, beat=beat, reason=reason))
-
-    async def write(
-        self,
-        key: str,
-        value: bytes,
-        *,
-        expect: Expect,
-        session: str | None = None,
-        if_open: str | None = None,
-        if_gone: str | None = None,
-    ) -> Record:
-        """Compare and set."""
-        write = self._store.write
-        return await self._change(
-            "write", lambda: write(key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone)
-        )
-
-    async def delete(self, key: str, *, expect: Expect) -> None:
-        """Compare and delete."""
-        await self._change("delete", lambda: self._store.delete(key, expect=expect))
-
-    # -- the gate
-
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._through(call, StoreUnavailableError(self.url, "no answer came in time"))
-
-    async def _change(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        return await self._through(call, OutcomeUnknownError(self.url, name))
-
-    async def _through(self, call: Callable[[], Awaitable[T]], lost: StoreError) -> T:
+    async def intercept(self, call: Call) -> Any:
+        """Make a call whose way there and back is open."""
         deadline = self._clock.now() + nanoseconds(self.call_timeout)
         if not self._gate.is_shut:
-            answer = await call()
+            answer = await call.make()
             if not self._gate.is_shut:
                 return answer
         await self._clock.sleep(seconds(deadline - self._clock.now()))
-        raise lost
+        if call.name in _ASKS:
+            raise StoreUnavailableError(self.url, "no answer came in time")
+        raise OutcomeUnknownError(self.url, call.name)

@@ -7,17 +7,14 @@ fail. Leaves with 1 if none does.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.patches import UnbrokenError, broken_copy, chosen, header
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 LONGEST = 1800
 
 
@@ -35,34 +32,14 @@ class Verdict:
         return f"| {self.breaks} | {self.took or 'NOT NOTICED'} | {self.stated} | {self.why} |"
 
 
-def header(patch: Path, key: str) -> str:
-    """What a patch says of itself behind `# key: ` in one of its first lines."""
-    for line in patch.read_text().splitlines():
-        if line.startswith(f"# {key}: "):
-            return line.partition(": ")[2].strip()
-    raise SystemExit(f"{patch.name} has no line '# {key}: ...'")
-
-
 def judge(patch: Path) -> Verdict:
     """Apply a patch to a copy of the sources and run seeds there."""
     breaks, stated = header(patch, "breaks"), int(header(patch, "seeds"))
-    with tempfile.TemporaryDirectory(prefix="locum-broken-") as name:
-        folder = Path(name)
-        shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-        applied = subprocess.run(
-            ["patch", "-p1", "--forward", "--batch", "-i", str(patch)], cwd=folder, capture_output=True, text=True
-        )
-        if applied.returncode:
-            return Verdict(patch.name, breaks, stated, 0, f"it does not apply: {applied.stdout}{applied.stderr}")
-        ran = subprocess.run(
-            [sys.executable, "-m", "locum.testing.simulation", "--seeds", str(stated)],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LONGEST,
-        )
+    try:
+        with broken_copy(patch) as copy:
+            ran = copy.run("-m", "locum.testing.simulation", "--seeds", str(stated), timeout=LONGEST)
+    except UnbrokenError as error:
+        return Verdict(patch.name, breaks, stated, 0, str(error))
     failed = re.search(r"^seed (\d+) FAILED.*\n {2}([^:\n]+)", ran.stdout, re.MULTILINE)
     if failed is None:
         why = "all seeds pass" if ran.returncode == 0 else ran.stderr[-500:]
@@ -72,11 +49,7 @@ def judge(patch: Path) -> Verdict:
 
 def main(names: list[str]) -> int:
     """Judge the patches, and tell."""
-    patches = sorted(HERE.glob("*.patch"))
-    if names:
-        patches = [patch for patch in patches if patch.name.startswith(tuple(names))]
-    if not patches:
-        raise SystemExit(f"no patch here is called {' or '.join(names)}")
+    patches = chosen(HERE, names)
     print("| taken out | seeds until found | stated | seen as |\n| --- | --- | --- | --- |")
     failed = 0
     for patch in patches:

@@ -20,7 +20,7 @@ BILLING = """
 from locum import Host, Stopping, Term
 
 print("this module prints while it is imported")
-host = Host("billing", ttl=1.5)
+host = Host("billing", ttl=4.0)
 
 @host.active_passive
 async def settle(term: Term) -> None:
