@@ -24,6 +24,7 @@ __all__ = ["make_store", "open_when_there", "without_secrets"]
 
 _OURS: Final = {
     "memory": "locum.stores.memory:make_store",
+    "postgresql": "locum.stores.sql:make_store",
     "redis": "locum.stores.redis:make_store",
     "rediss": "locum.stores.redis:make_store",
     "sqlite": "locum.stores.sqlite:make_store",

@@ -42,6 +42,7 @@ class Server(ABC):
     Attributes:
         program: What is started, as it is found in the PATH.
         package: In which Debian and Ubuntu have it.
+        user: As whom it runs; `None` if as the tests.
 
     Args:
         folder: Where its files and its output go; made if it is not there.
@@ -49,6 +50,7 @@ class Server(ABC):
 
     program: ClassVar[str]
     package: ClassVar[str]
+    user: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,6 +108,7 @@ class Server(ABC):
                 cwd=self.folder,
                 env=self.environment(),
                 start_new_session=True,
+                user=self.user,
             )
         try:
             until(lambda: process.poll() is not None or self.answers(), f"{self.program} to answer", within=LONG)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-__all__ = ["ANYTHING", "keys_of"]
-
-ANYTHING: Final = frozenset({""})
-"""Stands for all keys; none is called so."""
+__all__ = ["keys_of"]
 
 
 def keys_of(said: list[object]) -> frozenset[str]:

@@ -29,8 +29,8 @@ from locum.stores.address import Address
 from locum.stores.link import Link
 from locum.stores.redis import answers
 from locum.stores.redis.scripting import Scripting
-from locum.stores.redis.wakeups import POLL_INTERVAL, Wakeups
 from locum.stores.sight import Sight, difference, is_successor, revision_above
+from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class RedisStore:
         self._was_there = self._was_there or self.seen is not None
         self._leases, self._others, listening = (self._link() for _ in range(3))
         self._links = (self._leases, self._others, listening)
-        self._wakeups = Wakeups(listening, self._scripting.channels, lambda: self.call_timeout)
+        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout)
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
             found = await self._make_if_missing()
@@ -262,6 +262,9 @@ class RedisStore:
         return Health(f"{server.version}{weakness}", took, _SCHEMA)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, connection: RedisConnection) -> None:
+        await connection.subscribe(*self._scripting.channels)
 
     def _link(self) -> Link[RedisConnection]:
         from locum.stores.redis.connection import RedisConnection  # loads redis-py, which takes its time

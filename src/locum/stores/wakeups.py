@@ -1,31 +1,46 @@
-"""Who waits for which keys, and how a message of the scripts reaches them."""
+"""Who waits for which keys, and how what a server pushes reaches them."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from locum.identity import Origin
 from locum.scopes import happens
-from locum.stores.redis.messages import ANYTHING
+from locum.stores.link import Connection
 from locum.stores.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from locum.scopes import Scope
     from locum.store import Change
     from locum.stores.link import Link
-    from locum.stores.redis.connection import RedisConnection
 
-__all__ = ["POLL_INTERVAL", "Wakeups"]
+__all__ = ["ANYTHING", "POLL_INTERVAL", "Hearing", "Wakeups"]
+
+ANYTHING: Final = frozenset({""})
+"""Stands for all keys; none is called so."""
 
 POLL_INTERVAL: Final = 5.0
 """Seconds after which everyone looks again without being told."""
 
 
-class Wakeups:
+class Hearing(Connection, Protocol):
+    """A connection that is pushed to."""
+
+    async def hear(self, within: float) -> frozenset[str] | None:
+        """The keys of the next message, or `None` if there is none within so many seconds."""
+
+    async def ping(self) -> None:
+        """Ask for a sign of life, which `hear` gives as a message of no keys."""
+
+
+H = TypeVar("H", bound=Hearing)
+
+
+class Wakeups(Generic[H]):
     """Wakes the subscribers of one store, with a connection of its own.
 
     A message may be lost with its connection: so whenever one begins, everyone is woken; and one that says nothing is
@@ -33,12 +48,12 @@ class Wakeups:
 
     Args:
         link: Made for this alone.
-        channels: What is heard.
+        subscribe: Begins to hear, on each new connection.
         timeout: Asked for the seconds that connecting, or a sign of life, may take.
     """
 
-    def __init__(self, link: Link[RedisConnection], channels: Sequence[bytes], timeout: Callable[[], float]) -> None:
-        self._link, self._channels, self._timeout = link, channels, timeout
+    def __init__(self, link: Link[H], subscribe: Callable[[H], Awaitable[None]], timeout: Callable[[], float]) -> None:
+        self._link, self._subscribe, self._timeout = link, subscribe, timeout
         self._origin = Origin("the open store's wake-ups")
         self._subscriptions = Subscriptions(POLL_INTERVAL)
         self._listens = False
@@ -59,8 +74,8 @@ class Wakeups:
         """Wake everyone."""
         self._subscriptions.tell_all()
 
-    async def _listen(self, connection: RedisConnection) -> None:
-        await connection.subscribe(*self._channels)
+    async def _listen(self, connection: H) -> None:
+        await self._subscribe(connection)
         self._subscriptions.tell_all()
         self._hears.set()
         while True:

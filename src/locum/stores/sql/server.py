@@ -1,0 +1,50 @@
+"""What a server says of itself, and what follows from that: whether it can be a store, and what it promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import asyncpg
+
+__all__ = ["Server"]
+
+_LEAST: Final = 130000
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, as one connection found it.
+
+    Attributes:
+        version: What it is, with its version.
+        pooled: Whether a pooler stands between it and us, so that it cannot tell us anything by itself.
+        syncs: Whether what it has acknowledged survives a crash.
+    """
+
+    version: str
+    pooled: bool
+    syncs: bool
+
+    @classmethod
+    def of(cls, found: asyncpg.Record, *, pooled: bool, url: str) -> Self:
+        """Read what it says of itself.
+
+        Raises:
+            ConfigurationError: It cannot be a store.
+            StoreUnavailableError: Not now.
+        """
+        version = " ".join(str(found["version"]).split(" ")[:2])
+        if found["number"] < _LEAST:
+            raise ConfigurationError(
+                f"the store {url} cannot be used: it is {version}, and {_LEAST // 10000} or newer is needed: upgrade"
+                " the server"
+            )
+        if found["standby"]:
+            raise StoreUnavailableError(url, "it is a standby, which cannot be written to: name its primary")
+        return cls(version, pooled, bool(found["syncs"]))
