@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from benchmarks.harness import Unavailable
-from tests.faults.kit.waiting import LONG, until
+from tests.servers.redis import Redis
+from tests.servers.server import NotInstalledError, Server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,39 +21,53 @@ _ZOOKEEPER: Final = Path("/usr/share/java/zookeeper.jar")  # where Debian and Ub
 _ZOOKEEPER_MAIN: Final = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 
 
+class _Etcd(Server):
+    """One member, as it comes."""
+
+    program: ClassVar[str] = "etcd"
+    package: ClassVar[str] = "etcd-server"
+
+    def command(self) -> Sequence[str]:
+        peers, clients = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{self.port}"
+        command = [self.program, "--data-dir", str(self.folder / "data"), "--initial-cluster", f"default={peers}"]
+        command += ["--listen-client-urls", clients, "--advertise-client-urls", clients]
+        return [*command, "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers]
+
+
+class _ZooKeeper(Server):
+    """One member with the tick that its documentation shows, so that sessions of 4 s and longer are granted."""
+
+    program: ClassVar[str] = "java"
+    package: ClassVar[str] = "zookeeper"
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return _ZOOKEEPER.exists() and shutil.which(cls.program) is not None
+
+    def command(self) -> Sequence[str]:
+        settings = self.folder / "zoo.cfg"
+        lines = ("tickTime=2000", f"dataDir={self.folder}", "clientPortAddress=127.0.0.1", f"clientPort={self.port}")
+        settings.write_text("\n".join([*lines, "admin.enableServer=false", ""]))
+        return [self.program, "-cp", str(_ZOOKEEPER), _ZOOKEEPER_MAIN, str(settings)]
+
+
 @contextmanager
 def _redis(folder: Path) -> Iterator[str]:
     """As it comes, but for the files that it would write now and then."""
-    port = _free_port()
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    with _running(_found(command, "redis-server"), port, folder):
-        yield str(port)
+    with _running(Redis(folder, settings={"appendonly": "no", "appendfsync": "everysec"})) as server:
+        yield str(server.port)
 
 
 @contextmanager
 def _etcd(folder: Path) -> Iterator[str]:
-    """One member, as it comes."""
-    port, peers = _free_port(), f"http://127.0.0.1:{_free_port()}"
-    clients = f"http://127.0.0.1:{port}"
-    command = ["etcd", "--data-dir", str(folder / "data"), "--initial-cluster", f"default={peers}"]
-    command += ["--listen-client-urls", clients, "--advertise-client-urls", clients]
-    command += ["--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers]
-    with _running(_found(command, "etcd-server"), port, folder):
-        yield str(port)
+    with _running(_Etcd(folder)) as server:
+        yield str(server.port)
 
 
 @contextmanager
 def _zookeeper(folder: Path) -> Iterator[str]:
-    """One member with the tick that its documentation shows, so that sessions of 4 s and longer are granted."""
-    if not _ZOOKEEPER.exists():
-        raise Unavailable(f"ZooKeeper is not installed; {_WHERE.format('zookeeper')}")
-    port = _free_port()
-    settings = folder / "zoo.cfg"
-    lines = ("tickTime=2000", f"dataDir={folder}", "clientPortAddress=127.0.0.1", f"clientPort={port}")
-    settings.write_text("\n".join([*lines, "admin.enableServer=false", ""]))
-    command = ["java", "-cp", str(_ZOOKEEPER), _ZOOKEEPER_MAIN, str(settings)]
-    with _running(_found(command, "default-jre-headless"), port, folder):
-        yield str(port)
+    with _running(_ZooKeeper(folder)) as server:
+        yield str(server.port)
 
 
 @contextmanager
@@ -71,46 +84,14 @@ SERVERS: Final[dict[str, Callable[[Path], AbstractContextManager[str]]]] = {
 }
 """What starts a server by name, and ends it: each gives what its clients are told."""
 
-_WHERE: Final = "`make servers` installs it as root (Debian, Ubuntu: the package {})"
-
-
-def _found(command: list[str], package: str) -> list[str]:
-    if shutil.which(command[0]) is None:
-        raise Unavailable(f"{command[0]} is not installed; {_WHERE.format(package)}")
-    return command
-
 
 @contextmanager
-def _running(command: Sequence[str], port: int, folder: Path) -> Iterator[None]:
-    output = folder / "server.out"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=folder, start_new_session=True
-        )
+def _running(server: Server) -> Iterator[Server]:
     try:
-        until(lambda: process.poll() is not None or _answers(port), f"{command[0]} to answer", within=LONG)
-        if process.poll() is not None:
-            last = (output.read_text(errors="replace").splitlines() or ["it said nothing"])[-1]
-            raise Unavailable(f"{command[0]} has ended at its start: {last}")
-        yield
+        server.start()
+    except (NotInstalledError, RuntimeError) as error:
+        raise Unavailable(str(error)) from None
+    try:
+        yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+        server.stop()

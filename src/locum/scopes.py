@@ -53,8 +53,12 @@ class Scope:
         self._tasks.pop(task, None)
         task.remove_done_callback(self._ended)
 
-    async def close(self) -> None:
-        """Cancel what still runs, wait for its end, and raise the errors that nobody was told of."""
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Cancel what still runs, wait for its end, and raise the errors that nobody was told of.
+
+        Args:
+            timeout: Seconds that each may take; what does not end in them is forgotten. `None` waits for ever.
+        """
         self._closed = True
         if os.getpid() != self._pid:
             return  # a forked child: these are copies of tasks with which its parent goes on
@@ -65,10 +69,13 @@ class Scope:
         cancelled: asyncio.CancelledError | None = None
         for task in tasks:
             try:
-                await finish(task)
+                has_ended = await finish(task, timeout=timeout)
             except asyncio.CancelledError as error:
                 cancelled = error  # none may outlive its owner: the others are waited for first
-            if task in self._tasks:  # it has just ended, and its end is not told yet
+                has_ended = task.done()
+            if not has_ended:
+                self.forget(task)
+            elif task in self._tasks:  # it has just ended, and its end is not told yet
                 task.remove_done_callback(self._ended)
                 self._ended(task)
         if cancelled is not None:

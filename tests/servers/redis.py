@@ -1,0 +1,117 @@
+"""A Redis of a test's own: durable, if nothing else is asked for; with TLS, users and limits as they are given."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+from tests.faults.kit.waiting import until
+from tests.servers.server import Server, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.servers.certificates import Certificates
+
+__all__ = ["Redis"]
+
+
+class Redis(Server):
+    """One node.
+
+    Args:
+        folder: Where its files go.
+        settings: More of its settings, or others than these.
+        certificates: With them TLS is spoken on `tls_port`, and nothing else on `port` than by the test itself.
+    """
+
+    program: ClassVar[str] = "redis-server"
+    package: ClassVar[str] = "redis-server"
+
+    def __init__(
+        self, folder: Path, *, settings: Mapping[str, str] | None = None, certificates: Certificates | None = None
+    ) -> None:
+        super().__init__(folder)
+        self.tls_port = free_port() if certificates is not None else 0
+        self.settings = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": str(folder),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            **(settings or {}),
+        }
+        if certificates is not None:
+            self.settings |= {
+                "tls-port": str(self.tls_port),
+                "tls-cert-file": str(certificates.certificate),
+                "tls-key-file": str(certificates.key),
+                "tls-ca-cert-file": str(certificates.authority),
+            }
+
+    def command(self) -> Sequence[str]:
+        """The settings stand on the command line: each start reads them as they are then."""
+        given = [part for name, value in self.settings.items() for part in (f"--{name}", *_words(value))]
+        return [self.program, *given]
+
+    def answers(self) -> bool:
+        """Whether it has read its files."""
+        try:
+            return self.ask("PING").startswith(("+PONG", "-NOAUTH"))
+        except OSError:
+            return False
+
+    def ask(self, *command: str, timeout: float = 5.0) -> str:
+        """What it answers to a command of nobody's on the plain port: the first line, or a text as a whole.
+
+        Args:
+            command: The command and its arguments.
+            timeout: Seconds.
+        """
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.settimeout(timeout)
+            parts = [part.encode() for part in command]
+            text = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+            connection.sendall(b"*%d\r\n%s" % (len(parts), text))
+            with connection.makefile("rb") as answer:
+                first = answer.readline().decode(errors="replace").rstrip()
+                return answer.read(int(first[1:])).decode(errors="replace") if first[:1] == "$" else first
+
+    def demand(self, *command: str) -> str:
+        """The same, where an error is a failure of the test."""
+        answer = self.ask(*command, timeout=20.0)
+        assert not answer.startswith("-"), f"{' '.join(command)}: {answer}"
+        return answer
+
+    def info(self, *fields: str) -> list[str]:
+        """What it says of itself, of these fields."""
+        lines = dict(line.split(":", 1) for line in self.demand("INFO", "everything").splitlines() if ":" in line)
+        return [lines[field] for field in fields]
+
+    def wipe(self) -> None:
+        """Lose everything; those who are connected are not told."""
+        self.demand("FLUSHALL", "SYNC")
+
+    def save(self) -> None:
+        """Keep a copy of all that it holds."""
+        self.demand("SAVE")
+        shutil.copy(self.folder / "dump.rdb", self.folder / "kept.rdb")
+
+    def put_back(self) -> None:
+        """Hold what it held at `save`: it is ended for that, and started again on the same port."""
+        self.kill()
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        shutil.copy(self.folder / "kept.rdb", self.folder / "dump.rdb")
+        appendonly, self.settings["appendonly"] = self.settings["appendonly"], "no"  # or the copy would not be read
+        self.start()
+        self.settings["appendonly"] = appendonly
+        self.demand("CONFIG", "SET", "appendonly", appendonly)
+        if appendonly == "yes":  # until its file is made anew, nothing would survive a crash
+            until(lambda: self.info("aof_rewrite_in_progress", "aof_rewrite_scheduled") == ["0", "0"], "the file")
+
+
+def _words(value: str) -> Sequence[str]:
+    return value.split(" ") if value else [""]
