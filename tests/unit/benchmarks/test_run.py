@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_small_run_writes_figures_and_a_picture(tmp_path: Path) -> None:
     """The naive service needs nothing; a peer whose library is not there is left out in a line."""
     options = ["--n", "1", "--freezes", "0", "--ttl", "2", "--seed", "5", "--out", str(tmp_path)]
-    options += ["--only", "naive", "kazoo", "--peers-python", sys.executable]
+    options += ["--only", "naive", "aetcd", "--peers-python", sys.executable]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "takeover", *options], cwd=ROOT, capture_output=True, text=True
     )
@@ -33,8 +33,8 @@ def test_a_small_run_writes_figures_and_a_picture(tmp_path: Path) -> None:
     assert all(row["takeover"]["n"] == 1 for row in kept["rows"])
     assert kept["limits"]
     assert kept["machine"]["cores"]
-    assert list(kept["without"]) == ["kazoo Election + listener"]
-    assert "kazoo is not installed" in kept["without"]["kazoo Election + listener"]
+    assert list(kept["without"]) == ["aetcd Lock, refreshed"]
+    assert "aetcd is not installed" in kept["without"]["aetcd Lock, refreshed"]
     assert str(tmp_path) not in json.dumps(kept), "nothing names a place on this machine"
     assert "naive" in (tmp_path / "takeover.svg").read_text()
 
