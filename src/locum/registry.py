@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["make_store", "open_when_there", "without_secrets"]
 
-_OURS: Final = {"memory": "locum.stores.memory:make_store", "sqlite": "locum.stores.sqlite:make_store"}
+_OURS: Final = {
+    "memory": "locum.stores.memory:make_store",
+    "redis": "locum.stores.redis:make_store",
+    "rediss": "locum.stores.redis:make_store",
+    "sqlite": "locum.stores.sqlite:make_store",
+}
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> Store:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Redis"]
 
+RIGHTS: Final = {name: "".join(block.split("\n")) for name, block in _RIGHTS_AS_DOCUMENTED.items()}
+
 
 class Redis(Server):
     """One node.
@@ -24,17 +26,24 @@ class Redis(Server):
     Args:
         folder: Where its files go.
         settings: More of its settings, or others than these.
-        certificates: With them TLS is spoken on `tls_port`, and nothing else on `port` than by the test itself.
+        certificates: With them TLS is spoken on `tls_port`, and `port` is for the test itself.
+        users: Of whom each has a password, and rights by name (`RIGHTS`) or as Redis writes them.
     """
 
     program: ClassVar[str] = "redis-server"
     package: ClassVar[str] = "redis-server"
 
     def __init__(
-        self, folder: Path, *, settings: Mapping[str, str] | None = None, certificates: Certificates | None = None
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        certificates: Certificates | None = None,
+        users: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(folder)
         self.tls_port = free_port() if certificates is not None else 0
+        self.users = dict(users or {})
         self.settings = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -42,6 +51,7 @@ class Redis(Server):
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
+            "enable-debug-command": "local",  # for `put_back`
             **(settings or {}),
         }
         if certificates is not None:
@@ -55,6 +65,8 @@ class Redis(Server):
     def command(self) -> Sequence[str]:
         """The settings stand on the command line: each start reads them as they are then."""
         given = [part for name, value in self.settings.items() for part in (f"--{name}", *_words(value))]
+        for name, (password, rights) in self.users.items():
+            given += ["--user", name, "on", f">{password}", *RIGHTS.get(rights, rights).split(" ")]
         return [self.program, *given]
 
     def answers(self) -> bool:
@@ -101,15 +113,11 @@ class Redis(Server):
         shutil.copy(self.folder / "dump.rdb", self.folder / "kept.rdb")
 
     def put_back(self) -> None:
-        """Hold what it held at `save`: it is ended for that, and started again on the same port."""
-        self.kill()
-        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        """Hold what it held at `save`; those who are connected are not told."""
         shutil.copy(self.folder / "kept.rdb", self.folder / "dump.rdb")
-        appendonly, self.settings["appendonly"] = self.settings["appendonly"], "no"  # or the copy would not be read
-        self.start()
-        self.settings["appendonly"] = appendonly
-        self.demand("CONFIG", "SET", "appendonly", appendonly)
-        if appendonly == "yes":  # until its file is made anew, nothing would survive a crash
+        self.demand("DEBUG", "RELOAD", "NOSAVE")
+        if self.settings["appendonly"] == "yes":  # until its file is made anew, a crash would lead to yet another past
+            self.demand("BGREWRITEAOF")
             until(lambda: self.info("aof_rewrite_in_progress", "aof_rewrite_scheduled") == ["0", "0"], "the file")
 
 

@@ -1,0 +1,109 @@
+"""What a server's errors and the library's mean: one sentence each, which says what to do next."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from locum.errors import ConfigurationError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from locum.errors import LocumError
+
+__all__ = ["in_words", "is_about_rights", "refusal"]
+
+_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+
+_SENTENCES: Final = {
+    "OOM": "its memory is full: free some, or raise maxmemory; it goes on by itself",
+    "READONLY": "it is a read-only replica now: name its primary, or promote it",
+    "MISCONF": "it cannot write its files, as when the disk is full: see its log; it goes on by itself",
+    "NOREPLICAS": "it has fewer replicas than min-replicas-to-write demands: see what became of them",
+    "LOADING": "it still reads its files: it answers when it has",
+    "BUSY": "somebody's script holds it up: 'redis-cli script kill' ends that",
+    "MASTERDOWN": "it is a replica without its primary: name the primary",
+    "CLUSTERDOWN": "it is part of a cluster: name a server that runs alone",
+    "MOVED": "it is part of a cluster: name a server that runs alone",
+    "NOAUTH": "it asks for a password: name one in the URL, a password_file, or LOCUM_STORE_PASSWORD",
+    "NOPERM": "its user may not do that: see the rights in the documentation of this store",
+    "WRONGTYPE": "something else has keys under our prefix: choose another one (?prefix=...)",
+}
+_CODE: Final = re.compile(rf"\b({'|'.join(_SENTENCES)})\b")
+
+
+def refusal(said: str, url: str) -> StoreUnavailableError:
+    """The error for what a server said when it refused the first write of a script: nothing was changed."""
+    return StoreUnavailableError(url, _sentence(said))
+
+
+def is_about_rights(said: str) -> bool:
+    """Whether what a server said is that its user lacks a right."""
+    return "NOPERM" in said or "permission" in said.lower()
+
+
+def in_words(error: Exception, url: str) -> str | LocumError:
+    """What a failure of the library's means: a sentence if the call is in doubt, an error if it was refused."""
+    if isinstance(error, BusyLoadingError):
+        return StoreUnavailableError(url, _SENTENCES["LOADING"])
+    if isinstance(error, MaxConnectionsError) or "max number of clients" in str(error):
+        return "it has no room for another connection: raise maxclients, or see who holds so many"
+    if isinstance(error, AuthenticationError):
+        return ConfigurationError(f"the store {url} refuses this user or password: {_plain(error)}")
+    if isinstance(error, NoPermissionError) and "eval" not in str(error):
+        return f"{_SENTENCES['NOPERM']} (it says: {_plain(error)})"  # in the middle of a script, for all that is known
+    if isinstance(error, ResponseError):
+        said = f"NOPERM {error}" if isinstance(error, NoPermissionError) else f"{type(error).__name__} {error}"
+        found = _CODE.search(said)
+        if found is not None and found[0] != "WRONGTYPE":
+            return StoreUnavailableError(url, _sentence(said))
+        return _sentence(str(error))
+    cause = _of_kernel(error)
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code != _EXPIRED:
+        return ConfigurationError(
+            f"the certificate of the store {url} is not trusted: {cause.verify_message}; name its authority with"
+            " ?cafile=..., and the server by a name that the certificate has"
+        )
+    return _of_network(cause, error)
+
+
+def _of_network(cause: BaseException | None, error: Exception) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not good ({cause.verify_message}): renew it on the server"
+    if isinstance(cause, ssl.SSLError):
+        said = cause.reason or str(cause)
+        return f"TLS failed ({said}): see whether it speaks TLS on this port, and which certificates it wants of us"
+    if isinstance(cause, socket.gaierror):
+        return f"its name is not known ({cause.strerror}): see whether the URL and this machine's DNS are right"
+    if isinstance(cause, OSError):
+        return f"it is not reached ({cause.strerror or cause}): see whether it runs, and listens there"
+    if isinstance(error, RedisError | EOFError):
+        return f"the connection broke ({_plain(error)})"
+    return f"{type(error).__name__}: {error}"
+
+
+def _of_kernel(error: Exception) -> BaseException | None:
+    """The kernel's or TLS's own error below the library's, which keeps only its text."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def _sentence(said: str) -> str:
+    found = _CODE.search(said)
+    return f"{_SENTENCES[found[0]]} (it says: {said})" if found else f"it says: {said}"
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__
