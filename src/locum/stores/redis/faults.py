@@ -12,6 +12,8 @@ from redis.exceptions import (
     BusyLoadingError,
     MaxConnectionsError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from locum.errors import LocumError
 
 __all__ = ["in_words", "is_about_rights", "refusal"]
+
+_CUT_OFF: Final = {NoPermissionError: "NOPERM", OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
+"""What the library cuts off the server's words, and makes a class of."""
 
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
@@ -40,6 +45,7 @@ _SENTENCES: Final = {
     "WRONGTYPE": "something else has keys under our prefix: choose another one (?prefix=...)",
 }
 _CODE: Final = re.compile(rf"\b({'|'.join(_SENTENCES)})\b")
+_RIGHTS: Final = re.compile("NOPERM|no permission|doesn't have permission|user executing the script", re.IGNORECASE)
 
 
 def refusal(said: str, url: str) -> StoreUnavailableError:
@@ -49,7 +55,7 @@ def refusal(said: str, url: str) -> StoreUnavailableError:
 
 def is_about_rights(said: str) -> bool:
     """Whether what a server said is that its user lacks a right."""
-    return "NOPERM" in said or "permission" in said.lower()
+    return _RIGHTS.search(said) is not None or _SENTENCES["NOPERM"] in said
 
 
 def in_words(error: Exception, url: str) -> str | LocumError:
@@ -60,14 +66,9 @@ def in_words(error: Exception, url: str) -> str | LocumError:
         return "it has no room for another connection: raise maxclients, or see who holds so many"
     if isinstance(error, AuthenticationError):
         return ConfigurationError(f"the store {url} refuses this user or password: {_plain(error)}")
-    if isinstance(error, NoPermissionError) and "eval" not in str(error):
-        return f"{_SENTENCES['NOPERM']} (it says: {_plain(error)})"  # in the middle of a script, for all that is known
-    if isinstance(error, ResponseError):
-        said = f"NOPERM {error}" if isinstance(error, NoPermissionError) else f"{type(error).__name__} {error}"
-        found = _CODE.search(said)
-        if found is not None and found[0] != "WRONGTYPE":
-            return StoreUnavailableError(url, _sentence(said))
-        return _sentence(str(error))
+    if isinstance(error, NoPermissionError | ResponseError):
+        said = f"{_CUT_OFF.get(type(error), '')} {error}".strip()
+        return StoreUnavailableError(url, _sentence(said)) if _was_refused(said) else _sentence(said)
     cause = _of_kernel(error)
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code != _EXPIRED:
         return ConfigurationError(
@@ -85,6 +86,10 @@ def _of_network(cause: BaseException | None, error: Exception) -> str:
         return f"TLS failed ({said}): see whether it speaks TLS on this port, and which certificates it wants of us"
     if isinstance(cause, socket.gaierror):
         return f"its name is not known ({cause.strerror}): see whether the URL and this machine's DNS are right"
+    if isinstance(cause, ConnectionResetError | BrokenPipeError):
+        return (
+            f"it cut the connection ({cause.strerror}): see its log, and which certificates it wants if it speaks TLS"
+        )
     if isinstance(cause, OSError):
         return f"it is not reached ({cause.strerror or cause}): see whether it runs, and listens there"
     if isinstance(error, RedisError | EOFError):
@@ -100,9 +105,16 @@ def _of_kernel(error: Exception) -> BaseException | None:
     return found
 
 
+def _was_refused(said: str) -> bool:
+    """Whether a script did not begin; a right that lacks, or a key of somebody else, may be met in its middle."""
+    found = _CODE.search(said)
+    return found is not None and (found[0] not in ("NOPERM", "WRONGTYPE") or "'eval" in said)
+
+
 def _sentence(said: str) -> str:
     found = _CODE.search(said)
-    return f"{_SENTENCES[found[0]]} (it says: {said})" if found else f"it says: {said}"
+    code = found[0] if found else "NOPERM" if _RIGHTS.search(said) else None
+    return f"{_SENTENCES[code]} (it says: {said})" if code else f"it says: {said}"
 
 
 def _plain(error: Exception) -> str:

@@ -326,7 +326,14 @@ class RedisStore:
             self._may_write = True
 
     async def _make_if_missing(self) -> Seen:
-        found, _ = await self._look("open")
+        from locum.stores.redis.faults import is_about_rights
+
+        try:
+            found, _ = await self._look("open")
+        except StoreUnavailableError as error:
+            if self._was_there or not is_about_rights(error.why):
+                raise
+            raise ConfigurationError(f"the store {self.url} cannot be used: {error.why}") from None
         if found is not None:
             return found
         seen = self.seen
