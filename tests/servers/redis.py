@@ -98,7 +98,8 @@ class Redis(Server):
             connection.sendall(b"*%d\r\n%s" % (len(parts), text))
             with connection.makefile("rb") as answer:
                 first = answer.readline().decode(errors="replace").rstrip()
-                return answer.read(int(first[1:])).decode(errors="replace") if first[:1] == "$" else first
+                is_text = first[:1] == "$" and first != "$-1"
+                return answer.read(int(first[1:])).decode(errors="replace") if is_text else first
 
     def demand(self, *command: str) -> str:
         """The same, where an error is a failure of the test."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
 
-__all__ = ["Connection", "Link", "part_transport"]
+__all__ = ["Connection", "Link", "part_transport", "unusable"]
 
 _log = logger("stores.link")
 _UNANSWERED: Final = "nobody answers there, or not in the way that the URL says"
@@ -46,6 +46,11 @@ class Connection(Protocol):
 
     def part(self) -> None:
         """Let the socket go in a forked child, so that nothing which happens there reaches the server."""
+
+
+def unusable(store: str, why: str) -> ConfigurationError:
+    """The error for a server that can never be worked with as it is."""
+    return ConfigurationError(f"the store {store} cannot be used: {why}")
 
 
 T = TypeVar("T")
@@ -243,7 +248,7 @@ class Link(Generic[C]):
     def _judged(self, told: str | LocumError) -> str | LocumError:
         """What was right once is only not available."""
         if isinstance(told, ConfigurationError) and self._was_there():
-            return StoreUnavailableError(self._store, str(told))
+            return StoreUnavailableError(self._store, str(told).removeprefix(str(unusable(self._store, ""))))
         return told
 
     def _end(self, call: _Call, why: str) -> None:

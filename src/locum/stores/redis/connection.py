@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.connection import Connection as LibraryConnection
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from locum.errors import ConfigurationError
-from locum.stores.link import part_transport
+from locum.stores.link import part_transport, unusable
+from locum.stores.redis.faults import lacking
 from locum.stores.redis.messages import keys_of
 from locum.stores.redis.server import Server
 
@@ -88,10 +88,7 @@ class RedisConnection:
             connection.server = Server.of(await connection._info(), fsync=await connection._fsync(), url=address.url)
         except NoPermissionError as error:
             connection.abort()
-            raise ConfigurationError(
-                f"the store {address.url} cannot be used: its user lacks a right, see the rights in the documentation"
-                f" of this store (it says: {error})"
-            ) from None
+            raise unusable(address.url, lacking(error)) from None
         except BaseException:
             connection.abort()
             raise

@@ -18,12 +18,13 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
 
 if TYPE_CHECKING:
     from locum.errors import LocumError
 
-__all__ = ["in_words", "is_about_rights", "refusal"]
+__all__ = ["in_words", "is_about_rights", "lacking", "refusal"]
 
 _CUT_OFF: Final = {NoPermissionError: "NOPERM", OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
 """What the library cuts off the server's words, and makes a class of."""
@@ -58,6 +59,11 @@ def is_about_rights(said: str) -> bool:
     return _RIGHTS.search(said) is not None or _SENTENCES["NOPERM"] in said
 
 
+def lacking(error: Exception) -> str:
+    """What to say of a right that lacks."""
+    return _sentence(f"NOPERM {error}")
+
+
 def in_words(error: Exception, url: str) -> str | LocumError:
     """What a failure of the library's means: a sentence if the call is in doubt, an error if it was refused."""
     if isinstance(error, BusyLoadingError):
@@ -65,15 +71,16 @@ def in_words(error: Exception, url: str) -> str | LocumError:
     if isinstance(error, MaxConnectionsError) or "max number of clients" in str(error):
         return "it has no room for another connection: raise maxclients, or see who holds so many"
     if isinstance(error, AuthenticationError):
-        return ConfigurationError(f"the store {url} refuses this user or password: {_plain(error)}")
+        return unusable(url, f"it refuses this user or password ({_plain(error)}): see the URL, or the password's file")
     if isinstance(error, NoPermissionError | ResponseError):
         said = f"{_CUT_OFF.get(type(error), '')} {error}".strip()
         return StoreUnavailableError(url, _sentence(said)) if _was_refused(said) else _sentence(said)
     cause = _of_kernel(error)
     if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code != _EXPIRED:
-        return ConfigurationError(
-            f"the certificate of the store {url} is not trusted: {cause.verify_message}; name its authority with"
-            " ?cafile=..., and the server by a name that the certificate has"
+        return unusable(
+            url,
+            f"its certificate is not trusted ({cause.verify_message}): name its authority with ?cafile=..., and the"
+            " server by a name that the certificate has",
         )
     return _of_network(cause, error)
 
