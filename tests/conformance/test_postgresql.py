@@ -23,7 +23,7 @@ from locum.testing.conformance import (
     WakeUpContract,
     demand_server,
 )
-from tests.servers.postgresql import Schema, Postgresql, shared
+from tests.servers.postgresql import Postgresql, Schema, shared
 
 if TYPE_CHECKING:
     from locum.store import Store

@@ -8,7 +8,7 @@ from locum.testing.conformance import demand_server
 from tests.conformance.test_redis import RedisHarness
 from tests.conformance.test_redis import TestRedis as Plain
 from tests.servers.certificates import Certificates
-from tests.servers.redis import Redis
+from tests.servers.redis import Redis, documented
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,8 @@ class RedissHarness(RedisHarness):
         super().__init__(folder)
         self._certificates = Certificates(folder / "certificates")
         self._client, self._key = self._certificates.client("billing")
-        self.server = Redis(folder / "server", certificates=self._certificates, users={"billing": ("s3cret", "all")})
+        users = {"billing": ("s3cret", documented("billing"))}
+        self.server = Redis(folder / "server", certificates=self._certificates, users=users)
 
     async def start(self) -> None:
         demand_server("redis", Redis.is_installed())

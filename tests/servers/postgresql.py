@@ -44,7 +44,7 @@ class Postgresql(Server):
 
     program: ClassVar[str] = "postgres"
     package: ClassVar[str] = "postgresql"
-    password: ClassVar[str] = "correct-horse"
+    password: ClassVar[str] = "correct-horse"  # noqa: S105 - of a server that goes with its test
 
     def __init__(self, *, settings: Mapping[str, str] | None = None, certificates: Certificates | None = None) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-")))
@@ -146,7 +146,7 @@ class Postgresql(Server):
         with psycopg.connect(self.dsn(database), autocommit=True, connect_timeout=5) as connection:
             rows: list[tuple[object, ...]] = []
             for statement in statements:
-                found = connection.execute(statement)  # type: ignore[call-overload]
+                found = connection.execute(statement)
                 rows = found.fetchall() if found.description else []
             return rows
 

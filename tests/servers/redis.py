@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.faults.kit.waiting import until
 from tests.servers.server import Server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tests.servers.certificates import Certificates
 
-__all__ = ["Redis"]
+__all__ = ["Redis", "documented"]
 
-RIGHTS: Final = {name: "".join(block.split("\n")) for name, block in _RIGHTS_AS_DOCUMENTED.items()}
+_PAGE: Final = Path(__file__).parents[2] / "docs/stores/redis.md"
+
+
+def documented(name: str) -> str:
+    """The rights of a user as the store's page grants them: so the tests have neither more nor fewer."""
+    found = re.search(rf"^ACL SETUSER {name} on >PASSWORD (.*)$", _PAGE.read_text(), re.MULTILINE)
+    assert found is not None, f"{_PAGE} grants nothing to {name}"
+    return found[1]
 
 
 class Redis(Server):
@@ -27,7 +35,7 @@ class Redis(Server):
         folder: Where its files go.
         settings: More of its settings, or others than these.
         certificates: With them TLS is spoken on `tls_port`, and `port` is for the test itself.
-        users: Of whom each has a password, and rights by name (`RIGHTS`) or as Redis writes them.
+        users: Of whom each has a password, and rights as Redis writes them.
     """
 
     program: ClassVar[str] = "redis-server"
@@ -66,7 +74,7 @@ class Redis(Server):
         """The settings stand on the command line: each start reads them as they are then."""
         given = [part for name, value in self.settings.items() for part in (f"--{name}", *_words(value))]
         for name, (password, rights) in self.users.items():
-            given += ["--user", name, "on", f">{password}", *RIGHTS.get(rights, rights).split(" ")]
+            given += ["--user", name, "on", f">{password}", *rights.split(" ")]
         return [self.program, *given]
 
     def answers(self) -> bool:
@@ -90,7 +98,8 @@ class Redis(Server):
             connection.sendall(b"*%d\r\n%s" % (len(parts), text))
             with connection.makefile("rb") as answer:
                 first = answer.readline().decode(errors="replace").rstrip()
-                return answer.read(int(first[1:])).decode(errors="replace") if first[:1] == "$" else first
+                is_text = first[:1] == "$" and first != "$-1"
+                return answer.read(int(first[1:])).decode(errors="replace") if is_text else first
 
     def demand(self, *command: str) -> str:
         """The same, where an error is a failure of the test."""

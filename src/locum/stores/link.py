@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
 
-__all__ = ["Connection", "Link", "part_transport"]
+__all__ = ["Connection", "Link", "part_transport", "unusable"]
 
 _log = logger("stores.link")
+_UNANSWERED: Final = "nobody answers there, or not in the way that the URL says"
 _STEADY: Final = 5.0  # seconds after which a connection that is stayed on was a good one
 _GRACE: Final = 0.2  # seconds for what is left of the library's own tasks: their sockets are cut
 
@@ -45,6 +46,11 @@ class Connection(Protocol):
 
     def part(self) -> None:
         """Let the socket go in a forked child, so that nothing which happens there reaches the server."""
+
+
+def unusable(store: str, why: str) -> ConfigurationError:
+    """The error for a server that can never be worked with as it is."""
+    return ConfigurationError(f"the store {store} cannot be used: {why}")
 
 
 T = TypeVar("T")
@@ -107,7 +113,7 @@ class Link(Generic[C]):
         self._connection: C | None = None
         self._backoff = Backoff(0.02, 0.5)
         self._not_before = 0
-        self._why = "it was not reached yet"
+        self._why = _UNANSWERED
         self._is_closed = False
         part_at_forks(self)
 
@@ -217,25 +223,33 @@ class Link(Generic[C]):
     async def _make(self) -> C:
         await self._clock.sleep(seconds(self._not_before - self._clock.now()))
         try:
-            return await self._connect()
+            made = await self._connect()
         except Exception as error:
             self._pause()
-            told = error if isinstance(error, LocumError) else self._in_words(error)
-            self._why = told if isinstance(told, str) else str(getattr(told, "why", told))
-            if isinstance(told, str) or (isinstance(told, ConfigurationError) and self._was_there()):
-                raise StoreUnavailableError(self._store, self._why) from None
+            told = self._judged(error if isinstance(error, LocumError) else self._in_words(error))
+            if isinstance(told, str):
+                told = StoreUnavailableError(self._store, told)
+            self._why = str(getattr(told, "why", told))
             raise told from None
+        self._why = _UNANSWERED
+        return made
 
     def _pause(self) -> None:
         self._not_before = self._clock.now() + nanoseconds(self._backoff.delay())
 
     def _fail(self, call: _Call, error: Exception) -> None:
-        told = self._in_words(error)
+        told = self._judged(self._in_words(error))
         if isinstance(told, str):
             if not call.is_over:
                 self._drop()
             told = self._in_doubt(call, told)
         self._settle(call, error=told)
+
+    def _judged(self, told: str | LocumError) -> str | LocumError:
+        """What was right once is only not available."""
+        if isinstance(told, ConfigurationError) and self._was_there():
+            return StoreUnavailableError(self._store, str(told).removeprefix(str(unusable(self._store, ""))))
+        return told
 
     def _end(self, call: _Call, why: str) -> None:
         """End a call from outside, whatever its task is doing: its deadline has come, or the connection is closed."""

@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from locum.errors import ConfigurationError
+from locum.stores.link import unusable
 
 if TYPE_CHECKING:
     from locum.errors import LocumError
@@ -16,15 +16,16 @@ __all__ = ["in_words"]
 _EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
 
 
-def in_words(error: BaseException) -> str | LocumError:
+def in_words(error: BaseException, url: str) -> str | LocumError:
     """What a failure to reach a server means: a sentence, or an error where it can never work so."""
     cause = _of_kernel(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         if cause.verify_code == _EXPIRED:
             return f"its certificate is not good ({cause.verify_message}): renew it on the server"
-        return ConfigurationError(
-            f"the server's certificate is not trusted: {cause.verify_message}; name its authority with ?cafile=..., and"
-            " the server by a name that the certificate has"
+        return unusable(
+            url,
+            f"its certificate is not trusted ({cause.verify_message}): name its authority with ?cafile=..., and the"
+            " server by a name that the certificate has",
         )
     if isinstance(cause, ssl.SSLError):
         said = cause.reason or str(cause)
@@ -32,7 +33,9 @@ def in_words(error: BaseException) -> str | LocumError:
     if isinstance(cause, socket.gaierror):
         return f"its name is not known ({cause.strerror}): see whether the URL and this machine's DNS are right"
     if isinstance(cause, ConnectionResetError | BrokenPipeError):
-        return "the connection broke"
+        return (
+            f"it cut the connection ({cause.strerror}): see its log, and which certificates it wants if it speaks TLS"
+        )
     if isinstance(cause, OSError):
         return f"it is not reached ({cause.strerror or cause}): see whether it runs, and listens there"
     return f"the connection broke ({str(error) or type(error).__name__})"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio.connection import Connection as LibraryConnection
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from locum.stores.link import part_transport
+from locum.stores.link import part_transport, unusable
+from locum.stores.redis.faults import lacking
 from locum.stores.redis.messages import keys_of
 from locum.stores.redis.server import Server
 
@@ -85,6 +86,9 @@ class RedisConnection:
         try:
             await library.connect()  # type: ignore[no-untyped-call]
             connection.server = Server.of(await connection._info(), fsync=await connection._fsync(), url=address.url)
+        except NoPermissionError as error:
+            connection.abort()
+            raise unusable(address.url, lacking(error)) from None
         except BaseException:
             connection.abort()
             raise

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import (
@@ -12,18 +10,23 @@ from redis.exceptions import (
     BusyLoadingError,
     MaxConnectionsError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
+from locum.stores.network import in_words as network_in_words
 
 if TYPE_CHECKING:
     from locum.errors import LocumError
 
-__all__ = ["in_words", "is_about_rights", "refusal"]
+__all__ = ["in_words", "is_about_rights", "lacking", "refusal"]
 
-_EXPIRED: Final = 10  # X509_V_ERR_CERT_HAS_EXPIRED
+_CUT_OFF: Final = {NoPermissionError: "NOPERM", OutOfMemoryError: "OOM", ReadOnlyError: "READONLY"}
+"""What the library cuts off the server's words, and makes a class of."""
 
 _SENTENCES: Final = {
     "OOM": "its memory is full: free some, or raise maxmemory; it goes on by itself",
@@ -40,6 +43,7 @@ _SENTENCES: Final = {
     "WRONGTYPE": "something else has keys under our prefix: choose another one (?prefix=...)",
 }
 _CODE: Final = re.compile(rf"\b({'|'.join(_SENTENCES)})\b")
+_RIGHTS: Final = re.compile("NOPERM|no permission|doesn't have permission|user executing the script", re.IGNORECASE)
 
 
 def refusal(said: str, url: str) -> StoreUnavailableError:
@@ -49,7 +53,12 @@ def refusal(said: str, url: str) -> StoreUnavailableError:
 
 def is_about_rights(said: str) -> bool:
     """Whether what a server said is that its user lacks a right."""
-    return "NOPERM" in said or "permission" in said.lower()
+    return _RIGHTS.search(said) is not None or _SENTENCES["NOPERM"] in said
+
+
+def lacking(error: Exception) -> str:
+    """What to say of a right that lacks."""
+    return _sentence(f"NOPERM {error}")
 
 
 def in_words(error: Exception, url: str) -> str | LocumError:
@@ -59,50 +68,25 @@ def in_words(error: Exception, url: str) -> str | LocumError:
     if isinstance(error, MaxConnectionsError) or "max number of clients" in str(error):
         return "it has no room for another connection: raise maxclients, or see who holds so many"
     if isinstance(error, AuthenticationError):
-        return ConfigurationError(f"the store {url} refuses this user or password: {_plain(error)}")
-    if isinstance(error, NoPermissionError) and "eval" not in str(error):
-        return f"{_SENTENCES['NOPERM']} (it says: {_plain(error)})"  # in the middle of a script, for all that is known
-    if isinstance(error, ResponseError):
-        said = f"NOPERM {error}" if isinstance(error, NoPermissionError) else f"{type(error).__name__} {error}"
-        found = _CODE.search(said)
-        if found is not None and found[0] != "WRONGTYPE":
-            return StoreUnavailableError(url, _sentence(said))
-        return _sentence(str(error))
-    cause = _of_kernel(error)
-    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code != _EXPIRED:
-        return ConfigurationError(
-            f"the certificate of the store {url} is not trusted: {cause.verify_message}; name its authority with"
-            " ?cafile=..., and the server by a name that the certificate has"
-        )
-    return _of_network(cause, error)
-
-
-def _of_network(cause: BaseException | None, error: Exception) -> str:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not good ({cause.verify_message}): renew it on the server"
-    if isinstance(cause, ssl.SSLError):
-        said = cause.reason or str(cause)
-        return f"TLS failed ({said}): see whether it speaks TLS on this port, and which certificates it wants of us"
-    if isinstance(cause, socket.gaierror):
-        return f"its name is not known ({cause.strerror}): see whether the URL and this machine's DNS are right"
-    if isinstance(cause, OSError):
-        return f"it is not reached ({cause.strerror or cause}): see whether it runs, and listens there"
-    if isinstance(error, RedisError | EOFError):
-        return f"the connection broke ({_plain(error)})"
+        return unusable(url, f"it refuses this user or password ({_plain(error)}): see the URL, or the password's file")
+    if isinstance(error, NoPermissionError | ResponseError):
+        said = f"{_CUT_OFF.get(type(error), '')} {error}".strip()
+        return StoreUnavailableError(url, _sentence(said)) if _was_refused(said) else _sentence(said)
+    if isinstance(error, OSError | RedisError | EOFError):
+        return network_in_words(error, url)
     return f"{type(error).__name__}: {error}"
 
 
-def _of_kernel(error: Exception) -> BaseException | None:
-    """The kernel's or TLS's own error below the library's, which keeps only its text."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError):
-        found = found.__cause__ or found.__context__
-    return found
+def _was_refused(said: str) -> bool:
+    """Whether a script did not begin; a right that lacks, or a key of somebody else, may be met in its middle."""
+    found = _CODE.search(said)
+    return found is not None and (found[0] not in ("NOPERM", "WRONGTYPE") or "'eval" in said)
 
 
 def _sentence(said: str) -> str:
     found = _CODE.search(said)
-    return f"{_SENTENCES[found[0]]} (it says: {said})" if found else f"it says: {said}"
+    code = found[0] if found else "NOPERM" if _RIGHTS.search(said) else None
+    return f"{_SENTENCES[code]} (it says: {said})" if code else f"it says: {said}"
 
 
 def _plain(error: Exception) -> str:

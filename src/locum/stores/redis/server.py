@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +51,7 @@ class Server:
             raise StoreUnavailableError(url, f"{called} still reads its files: it answers when it has")
         why = _objection(info, version, called)
         if why is not None:
-            raise ConfigurationError(f"the store {url} cannot be used: {why}")
+            raise unusable(url, why)
         return cls(called, info.get("run_id", ""), _weakness(info, fsync))
 
 

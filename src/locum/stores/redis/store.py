@@ -26,7 +26,7 @@ from locum.store import (
     check_value,
 )
 from locum.stores.address import Address
-from locum.stores.link import Link
+from locum.stores.link import Link, unusable
 from locum.stores.redis import answers
 from locum.stores.redis.scripting import Scripting
 from locum.stores.sight import Sight, difference, is_successor, revision_above
@@ -319,7 +319,7 @@ class RedisStore:
         said = answer.rest[0].decode("utf-8", "replace")
         error = refusal(said, self.url)
         if is_about_rights(said) and not self._may_write:
-            return ConfigurationError(f"the store {self.url} cannot be used: {error.why}")
+            return unusable(self.url, error.why)
         return error
 
     async def _demand_rights(self) -> None:
@@ -329,7 +329,14 @@ class RedisStore:
             self._may_write = True
 
     async def _make_if_missing(self) -> Seen:
-        found, _ = await self._look("open")
+        from locum.stores.redis.faults import is_about_rights
+
+        try:
+            found, _ = await self._look("open")
+        except StoreUnavailableError as error:
+            if self._was_there or not is_about_rights(error.why):
+                raise
+            raise unusable(self.url, error.why) from None
         if found is not None:
             return found
         seen = self.seen

@@ -2,7 +2,7 @@
 
 asyncpg prepares a statement in one round trip and runs it in the next. A pooler that lends servers by the transaction
 may run the second on another server than the first; so through one each call is a transaction of its own, which the
-server ends by itself if the client falls silent in the middle. Directly a call is one round trip, and commits by itself.
+server ends by itself if the client falls silent in the middle. Directly a call is one trip, and commits by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from locum.errors import StoreUnavailableError
 from locum.stores.link import part_transport
@@ -64,7 +65,7 @@ class PostgresConnection:
         user, password = address.credentials()
         library = await asyncpg.connect(
             host=[host for host, _ in address.hosts],
-            port=[port for _, port in address.hosts],
+            port=[port for _, port in address.hosts],  # of each of them
             user=user,
             password=password,
             database=database,
@@ -72,7 +73,7 @@ class PostgresConnection:
             timeout=3600,  # deadlines are the link's
             command_timeout=None,
             statement_cache_size=0,  # what may be prepared is decided here
-            target_session_attrs="primary" if len(address.hosts) > 1 else "any",
+            target_session_attrs=SessionAttribute.primary if len(address.hosts) > 1 else SessionAttribute.any,
             server_settings={"application_name": "locum"},
         )
         connection = cls(library, longest=longest)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
 from locum.stores.network import in_words as network_in_words
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["in_words", "is_gone"]
 
 _WRONG: Final = {
-    "28P01": "refuses this user or password",
-    "28000": "does not let this user in: see its pg_hba.conf",
-    "3D000": "has no such database: create it, or name another one after the URL's last slash",
-    "42501": "gives its user too few rights: see the rights in the documentation of this store",
+    "28P01": "it refuses this user or password",
+    "28000": "it does not let this user in: see its pg_hba.conf",
+    "3D000": "it has no such database: create it, or name another one after the URL's last slash",
+    "42501": "it gives this user too few rights: see the rights in the documentation of this store",
 }
 """What was never right."""
 
@@ -48,10 +49,10 @@ def is_gone(error: Exception) -> bool:
 def in_words(error: Exception, url: str) -> str | LocumError:
     """What a failure of the library's means: a sentence if the call is in doubt, an error if it was refused."""
     if not isinstance(error, asyncpg.PostgresError):
-        return network_in_words(error)
+        return network_in_words(error, url)
     said, code = str(error), error.sqlstate or ""
     if code in _WRONG:
-        return ConfigurationError(f"the store {url} {_WRONG[code]} (it says: {said})")
+        return unusable(url, f"{_WRONG[code]} (it says: {said})")
     if code in _REFUSED:
         return StoreUnavailableError(url, f"{_REFUSED[code]} (it says: {said})")
     if code.startswith("57P"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,10 +42,7 @@ class Server:
         """
         version = " ".join(str(found["version"]).split(" ")[:2])
         if found["number"] < _LEAST:
-            raise ConfigurationError(
-                f"the store {url} cannot be used: it is {version}, and {_LEAST // 10000} or newer is needed: upgrade"
-                " the server"
-            )
+            raise unusable(url, f"it is {version}, and {_LEAST // 10000} or newer is needed: upgrade the server")
         if found["standby"]:
             raise StoreUnavailableError(url, "it is a standby, which cannot be written to: name its primary")
         return cls(version, pooled, bool(found["syncs"]))

@@ -25,12 +25,12 @@ from locum.stores.sql.tables import SCHEMA, Tables
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Insert, Update
     from sqlalchemy.sql.elements import ClauseElement
 
 __all__ = ["Statement", "Statements", "channels", "statements"]
 
-_DIALECT: Final = asyncpg_dialect()
+_DIALECT: Final = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _LONGEST_MESSAGE: Final = 7000  # a notification takes 7999 bytes
 
 
@@ -62,9 +62,7 @@ class Statement:
 
 def channels(schema: str, namespace: str) -> tuple[str, str]:
     """Where it is told what has changed: in all namespaces, and in this one."""
-    return tuple(
-        f"locum_{hashlib.sha256(name.encode()).hexdigest()[:32]}" for name in (schema, f"{schema}/{namespace}")
-    )  # type: ignore[return-value]
+    return _channel(schema), _channel(f"{schema}/{namespace}")
 
 
 class Statements:
@@ -79,7 +77,7 @@ class Statements:
         self._steps = steps = Steps(self.tables)
         self.look = Statement.of(steps.look())
         self.read = Statement.of(steps.read())
-        self.list = Statement.of(steps.list())
+        self.list = Statement.of(steps.listing())
         self.follow = Statement.of(self._tell_everywhere(steps.follow().returning(literal_column("1"))))
         self.lift = self._lift()
         self.begin = self._begin()
@@ -99,7 +97,7 @@ class Statements:
         made: list[Any] = [CreateSchema(self.tables.schema, if_not_exists=True)]
         made += [CreateTable(table, if_not_exists=True) for table in tables]
         made += [CreateIndex(index, if_not_exists=True) for table in tables for index in table.indexes]
-        return [str(one.compile(dialect=postgresql.dialect())).strip() for one in made]
+        return [str(one.compile(dialect=_DIALECT)).strip() for one in made]
 
     def first_row(self, incarnation: str, revision: int, state: str) -> str:
         """The statement that makes a store in its tables, if there is none."""
@@ -113,7 +111,7 @@ class Statements:
             max_ttl=0,
         )
         made = insert.on_conflict_do_nothing()
-        return str(made.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
+        return str(made.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 
     def write(self, kind: str, open_ids: Sequence[str], *, gone: bool) -> Statement:
         """Compare and set.
@@ -141,14 +139,13 @@ class Statements:
         conditions = {"at": [steps.is_at()], "absent": [steps.is_absent()], "any": []}[kind]
         counted = self._count(*conditions)
         guards = steps.guards(counted, open_ids=open_ids, gone=gone)
-        makes = {
-            "at": [steps.put_at],
-            "absent": [steps.put_over_gone, steps.put_new],
-            "any": [steps.put_over, steps.put_new],
-        }[kind]
+        if kind == "at":
+            changes: list[Update | Insert] = [steps.put_at(counted, guards)]
+        else:
+            over = steps.put_over_gone if kind == "absent" else steps.put_over
+            changes = [over(counted, guards), steps.put_new(counted, guards)]
         puts = [
-            make(counted, guards).returning(records.revision, records.created).cte(f"put_{at}")
-            for at, make in enumerate(makes)
+            change.returning(records.revision, records.created).cte(f"put_{at}") for at, change in enumerate(changes)
         ]
         put = puts[0] if len(puts) == 1 else union_all(*(select(one) for one in puts)).cte("put")
         told = self._tell(put, bindparam("key", type_=Text()))
@@ -211,6 +208,10 @@ class Statements:
         message = case((func.octet_length(keys) > _LONGEST_MESSAGE, ""), else_=keys)
         told = select(func.pg_notify(bindparam(channel, type_=Text()), message).label("told")).select_from(changed)
         return select(func.count()).select_from(told.limit(1).cte("told")).scalar_subquery().label("told")
+
+
+def _channel(name: str) -> str:
+    return f"locum_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 @lru_cache(maxsize=8)

@@ -103,7 +103,7 @@ class Steps:
             self.store.outerjoin(records, there)
         )
 
-    def list(self) -> Select[Any]:
+    def listing(self) -> Select[Any]:
         """The store's row with each of the records under a prefix, in order of creation; once without, if none is."""
         store, records = self.store.c, self.records
         under = and_(records.c.key >= _text("first"), records.c.key < _text("last"))
@@ -182,7 +182,7 @@ class Steps:
     def open_session(self, counted: FromClause) -> Insert:
         """A new session, whose id was never seen."""
         columns = self.sessions.c
-        given = (
+        given: tuple[Any, ...] = (
             _text("namespace"),
             _text("id"),
             _text("incarnation"),
@@ -211,7 +211,7 @@ class Steps:
     def first_max_ttl(self, counted: FromClause) -> Insert:
         """A namespace that was not there is, with its longest TTL."""
         is_new = ~exists(select(self.namespaces.c.namespace).where(self._of(self.namespaces)))
-        given = select(_text("namespace"), _number("ttl"), literal_column("0")).select_from(counted).where(is_new)
+        given: Any = select(_text("namespace"), _number("ttl"), literal_column("0")).select_from(counted).where(is_new)
         return insert(self.namespaces).from_select(["namespace", "max_ttl", "generation"], given)
 
     def beat(self) -> Update:

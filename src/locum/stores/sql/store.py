@@ -10,7 +10,6 @@ from locum.clock import NANOSECONDS, seconds
 from locum.errors import (
     ConfigurationError,
     ConflictError,
-    LocumError,
     MissingDriverError,
     SchemaError,
     SessionClosedError,

@@ -1,0 +1,240 @@
+"""Rows of instances whose store is a Redis: killed clients, full memory, restarts, crowds, changed passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from locum.testing.conformance import demand_server
+from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE, Cluster
+from tests.faults.kit.processes import send
+from tests.faults.kit.runs import count
+from tests.faults.kit.waiting import pass_by, until
+from tests.servers.redis import Redis, documented
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.faults.kit.cluster import Instance
+
+TTL = 3.0
+CANARY = "c4n4ry-of-the-password"
+ANOTHER = "an0ther-c4n4ry"
+
+Start = "Callable[..., tuple[Redis, Cluster]]"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Redis, Cluster]]]:
+    """Starts a server, and makes a cluster on it."""
+    demand_server("redis", Redis.is_installed())
+    ends: list[Callable[[], object]] = []
+
+    def start(*, ttl: float = TTL, login: str = "", **server: object) -> tuple[Redis, Cluster]:
+        redis = Redis(tmp_path / "redis", **server)  # type: ignore[arg-type]
+        redis.start()
+        ends.append(redis.stop)
+        cluster = Cluster(tmp_path, ttl=ttl)
+        cluster.url = f"redis://{login}127.0.0.1:{redis.port}"
+        cluster.__enter__()
+        ends.append(cluster.__exit__)
+        return redis, cluster
+
+    yield start
+    while ends:
+        ends.pop()()
+
+
+def says(instance: Instance, text: str) -> None:
+    until(lambda: text in instance.text, f"{instance.name} to say {text!r}")
+
+
+def test_f01_and_f02_what_was_killed_is_taken_over_without_waiting_for_a_ttl(
+    start: Callable[..., tuple[Redis, Cluster]],
+) -> None:
+    _, cluster = start(ttl=20.0)
+    for turn in range(count(30)):
+        active = cluster.three()
+        pids, before = cluster.pids(active), cluster.rows.last()
+        assert before is not None
+        active.injuries += 1
+        for pid in (pids.worker,) if turn % 2 else (pids.guardian, pids.keeper, pids.worker):
+            send(pid, signal.SIGKILL)
+        cluster.takeover(before.token, within=0.75 * cluster.ttl)
+        cluster.renew()
+    cluster.judge()
+
+
+def test_f42_a_server_that_is_back_at_once_is_noticed_by_nobody(start: Callable[..., tuple[Redis, Cluster]]) -> None:
+    server, cluster = start(ttl=6.0)
+    cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    for _ in range(3):
+        server.restart()
+        pass_by(0.5 * cluster.ttl)
+    last = until(cluster.rows.last, "a row")
+    assert last.token == before.token, "the term went on"
+    assert last.at > before.at
+    cluster.judge()
+
+
+def test_f42_a_server_that_is_away_for_long_ends_the_term_and_another_follows(
+    start: Callable[..., tuple[Redis, Cluster]],
+) -> None:
+    server, cluster = start()
+    cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    server.kill()
+    pass_by(3 * cluster.ttl)
+    until(lambda: any("is not available" in one.text for one in cluster.instances), "somebody to say so")
+    server.start()
+    cluster.takeover(before.token)
+    cluster.stand()
+    cluster.judge()
+
+
+def test_f32_a_server_that_forgets_everything_is_taken_up_after_a_quarantine(
+    start: Callable[..., tuple[Redis, Cluster]],
+) -> None:
+    server, cluster = start(settings={"appendonly": "no"})
+    cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    server.restart()
+    cluster.window.__exit__()
+    after = cluster.takeover(before.token)
+    cluster.window.__enter__()
+    assert after.at - last_of(cluster, before.token) > 0.5 * cluster.ttl * 1e9, "nothing is granted in quarantine"
+    cluster.judge()
+
+
+def last_of(cluster: Cluster, token: int) -> int:
+    cluster.rows.read()
+    return max(row.at for row in cluster.rows.rows if row.token == token)
+
+
+def test_f43_clients_killed_ten_a_second_end_no_term(start: Callable[..., tuple[Redis, Cluster]]) -> None:
+    server, cluster = start(ttl=6.0)
+    cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    for _ in range(count(300, 80)):
+        server.demand("CLIENT", "KILL", "TYPE", "normal")
+        server.demand("CLIENT", "KILL", "TYPE", "pubsub")
+        pass_by(0.1)
+    last = until(cluster.rows.last, "a row")
+    assert last.token == before.token, "the lease lived, and the term did not"
+    cluster.judge()
+
+
+def test_f44_a_full_server_ends_the_term_in_time_and_is_worked_with_again(
+    start: Callable[..., tuple[Redis, Cluster]],
+) -> None:
+    server, cluster = start()
+    active = cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    server.demand("CONFIG", "SET", "maxmemory", "1")
+    says(active, "its memory is full: free some, or raise maxmemory")
+    pass_by(cluster.ttl)
+    quiet = last_of(cluster, before.token)
+    pass_by(0.5 * cluster.ttl)
+    assert last_of(cluster, before.token) == quiet, "it works on without a lease"
+    server.demand("CONFIG", "SET", "maxmemory", "0")
+    cluster.takeover(before.token)
+    cluster.stand()
+    cluster.judge()
+
+
+@NEEDS_UNSHARE
+def test_f47_a_death_elsewhere_is_noticed_in_time_on_a_server_that_expires_many_keys(
+    start: Callable[..., tuple[Redis, Cluster]],
+) -> None:
+    server, cluster = start(settings={"appendonly": "no"})
+    script = "for i = 1, 20000 do redis.call('SET', 'other:' .. i, 'x', 'PX', 1000 + i * 5) end"
+    server.demand("EVAL", script, "0")
+    holder = cluster.start(below=PID_NAMESPACE)
+    assert cluster.stand() is holder
+    for _ in range(2):
+        cluster.start()
+    cluster.stand()
+    before = cluster.rows.last()
+    assert before is not None
+    holder.process.send_signal(signal.SIGKILL)  # with it its pid namespace ends; nobody outside can witness that
+    after = cluster.takeover(before.token)
+    silence = (after.at - last_of(cluster, before.token)) / 1e9
+    assert 0.6 * cluster.ttl < silence, "whoever only watches waits for a TTL after the last beat"
+    assert silence < 1.4 * cluster.ttl + 1.0, "a second more than is promised, for a machine under load"
+    assert server.info("expired_keys") != ["0"]
+    cluster.judge()
+
+
+def test_a_changed_password_ends_no_term_and_is_told_to_nobody(
+    start: Callable[..., tuple[Redis, Cluster]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(CANARY)
+    monkeypatch.setenv("LOCUM_STORE_PASSWORD_FILE", str(file))
+    server, cluster = start(ttl=6.0, login="billing@", users={"billing": (CANARY, documented("billing"))})
+    cluster.three()
+    before = cluster.rows.last()
+    assert before is not None
+    server.demand("ACL", "SETUSER", "billing", f">{ANOTHER}")
+    file.write_text(ANOTHER)
+    server.demand("ACL", "SETUSER", "billing", f"<{CANARY}")
+    server.demand("CLIENT", "KILL", "USER", "billing")
+    pass_by(2 * cluster.ttl)
+    last = until(cluster.rows.last, "a row")
+    assert last.token == before.token, "the term went on"
+    assert len(cluster.alive()) == 3
+    cluster.judge()
+    assert secrets_in(cluster) == []
+
+
+def test_a_password_of_the_url_is_told_to_nobody(start: Callable[..., tuple[Redis, Cluster]]) -> None:
+    users = {"billing": (CANARY, documented("billing"))}
+    server, cluster = start(login=f"billing:{CANARY}@", users=users)
+    active = cluster.three()
+    server.demand("ACL", "SETUSER", "billing", f">{ANOTHER}", f"<{CANARY}")  # refused from here on, which is an error
+    server.demand("CLIENT", "KILL", "USER", "billing")
+    says(active, "refuses this user or password")
+    server.demand("ACL", "SETUSER", "billing", f">{CANARY}")
+    cluster.stand()
+    assert secrets_in(cluster) == []
+    for command in ("status", "journal", "doctor"):
+        told = subprocess.run(
+            [sys.executable, "-m", "locum", command, "--store", cluster.url, "--namespace", "faults"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        )
+        assert "redis://billing@127.0.0.1" in told.stdout + told.stderr or command == "journal"
+        assert CANARY not in told.stdout + told.stderr
+        assert "Traceback" not in told.stderr, told.stderr
+
+
+def secrets_in(cluster: Cluster) -> list[str]:
+    """Where a password is told: in what instances say, in the store, on command lines."""
+    secret = re.compile(f"{CANARY}|{ANOTHER}".encode())
+    told = [one.name for one in cluster.instances if secret.search(one.output.read_bytes())]
+    if secret.search(cluster.window.describe(cluster.service).encode()):
+        told.append("the store")
+    lines = Path("/proc").glob("[0-9]*/cmdline")
+    for line in lines:
+        try:
+            text = line.read_bytes()
+        except OSError:
+            continue
+        if secret.search(text) and b"redis-server" not in text and b"--store" not in text:
+            told.append(text.decode())
+    return told
