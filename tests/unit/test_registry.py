@@ -67,7 +67,7 @@ except UnknownStoreError as error:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"], text=True
     ).splitlines()
     assert said[0] == "('a store', 'stranger://host/x', 'billing')"
-    assert said[1] == "no store is known for 'mango': use one of broken, memory, sqlite, stranger"
+    assert said[1] == "no store is known for 'mango': use one of broken, memory, redis, rediss, sqlite, stranger"
 
 
 def test_a_driver_is_imported_when_its_url_is_used() -> None:
