@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from locum.clock import NANOSECONDS, Clock, nanoseconds
 from locum.errors import ConfigurationError, ConflictError, SchemaError, StoreReplacedError, StoreUnavailableError
+from locum.identity import MachineKey
 from locum.names import random_id
 from locum.store import ABSENT, ANY, INCARNATION, MAX_VALUE, SessionState
 from locum.stores.sight import LEAP
@@ -140,13 +142,15 @@ async def test_a_tombstone_is_forgotten_after_a_day_and_not_before(url: str) -> 
     clock = Set()
     async with opened(url, clock=clock) as store:
         session = random_id()
+        await store.open_session(b"other", TTL, random_id())  # a generation has begun, and is almost a day old
+        clock.at += round(0.99 * DAY)
         await store.open_session(b"me", TTL, session)
         await store.close_session(session, reason=b"was stopped")
-        for days in (0.5, 0.49, 0.0):
+        for days in (0.02, 0.5, 0.45):
             clock.at += round(days * DAY)
             await store.open_session(b"other", TTL, random_id())
             assert (await store.sessions([session])).by_id[session].is_closed, "before a day is over"
-        for _ in range(3):
+        for _ in range(2):
             clock.at += DAY + 2 * NANOSECONDS
             await store.open_session(b"other", TTL, random_id())
         assert (await store.sessions([session])).by_id[session].state is SessionState.UNKNOWN
@@ -172,19 +176,19 @@ async def test_a_tombstone_that_a_record_names_is_kept_until_it_no_longer_does(u
         assert (await store.sessions([named])).by_id[named].state is SessionState.UNKNOWN
 
 
-async def test_the_age_of_a_tombstone_is_not_told_from_two_clocks(url: str) -> None:
-    """Clocks of two boots may be days apart: neither takes the other's reading for its own (R29)."""
-    ahead, behind = Set(), Set()
-    ahead.at += 100 * DAY
-    async with opened(url, clock=ahead) as store, opened(url, clock=behind) as other:
-        other._key = type(other._key)("another boot", "pid", "time")
+async def test_the_age_of_a_tombstone_is_not_told_from_clocks_of_different_boots(url: str) -> None:
+    """They may be days apart: nobody takes another's reading for its own (R29)."""
+    async with opened(url) as store:
         session = random_id()
         await store.open_session(b"me", TTL, session)
         await store.close_session(session, reason=b"was stopped")
-        for _ in range(6):
-            for one in (store, other):
-                await one.open_session(b"other", TTL, random_id())
-                assert (await store.sessions([session])).by_id[session].is_closed
+        for boot in range(4):
+            clock = Set()
+            clock.at += boot * 100 * DAY
+            async with opened(url, clock=clock) as other:
+                other._key = MachineKey(f"boot {boot}", "pid", "time")
+                await other.open_session(b"other", TTL, random_id())
+            assert (await store.sessions([session])).by_id[session].is_closed
 
 
 # -- a server that forgets
@@ -250,7 +254,8 @@ async def test_whoever_waits_is_woken_again_after_its_connection_was_killed(serv
     async with opened(url) as store, opened(url) as other, store.changes(["a", INCARNATION]) as changes:
         for turn in range(5):
             server.demand("CLIENT", "KILL", "TYPE", "pubsub")
-            await anext(changes)  # when it listens again, everyone looks
+            async with asyncio.timeout(0.8 * store.guarantees().poll_interval):
+                await anext(changes)  # when it listens again, everyone looks
             await other.write("a", bytes([turn]), expect=ANY)
             while not (await anext(changes)).keys:
                 pass
