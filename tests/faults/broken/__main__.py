@@ -52,7 +52,7 @@ def judge(patch: Path) -> Verdict:
         return Verdict(patch.name, False, f"{test} passes")
     if tested.returncode != 1 or "AssertionError" not in tested.stdout:
         return Verdict(patch.name, False, f"{test} fails, but not by an assertion:\n{tested.stdout[-2000:]}")
-    failed = next(line for line in tested.stdout.splitlines() if line.startswith("E") and "AssertionError" in line)
+    failed = next(line for line in tested.stdout.splitlines() if line.startswith("E") and "assert" in line.lower())
     return Verdict(patch.name, True, failed.removeprefix("E").strip()[:160])
 
 

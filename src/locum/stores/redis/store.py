@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +34,7 @@ from locum.stores.redis.scripting import Scripting
 from locum.stores.sight import Sight, difference, is_successor, revision_above
 from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
+from locum.threads import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -97,6 +100,7 @@ class RedisStore:
 
     async def open(self) -> None:
         """Connect; make the store if there is none."""
+        await _load_library()
         self._was_there = self._was_there or self.seen is not None
         self._leases, self._others, listening = (self._link() for _ in range(3))
         self._links = (self._leases, self._others, listening)
@@ -267,7 +271,7 @@ class RedisStore:
         await connection.subscribe(*self._scripting.channels)
 
     def _link(self) -> Link[RedisConnection]:
-        from locum.stores.redis.connection import RedisConnection  # loads redis-py, which takes its time
+        from locum.stores.redis.connection import RedisConnection
         from locum.stores.redis.faults import in_words
 
         async def connect() -> RedisConnection:
@@ -341,7 +345,11 @@ class RedisStore:
             return found
         seen = self.seen
         state, revision = ("open", 0) if seen is None else ("quarantine", revision_above(seen.revision))
-        made = await self._as_it_is("make", random_id(), str(revision), state, str(_SCHEMA), call="open")
+        try:
+            made = await self._as_it_is("make", random_id(), str(revision), state, str(_SCHEMA), call="open")
+        except ConfigurationError as error:
+            why = "there is no store yet, and this user may not make one: start an instance first"
+            raise unusable(self.url, why) from error
         assert made.found is not None  # noqa: S101 - it is there now, whoever made it
         return made.found
 
@@ -388,6 +396,17 @@ class RedisStore:
 
 def _expected(expect: Expect) -> str:
     return expect.value if isinstance(expect, Expected) else str(expect)
+
+
+async def _load_library() -> None:
+    """Load redis-py beside the event loop, which would not turn meanwhile: it is large."""
+    name = "locum.stores.redis.connection"
+    if name not in sys.modules:
+        loader = OwnThread("load redis-py")
+        try:
+            await loader.call(lambda: importlib.import_module(name))
+        finally:
+            loader.close()
 
 
 def _log_failure(task: str, error: BaseException) -> None:

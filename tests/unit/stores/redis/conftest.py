@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.testing.conformance import demand_server
-from tests.servers.redis import Redis, documented
+from tests.servers.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PASSWORD = "c4n4ry"  # noqa: S105 - of a server that lives as long as these tests
-
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """The server, with the two users of the store's page."""
+    """The server."""
     demand_server("redis", Redis.is_installed())
-    users = {name: (PASSWORD, documented(name)) for name in ("billing", "onlooker")}
-    with Redis(tmp_path_factory.mktemp("redis") / "server", users=users) as server:
+    with Redis(tmp_path_factory.mktemp("redis") / "server") as server:
         yield server
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from locum.store import Seen
     from locum.stores.redis import RedisStore
 
-__all__ = ["made", "opened"]
+__all__ = ["PASSWORD", "made", "opened"]
+
+PASSWORD = "c4n4ry"  # noqa: S105 - of servers that live as long as these tests
 
 
 def made(url: str, *, namespace: str = "billing", clock: Clock | None = None) -> RedisStore:

@@ -18,8 +18,7 @@ from tests.faults.kit.waiting import until
 from tests.servers.certificates import Certificates
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
-from tests.unit.stores.redis.conftest import PASSWORD
-from tests.unit.stores.redis.kit import made, opened
+from tests.unit.stores.redis.kit import PASSWORD, made, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,14 +10,24 @@ from locum.clock import nanoseconds
 from locum.errors import ConfigurationError, StoreError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY
+from locum.testing.conformance import demand_server
 from tests.servers.redis import Redis, documented
-from tests.unit.stores.redis.conftest import PASSWORD
-from tests.unit.stores.redis.kit import opened
+from tests.unit.stores.redis.kit import PASSWORD, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 TTL = nanoseconds(6)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """The server, with the two users of the store's page."""
+    demand_server("redis", Redis.is_installed())
+    users = {name: (PASSWORD, documented(name)) for name in ("billing", "onlooker")}
+    with Redis(tmp_path_factory.mktemp("redis") / "server", users=users) as server:
+        yield server
 
 
 def as_user(name: str, server: Redis) -> str:
@@ -91,7 +101,7 @@ async def test_whoever_may_only_look_sees_everything_and_changes_nothing(server:
 
 
 async def test_whoever_may_only_look_makes_no_store(server: Redis) -> None:
-    with pytest.raises(ConfigurationError, match="its user may not do that"):
+    with pytest.raises(ConfigurationError, match="there is no store yet, and this user may not make one"):
         async with opened(as_user("onlooker", server)):
             pass
     assert server.demand("DBSIZE") == ":0"
