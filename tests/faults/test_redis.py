@@ -102,10 +102,11 @@ def test_f42_a_server_that_is_away_for_long_ends_the_term_and_another_follows(
     cluster.judge()
 
 
-def test_f32_a_server_that_forgets_everything_is_taken_up_after_a_quarantine(
-    start: Callable[..., tuple[Redis, Cluster]],
+@pytest.mark.parametrize(("setting", "value"), [("appendonly", "no"), ("appendfsync", "everysec")])
+def test_f32_a_server_that_may_have_forgotten_something_is_taken_up_after_a_quarantine(
+    start: Callable[..., tuple[Redis, Cluster]], setting: str, value: str
 ) -> None:
-    server, cluster = start(settings={"appendonly": "no"})
+    server, cluster = start(settings={setting: value})
     cluster.three()
     before = cluster.rows.last()
     assert before is not None
