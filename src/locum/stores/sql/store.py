@@ -40,7 +40,7 @@ from locum.store import (
 from locum.stores.address import Address
 from locum.stores.link import Link
 from locum.stores.sight import Sight, difference, is_successor, revision_above
-from locum.stores.wakeups import POLL_INTERVAL, Wakeups
+from locum.stores.wakeups import POLL_BLIND, POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -114,13 +114,13 @@ class PostgresStore:
         self._was_there = self._was_there or self.seen is not None
         self._leases, self._others, listening = (self._link() for _ in range(3))
         self._links = (self._leases, self._others, listening)
-        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout)
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
             found = await self._look("open") or await self._make("open")
         except BaseException:
             await self.close()
             raise
+        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout, pushed=not self._is_pooled)
         self._was_there = True
         if self.seen is None:
             self.seen = found
@@ -325,15 +325,15 @@ class PostgresStore:
 
     def guarantees(self) -> Guarantees:
         """What the server promises, as it was set up when it was last connected to."""
-        server = self._server
+        server, pooled = self._server, self._is_pooled
         return Guarantees(
             one_machine=False,
             guarded_writes=True,
             native_sessions=False,
-            pushed_changes=server is None or not server.pooled,
+            pushed_changes=not pooled,
             durable=server is not None and server.syncs,
             least_ttl=_LEAST_TTL,
-            poll_interval=POLL_INTERVAL,
+            poll_interval=POLL_BLIND if pooled else POLL_INTERVAL,
         )
 
     async def health(self) -> Health:
@@ -404,6 +404,10 @@ class PostgresStore:
                 raise
 
         return await self._link_for(lease).call(call, work, timeout=self._left(deadline), changes=changes)
+
+    @property
+    def _is_pooled(self) -> bool:
+        return self._server is not None and self._server.pooled
 
     def _link_for(self, lease: bool) -> Link[PostgresConnection]:
         if self._scope is None:
