@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import Clock, nanoseconds
-from locum.errors import ConfigurationError
+from locum.errors import ConfigurationError, StoreUnavailableError
 from locum.names import random_id
 from locum.registry import make_store
 from locum.store import ABSENT, ANY
@@ -84,7 +84,7 @@ async def test_an_onlooker_may_look_and_no_more(schema: Schema, tmp_path: Path) 
     assert (said.code, said.err) == (0, "")
     assert CANARY not in said.out
     async with opened(url) as store:
-        with pytest.raises(ConfigurationError, match="too few rights"):
+        with pytest.raises(StoreUnavailableError, match="too few rights"):
             await store.open_session(b"", nanoseconds(3), random_id())
 
 
