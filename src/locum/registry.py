@@ -40,9 +40,7 @@ def make_store(url: str, *, namespace: str, clock: Clock) -> Store:
         ConfigurationError: The URL or the namespace is wrong.
     """
     check_name(namespace, what="a namespace")
-    scheme = urlsplit(url).scheme
-    if not scheme:
-        raise ConfigurationError(f"{url!r} is no store URL: write it like sqlite:///billing.db")
+    scheme = _scheme(url)
     make = cast("Callable[..., Store]", _load(scheme))
     return make(url, namespace=namespace, clock=clock)
 
@@ -79,6 +77,17 @@ def without_secrets(url: str) -> str:
         return url
     location = parts.netloc.replace(f":{parts.password}@", ":***@")
     return urlunsplit(parts._replace(netloc=location))
+
+
+def _scheme(url: str) -> str:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:  # such as brackets that are not closed
+        scheme = ""
+    if not scheme:
+        shown = "what was given as the store" if "@" in url else repr(url)  # a password may stand in it
+        raise ConfigurationError(f"{shown} is no store URL: write it like sqlite:///billing.db")
+    return scheme
 
 
 def _load(scheme: str) -> object:

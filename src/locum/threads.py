@@ -14,7 +14,7 @@ from locum.scopes import finish, post, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["OwnThread", "loop_in_a_thread"]
+__all__ = ["OwnThread", "apart", "loop_in_a_thread"]
 
 T = TypeVar("T")
 
@@ -62,6 +62,15 @@ class OwnThread:
         while (call := self._calls.get()) is not None:
             call.make()
             del call  # or what it refers to would live until the next
+
+
+async def apart(name: str, function: Callable[[], T]) -> T:
+    """Call one function in a thread of its own: such as loads a large library, while the loop goes on turning."""
+    thread = OwnThread(name)
+    try:
+        return await thread.call(function)
+    finally:
+        thread.close()
 
 
 class _Call(Generic[T]):

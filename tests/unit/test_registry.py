@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from locum import registry
 from locum.clock import Clock
 from locum.errors import ConfigurationError, UnknownStoreError
 from locum.registry import make_store, without_secrets
@@ -67,7 +68,8 @@ except UnknownStoreError as error:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"], text=True
     ).splitlines()
     assert said[0] == "('a store', 'stranger://host/x', 'billing')"
-    assert said[1] == "no store is known for 'mango': use one of broken, memory, redis, rediss, sqlite, stranger"
+    known = ", ".join(sorted({*registry._OURS, "broken", "stranger"}))
+    assert said[1] == f"no store is known for 'mango': use one of {known}"
 
 
 def test_a_driver_is_imported_when_its_url_is_used() -> None:
@@ -95,3 +97,10 @@ assert "importlib.metadata" not in sys.modules
 )
 def test_a_password_is_not_shown(url: str, shown: str) -> None:
     assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize("url", ["me:secret@host/0", "redis://me:secret@[::1/0", "://me:secret@host"])
+def test_a_url_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make_store(url, namespace="billing", clock=Clock())
+    assert "secret" not in str(caught.value)

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from locum.store import Change
     from locum.stores.link import Link
 
-__all__ = ["ANYTHING", "POLL_INTERVAL", "Hearing", "Wakeups"]
+__all__ = ["ANYTHING", "POLL_BLIND", "POLL_INTERVAL", "Hearing", "Wakeups"]
 
 ANYTHING: Final = frozenset({""})
 """Stands for all keys; none is called so."""
 
 POLL_INTERVAL: Final = 5.0
 """Seconds after which everyone looks again without being told."""
+
+POLL_BLIND: Final = 0.25
+"""The same, where nobody can be told."""
 
 
 class Hearing(Connection, Protocol):
@@ -50,13 +53,21 @@ class Wakeups(Generic[H]):
         link: Made for this alone.
         subscribe: Begins to hear, on each new connection.
         timeout: Asked for the seconds that connecting, or a sign of life, may take.
+        pushed: Whether anything is heard at all; otherwise everyone looks again every `POLL_BLIND` seconds.
     """
 
-    def __init__(self, link: Link[H], subscribe: Callable[[H], Awaitable[None]], timeout: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        link: Link[H],
+        subscribe: Callable[[H], Awaitable[None]],
+        timeout: Callable[[], float],
+        *,
+        pushed: bool = True,
+    ) -> None:
         self._link, self._subscribe, self._timeout = link, subscribe, timeout
         self._origin = Origin("the open store's wake-ups")
-        self._subscriptions = Subscriptions(POLL_INTERVAL)
-        self._listens = False
+        self._subscriptions = Subscriptions(POLL_INTERVAL if pushed else POLL_BLIND)
+        self._listens = not pushed
         self._hears = asyncio.Event()
 
     @asynccontextmanager

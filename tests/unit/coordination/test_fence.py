@@ -421,9 +421,9 @@ async def test_an_in_memory_database_is_refused() -> None:
 
 
 def test_another_dialect_is_refused() -> None:
-    engine = sqlalchemy.create_mock_engine("postgresql://", lambda *_: None)
+    engine = sqlalchemy.create_mock_engine("mssql+pymssql://", lambda *_: None)
     fake = type("Engine", (), {"dialect": engine.dialect, "__module__": "sqlalchemy.engine"})()
-    with pytest.raises(UnsupportedError, match="postgresql is not known yet"):
+    with pytest.raises(UnsupportedError, match="mssql is not known yet: use one of sqlite, postgresql"):
         fence_of(fake)
 
 

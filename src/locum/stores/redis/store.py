@@ -34,7 +34,7 @@ from locum.stores.redis.scripting import Scripting
 from locum.stores.sight import Sight, difference, is_successor, revision_above
 from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
-from locum.threads import OwnThread
+from locum.threads import apart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisStore", "make_store"]
 
 _SCHEMA: Final = 1
+_LIBRARY: Final = "locum.stores.redis.connection"
 _LEAST_TTL: Final = 0.5
 _TOMBSTONE_AGE: Final = 24 * 3600  # seconds
 _CLOSED: Final = b"was closed: the store has begun a new incarnation"
@@ -100,7 +101,8 @@ class RedisStore:
 
     async def open(self) -> None:
         """Connect; make the store if there is none."""
-        await _load_library()
+        if _LIBRARY not in sys.modules:  # it is large
+            await apart("load redis-py", lambda: importlib.import_module(_LIBRARY))
         self._was_there = self._was_there or self.seen is not None
         self._leases, self._others, listening = (self._link() for _ in range(3))
         self._links = (self._leases, self._others, listening)
@@ -396,17 +398,6 @@ class RedisStore:
 
 def _expected(expect: Expect) -> str:
     return expect.value if isinstance(expect, Expected) else str(expect)
-
-
-async def _load_library() -> None:
-    """Load redis-py beside the event loop, which would not turn meanwhile: it is large."""
-    name = "locum.stores.redis.connection"
-    if name not in sys.modules:
-        loader = OwnThread("load redis-py")
-        try:
-            await loader.call(lambda: importlib.import_module(name))
-        finally:
-            loader.close()
 
 
 def _log_failure(task: str, error: BaseException) -> None:

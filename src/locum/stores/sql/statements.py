@@ -9,7 +9,6 @@ its deletion missed it.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Insert, Update
     from sqlalchemy.sql.elements import ClauseElement
 
-__all__ = ["Statement", "Statements", "channels", "statements"]
+__all__ = ["Statement", "Statements", "statements"]
 
 _DIALECT: Final = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _LONGEST_MESSAGE: Final = 7000  # a notification takes 7999 bytes
@@ -58,11 +57,6 @@ class Statement:
     def given(self, values: Mapping[str, object]) -> list[object]:
         """The values of its parameters, in their order."""
         return [self.constants[name] if name in self.constants else values[name] for name in self.names]
-
-
-def channels(schema: str, namespace: str) -> tuple[str, str]:
-    """Where it is told what has changed: in all namespaces, and in this one."""
-    return _channel(schema), _channel(f"{schema}/{namespace}")
 
 
 class Statements:
@@ -208,10 +202,6 @@ class Statements:
         message = case((func.octet_length(keys) > _LONGEST_MESSAGE, ""), else_=keys)
         told = select(func.pg_notify(bindparam(channel, type_=Text()), message).label("told")).select_from(changed)
         return select(func.count()).select_from(told.limit(1).cte("told")).scalar_subquery().label("told")
-
-
-def _channel(name: str) -> str:
-    return f"locum_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 @lru_cache(maxsize=8)

@@ -40,8 +40,10 @@ from locum.store import (
 from locum.stores.address import Address
 from locum.stores.link import Link
 from locum.stores.sight import Sight, difference, is_successor, revision_above
-from locum.stores.wakeups import POLL_INTERVAL, Wakeups
+from locum.stores.sql.channels import channels
+from locum.stores.wakeups import POLL_BLIND, POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
+from locum.threads import apart
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.stores.sql.connection import PostgresConnection
     from locum.stores.sql.server import Server
-    from locum.stores.sql.statements import Statement
+    from locum.stores.sql.statements import Statement, Statements
 
 __all__ = ["PostgresStore", "make_store"]
 
@@ -86,16 +88,14 @@ class PostgresStore:
     """
 
     def __init__(self, address: Address, database: str, *, schema: str, namespace: str, clock: Clock) -> None:
-        from locum.stores.sql.statements import channels, statements  # loads SQLAlchemy, which takes its time
-
         self.url = address.url
         self.namespace = namespace
         self.call_timeout = 1.0
         self._address, self._database, self._clock = address, database, clock
         self._key = MachineKey.of_this_process()
         self._sight = Sight(self.url)
-        self._say = statements(schema)
-        self._space, self._everywhere = channels(schema, namespace)[::-1]
+        self._schema = schema
+        self._everywhere, self._space = channels(schema, namespace)
         self._server: Server | None = None
         self._was_there = False
         self._scope: Scope | None = None
@@ -111,16 +111,17 @@ class PostgresStore:
 
     async def open(self) -> None:
         """Connect; make the tables and the store if there are none."""
+        self._say = await apart("load SQLAlchemy", lambda: _statements(self._schema))
         self._was_there = self._was_there or self.seen is not None
         self._leases, self._others, listening = (self._link() for _ in range(3))
         self._links = (self._leases, self._others, listening)
-        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout)
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
             found = await self._look("open") or await self._make("open")
         except BaseException:
             await self.close()
             raise
+        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout, pushed=not self._is_pooled)
         self._was_there = True
         if self.seen is None:
             self.seen = found
@@ -325,15 +326,15 @@ class PostgresStore:
 
     def guarantees(self) -> Guarantees:
         """What the server promises, as it was set up when it was last connected to."""
-        server = self._server
+        server, pooled = self._server, self._is_pooled
         return Guarantees(
             one_machine=False,
             guarded_writes=True,
             native_sessions=False,
-            pushed_changes=server is None or not server.pooled,
+            pushed_changes=not pooled,
             durable=server is not None and server.syncs,
             least_ttl=_LEAST_TTL,
-            poll_interval=POLL_INTERVAL,
+            poll_interval=POLL_BLIND if pooled else POLL_INTERVAL,
         )
 
     async def health(self) -> Health:
@@ -404,6 +405,10 @@ class PostgresStore:
                 raise
 
         return await self._link_for(lease).call(call, work, timeout=self._left(deadline), changes=changes)
+
+    @property
+    def _is_pooled(self) -> bool:
+        return self._server is not None and self._server.pooled
 
     def _link_for(self, lease: bool) -> Link[PostgresConnection]:
         if self._scope is None:
@@ -605,6 +610,14 @@ class PostgresStore:
         check_key(key)
         if len(key) > LONGEST_KEY:
             raise ConfigurationError(f"the key {key[:60]}… has {len(key)} characters; this store takes {LONGEST_KEY}")
+
+
+def _statements(schema: str) -> Statements:
+    """The statements; to be called beside the event loop: SQLAlchemy and asyncpg are large."""
+    import locum.stores.sql.connection  # noqa: F401 - it is needed next
+    from locum.stores.sql.statements import statements
+
+    return statements(schema)
 
 
 def _record(row: Mapping[str, Any]) -> Record | None:

@@ -182,7 +182,7 @@ class LocalFence(Fence):
         who: Whose it is.
     """
 
-    path = "simulated"
+    database = "simulated"
     is_async = True
 
     def __init__(self, database: Database, line: Line, who: str) -> None:
