@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.runs import count
 from tests.faults.kit.waiting import pass_by, until
 from tests.faults.kit.window import Window
@@ -27,7 +28,7 @@ def when_there(barrier: Path) -> Sequence[str]:
 def window_of(cluster: Cluster) -> Window:
     """A look into the store that the candidates have made."""
     until(cluster.database.exists, "somebody to make the store")
-    return Window(cluster.url, "faults")
+    return Window(cluster.place.url, "faults")
 
 
 def one_works(cluster: Cluster, candidates: int) -> None:
@@ -48,8 +49,7 @@ def one_works(cluster: Cluster, candidates: int) -> None:
 
 def on_a_fresh_store(cluster: Cluster) -> None:
     """From now on the cluster's instances share a store that nobody has made yet."""
-    cluster.database = cluster.folder / "fresh.db"
-    cluster.url = f"sqlite:///{cluster.database}"
+    cluster.place = SqliteFile(cluster.folder / "fresh.db")
 
 
 @pytest.mark.timeout(1800)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.faults.kit import judges
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
 from tests.faults.kit.waiting import pass_by, until
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.kit.cluster import Instance
+    from tests.faults.kit.places import Place
 
 __all__ = ["FULL", "INJURIES", "Takeover", "count", "hurt", "takeovers"]
 
@@ -25,9 +27,11 @@ FULL: Final = os.environ.get("LOCUM_FULL") == "1"
 """Whether the full counts are wanted."""
 
 
-def count(full: int, small: int = 4) -> int:
-    """How often to do something."""
-    return full if FULL else small
+def count(full: int, small: int = 4, *, on: Place | None = None) -> int:
+    """How often to do something; once on a server, where the full count is not wanted: there are many of them."""
+    if FULL:
+        return full
+    return small if on is None or isinstance(on, SqliteFile) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +117,16 @@ def hurt(cluster: Cluster, kind: str, *, within: float) -> Takeover:
     return Takeover(before.token, after.token, (after.at - done) / 1e6, gap / 1e6)
 
 
-def takeovers(kind: str, n: int, folder: Path, *, ttl: float = 20.0, seed: int | None = None) -> list[Takeover]:
+def takeovers(
+    kind: str, n: int, folder: Path, *, place: Place | None = None, ttl: float = 20.0, seed: int | None = None
+) -> list[Takeover]:
     """Hurt the active one `n` times.
 
     Args:
         kind: A key of `INJURIES`.
         n: How often.
-        folder: An empty folder for the store and the rows.
+        folder: An empty folder for the rows.
+        place: The store; a file in the folder if none is given.
         ttl: Seconds.
         seed: Of the random phases.
 
@@ -127,7 +134,7 @@ def takeovers(kind: str, n: int, folder: Path, *, ttl: float = 20.0, seed: int |
         The takeovers in turn; every row that was written was judged.
     """
     within = 3 * ttl if kind == "frozen" else 0.75 * ttl
-    with Cluster(folder, ttl=ttl, seed=seed) as cluster:
+    with Cluster(folder, place=place, ttl=ttl, seed=seed) as cluster:
         found = [hurt(cluster, kind, within=within) for _ in range(n)]
         pass_by(0.2)  # a body that should be dead would write again
         cluster.judge()
