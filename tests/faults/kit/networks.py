@@ -43,7 +43,7 @@ CUTS: Final = {
 }
 """What can be done to a road, and where: of what leaves and what comes in all is dropped, or reset."""
 
-_CHAIN: Final = "chain {hook} {{ type filter hook {hook} priority 0; {side} road {rule}; }}"
+_CHAIN: Final = "chain {hook} {{ type filter hook {hook} priority 0; {side} road {rule}; }};"
 _SIDES: Final = {"input": "iifname", "output": "oifname"}
 
 
@@ -92,7 +92,7 @@ class OwnNetwork:
         """Cut the road, until `mend`; one of `CUTS`."""
         rule = "meta l4proto tcp reject with tcp reset" if cut == "reset" else "drop"
         chains = [_CHAIN.format(hook=hook, side=_SIDES[hook], rule=rule) for hook in CUTS[cut]]
-        self._inside("nft", f"table inet cut {{ {'; '.join(chains)} }}")
+        self._inside("nft", f"table inet cut {{ {' '.join(chains)} }}")
 
     def mend(self) -> None:
         """It is whole again."""

@@ -7,6 +7,7 @@ one process, each of which has a database of its own there; a row that harms the
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 import sqlite3
 import subprocess
@@ -187,6 +188,10 @@ class ServerPlace(Place):
         finally:
             self.server.resume()
 
+    @abstractmethod
+    def calls(self) -> int:
+        """How often the server was asked for something, as it says itself."""
+
     @contextmanager
     def ended(self) -> Iterator[None]:
         """The server is killed, and for the length of the block nobody listens."""
@@ -217,6 +222,11 @@ class RedisPlace(ServerPlace):
     def url_of(host: str, port: int, database: int) -> str:
         """The URL of a database on a server."""
         return f"redis://{host}:{port}/{database}"
+
+    def calls(self) -> int:
+        """A call of the store's is a script; what that does in turn is not counted."""
+        said = self.server.demand("INFO", "commandstats")
+        return sum(map(int, re.findall(r"cmdstat_(?:evalsha|eval|fcall):calls=(\d+)", said)))
 
     def wipe(self) -> None:
         """Nobody who is connected is told."""
