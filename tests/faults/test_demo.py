@@ -75,8 +75,12 @@ def test_a_second_demo_on_a_store_is_refused_and_the_first_one_does_not_notice(t
 
 @pytest.mark.parametrize(
     ("store", "code", "words"),
-    [("mango://here", 78, "mango"), ("sqlite:////nowhere/at/all.db", 69, "/nowhere/at/all.db")],
-    ids=["unknown", "unreachable"],
+    [
+        ("mango://here", 78, "mango"),
+        ("sqlite:////nowhere/at/all.db", 78, "/nowhere/at"),
+        ("redis://127.0.0.1:1", 69, "127.0.0.1:1"),
+    ],
+    ids=["unknown", "nowhere", "unreachable"],
 )
 def test_a_store_that_is_none_is_told_at_once(tmp_path: Path, store: str, code: int, words: str) -> None:
     process = demo("--store", store, folder=tmp_path)

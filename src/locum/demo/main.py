@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ from locum.host.settings import absolute
 from locum.scopes import Scope, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from locum.demo.live import View
     from locum.demo.verdict import Result
@@ -127,7 +128,7 @@ class _Run:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        async with Scope("demo") as scope:
+        async with self._store_to_ourselves(), Scope("demo") as scope:
             play = scope.spawn(self._play(), name="play")
             told = scope.spawn(stopped.wait(), name="signals")
             await asyncio.wait([play, told], return_when=asyncio.FIRST_COMPLETED)
@@ -135,16 +136,29 @@ class _Run:
             return exit_codes.forced_by(received[0])
         return self._conclude(play.result())
 
+    @asynccontextmanager
+    async def _store_to_ourselves(self) -> AsyncIterator[None]:
+        """The store is open for the length of the block.
+
+        Raises:
+            ConfigurationError: It can never work so, or another demo uses it.
+            StoreError: Not now.
+        """
+        try:
+            await self._lineup.open()
+            if await self._lineup.is_taken():
+                raise ConfigurationError(
+                    "another demo runs on this store already: wait for its end, or name another database"
+                )
+            yield
+        finally:
+            await self._lineup.close()
+
     async def _play(self) -> list[str]:
         """Everything up to the end of the last process; the reasons why it was cut short."""
         self._view.begin(self._wanted)
         try:
             async with Scope("play") as scope:
-                await self._lineup.open()
-                if await self._lineup.is_taken():
-                    raise ConfigurationError(
-                        "another demo runs on this store already: wait for its end, or name another database"
-                    )
                 scope.spawn(self._cluster.keep_up(), name="instances")
                 scope.spawn(self._look(), name="looking")
                 scope.spawn(self._draw(), name="drawing")
@@ -153,7 +167,6 @@ class _Run:
         finally:
             self._view.end()
             await self._cluster.end()
-            await self._lineup.close()
             self._watch.close()
         return reasons
 
