@@ -16,7 +16,7 @@ from tests.faults.kit.cluster import Cluster
 from tests.faults.kit.places import SERVERS, ServerPlace
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
-from tests.faults.kit.runs import FULL, hurt
+from tests.faults.kit.runs import FULL
 from tests.faults.kit.waiting import pass_by, until
 from tests.faults.kit.wallclocks import AHEAD, NEEDS_LIBFAKETIME, steps
 
@@ -101,7 +101,10 @@ def test_f45_wall_clock_of_the_server_steps(tmp_path: Path, place: Place, ahead:
         last = last_row(cluster)
         assert (last.token, last.pid) == (before.token, before.pid), "the leader has changed"
         assert {name: status.id for name, status in cluster.window.sessions().items()} == sessions
-        hurt(cluster, "frozen", within=5 * cluster.ttl)
+        frozen = cluster.freeze(active)
+        cluster.takeover(before.token, within=5 * cluster.ttl)
+        cluster.resume(frozen)
+        cluster.stand()
         cluster.judge()
 
 

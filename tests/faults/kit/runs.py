@@ -12,7 +12,7 @@ from tests.faults.kit.cluster import Cluster
 from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
-from tests.faults.kit.waiting import pass_by, until
+from tests.faults.kit.waiting import pass_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +68,6 @@ def _keeper_killed(cluster: Cluster, active: Instance) -> None:
     send(cluster.pids(active).keeper, signal.SIGKILL)
 
 
-def _frozen(cluster: Cluster, active: Instance) -> None:
-    cluster.freeze(active)
-
-
 def _terminated(cluster: Cluster, active: Instance) -> None:
     send(cluster.pids(active).keeper, signal.SIGTERM)
 
@@ -85,7 +81,6 @@ INJURIES: Final[dict[str, Callable[[Cluster, Instance], None]]] = {
     "worker-killed": _worker_killed,
     "instance-killed": _both_killed,
     "keeper-killed": _keeper_killed,
-    "frozen": _frozen,
     "terminated": _terminated,
     "resigned": _resigned,
 }
@@ -108,8 +103,6 @@ def hurt(cluster: Cluster, kind: str, *, within: float) -> Takeover:
     INJURIES[kind](cluster, active)
     done = now()
     after = cluster.takeover(before.token, within=within)
-    if kind == "frozen":
-        until(lambda: not active.is_alive, "the kernel to end a frozen keeper")
     if kind == "terminated":
         assert active.leave() == 0, "a stop that was asked for is clean"
     cluster.judge()
@@ -133,9 +126,8 @@ def takeovers(
     Returns:
         The takeovers in turn; every row that was written was judged.
     """
-    within = 3 * ttl if kind == "frozen" else 0.75 * ttl
     with Cluster(folder, place=place, ttl=ttl, seed=seed) as cluster:
-        found = [hurt(cluster, kind, within=within) for _ in range(n)]
+        found = [hurt(cluster, kind, within=0.75 * ttl) for _ in range(n)]
         pass_by(0.2)  # a body that should be dead would write again
         cluster.judge()
     return found
