@@ -81,7 +81,7 @@ def ask(
 
 
 def on(cluster: Cluster) -> tuple[str, ...]:
-    return ("--store", cluster.place.url, "--namespace", "faults")
+    return ("--store", cluster.url, "--namespace", "faults")
 
 
 def test_doctor_on_this_machine_with_instances(cluster: Cluster) -> None:

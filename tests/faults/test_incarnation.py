@@ -87,7 +87,7 @@ def forget(cluster: Cluster, injure: Callable[[Place], None], *, terms: int) -> 
     assert after.at - injured >= TTL * 1e9, "somebody worked before the quarantine was over"
     # those who noticed are candidates again, and the new term's fenced writes are accepted
     cluster.window.__exit__()
-    cluster.window = Window(cluster.place.url, "faults").__enter__()
+    cluster.window = Window(cluster.url, "faults").__enter__()
     cluster.stand()
     until(lambda: books(cluster).get(after.token, 0) > 10, "work in the user's own database under the new term")
     assert max(books(cluster)) == cluster.window.grant(cluster.service).token

@@ -28,7 +28,7 @@ def when_there(barrier: Path) -> Sequence[str]:
 def window_of(cluster: Cluster) -> Window:
     """A look into the store that the candidates have made."""
     until(cluster.database.exists, "somebody to make the store")
-    return Window(cluster.place.url, "faults")
+    return Window(cluster.url, "faults")
 
 
 def one_works(cluster: Cluster, candidates: int) -> None:
@@ -50,6 +50,7 @@ def one_works(cluster: Cluster, candidates: int) -> None:
 def on_a_fresh_store(cluster: Cluster) -> None:
     """From now on the cluster's instances share a store that nobody has made yet."""
     cluster.place = SqliteFile(cluster.folder / "fresh.db")
+    cluster.url = cluster.place.url
 
 
 @pytest.mark.timeout(1800)

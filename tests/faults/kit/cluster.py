@@ -129,6 +129,7 @@ class Cluster:
         self.seed = int(os.environ.get("FAULTS_SEED", "0")) or random.randrange(1, 2**32) if seed is None else seed
         self.random = random.Random(self.seed)
         self.place = place or SqliteFile(folder / "store.db")
+        self.url = self.place.url
         self.rows = RowFile(folder / "rows")
         self.instances: list[Instance] = []
         self._order = folder / "order"
@@ -138,7 +139,7 @@ class Cluster:
         self._beside: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self.window = Window(self.place.url, "faults").__enter__()
+        self.window = Window(self.url, "faults").__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,7 +172,7 @@ class Cluster:
             "PYTHONPATH": f"{_SOURCE}{os.pathsep}{_ROOT}",
             "PYTHONUNBUFFERED": "1",
             "LOCUM_INSTANCE": name,
-            "LOCUM_STORE": self.place.url,
+            "LOCUM_STORE": self.url,
             "LOCUM_TTL": str(self.ttl),
             "FAULTS_ROWS": str(self.rows.path),
             "FAULTS_ORDER": str(self._order),
