@@ -10,6 +10,7 @@ import pytest
 from locum.testing.conformance import demand_server
 from tests.faults.kit.cluster import Cluster
 from tests.faults.kit.places import SERVERS, STORES, SqliteFile
+from tests.faults.kit.runs import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster(**arguments): what the fixture `cluster` makes its cluster with")
     config.addinivalue_line(
         "markers",
-        "stores(*names, own=False): the stores on which a row takes place, all if none is named; on a SQLite file"
-        " without it. `own`: on a server that no other test uses",
+        "stores(*names, own=False, thorough=False): the stores on which a row takes place, all if none is named; on a"
+        " SQLite file without it. `own`: on a server that no other test uses. `thorough`: on servers only where the"
+        " full counts are wanted",
     )
 
 
@@ -33,7 +35,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A row takes place on each store that it is marked for."""
     mark = metafunc.definition.get_closest_marker("stores")
     if mark is not None:
-        metafunc.parametrize("place", mark.args or STORES, indirect=True)
+        names = [name for name in mark.args or STORES if FULL or name not in SERVERS or not mark.kwargs.get("thorough")]
+        metafunc.parametrize("place", names, indirect=True)
 
 
 class Servers:

@@ -39,7 +39,7 @@ def shown(cluster: Cluster, instance: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 def test_f06_body_raises(cluster: Cluster) -> None:
     active = cluster.three()
     worker = cluster.pids(active).worker
@@ -58,7 +58,7 @@ def test_f06_body_raises(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 def test_f07_body_returns(cluster: Cluster) -> None:
     active = cluster.three()
     before = cluster.rows.last()
@@ -79,7 +79,7 @@ def test_f07_body_returns(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 def test_f08_loop_is_blocked(cluster: Cluster) -> None:
     active = cluster.three()

@@ -30,7 +30,7 @@ def victims(name: str, kind: str, children: str) -> ParameterSet:
     return pytest.param(kind, marks=mark, id=name)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -52,7 +52,7 @@ def test_f09_children(cluster: Cluster, kind: str) -> None:
         cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": IN_REACH})
 def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     """Frozen with its children: the kernel ends the keeper and so the worker, a witness ends the children."""
@@ -65,7 +65,7 @@ def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @NEEDS_UNSHARE
 @pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": OUT_OF_REACH})
 def test_f09_children_without_a_witness(cluster: Cluster) -> None:

@@ -61,7 +61,7 @@ def test_f25_wall_clocks_jump(jumping: JumpingClocks, steady: Path, kind: str) -
     assert min(found) < 10 * max(takeover.ms for takeover in without) + 100, f"{found} ms, and {without} without"
 
 
-@pytest.mark.stores(*SERVERS)
+@pytest.mark.stores(*SERVERS, thorough=True)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KILLS)
 def test_f25_wall_clocks_of_all_but_the_server_jump(jumping: JumpingClocks, kind: str) -> None:

@@ -68,7 +68,7 @@ def test_f34_session_closed_from_outside(cluster: Cluster) -> None:
     assert cluster.pids(candidate).worker == worker, "a candidate that loses its session loses nothing else"
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 @pytest.mark.parametrize("thawed_first", [True, False], ids=["thawed-before", "thawed-after"])
 def test_f34_frozen_in_line(cluster: Cluster, thawed_first: bool) -> None:

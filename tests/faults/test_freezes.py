@@ -45,7 +45,7 @@ def test_f04_frozen(cluster: Cluster) -> None:
         freeze_for_three_ttls(cluster)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @SHORT_TTL
 def test_f04_frozen_while_the_loop_is_blocked(cluster: Cluster) -> None:
     """A body that looks at nothing would write on as soon as it may run again."""

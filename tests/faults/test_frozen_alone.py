@@ -26,7 +26,7 @@ def stop(pid: int) -> int:
     return now()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=3.0)
 def test_f20_only_the_worker_is_frozen(cluster: Cluster) -> None:
     """Its keeper runs on: it must not beat for what is stopped (R10), and ends it at 80 % of the TTL (R6)."""
@@ -52,7 +52,7 @@ def test_f20_only_the_worker_is_frozen(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -91,7 +91,7 @@ def test_f21_only_the_keeper_is_frozen(cluster: Cluster, kind: str) -> None:
     assert cluster.ended(before.token).instance == active.name
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 def test_f21_only_the_guardian_is_frozen(cluster: Cluster) -> None:
     """It only looks after what is left at the end: nothing may happen to the term, nor to the end that is asked for."""

@@ -21,7 +21,7 @@ HANG_TIMEOUT = 3.0
 HANGING = pytest.mark.cluster(ttl=2.0, environment={"FAULTS_HANG_TIMEOUT": str(HANG_TIMEOUT)})
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 def test_f22_interpreter_is_held(cluster: Cluster) -> None:
     """A C call of two TTLs: nothing of the worker's can run, and it keeps its term, for its keeper beats on (R6)."""

@@ -96,7 +96,7 @@ def forget(cluster: Cluster, injure: Callable[[Place], None], *, terms: int) -> 
     assert len(told) == 3, f"only {told} have told that the store was exchanged"
 
 
-@pytest.mark.stores(own=True)
+@pytest.mark.stores(own=True, thorough=True)
 @pytest.mark.cluster(ttl=TTL)
 def test_f32_one_that_stood_alone(cluster: Cluster) -> None:
     """The only instance is the active one, and ends with its store: its keeper remembers store and token."""

@@ -35,14 +35,14 @@ def test_f02_keeper_and_worker_killed(tmp_path: Path, place: Place) -> None:
     assert len(takeovers("instance-killed", many, tmp_path, place=place)) == many
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.timeout(1800)
 def test_f03_keeper_killed(tmp_path: Path, place: Place) -> None:
     many = count(100, on=place)
     assert len(takeovers("keeper-killed", many, tmp_path, place=place)) == many
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 def test_f03_keeper_killed_while_the_loop_is_blocked(cluster: Cluster) -> None:
     """The worker can do nothing about its keeper's end, and no guardian is left that could: the kernel must."""
     active = cluster.three()

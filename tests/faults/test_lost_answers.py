@@ -220,7 +220,7 @@ async def test_f31_several_answers_lost(tmp_path: Path, place: Place) -> None:
     await run_all(place, tmp_path, chosen)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(app="forgetful", ttl=6.0)
 @pytest.mark.timeout(3600)
 def test_f31_workers_that_lose_answers_are_killed(cluster: Cluster) -> None:

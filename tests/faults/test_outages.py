@@ -76,7 +76,7 @@ def test_f15_lost_term(cluster: Cluster, how: str) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @TTL
 def test_f15_a_stop_is_heard_while_a_lost_session_waits_to_be_closed(cluster: Cluster) -> None:
     """The worker of a lost term has ended, and its keeper can close nothing: it stops all the same when told to."""

@@ -61,7 +61,7 @@ def test_f23_lost_lease(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=3.0, environment={"FAULTS_STOP_TIMEOUT": "1"})
 def test_f23_lost_lease_and_the_store_is_back_at_once(cluster: Cluster) -> None:
     """Cancelled at 60 %, and then beats are answered again: the lease lives on, and the term must end all the same."""
@@ -73,7 +73,7 @@ def test_f23_lost_lease_and_the_store_is_back_at_once(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_resigned(cluster: Cluster) -> None:
     """The body has its `stop_timeout`, longer than a TTL; then its worker ends, and the keeper starts another."""
@@ -94,7 +94,7 @@ def test_f24_resigned(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_terminated(cluster: Cluster) -> None:
     active, before = stubborn_one(cluster)
@@ -108,7 +108,7 @@ def test_f24_terminated(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_terminated_by_force(cluster: Cluster) -> None:
     """Who asks twice does not wait."""
@@ -122,7 +122,7 @@ def test_f24_terminated_by_force(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_background_body(cluster: Cluster) -> None:
     """It holds nothing, and the others are active or next; its instance leaves as any that would not stop."""

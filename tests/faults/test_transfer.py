@@ -98,7 +98,7 @@ def transfer_to_the_last(cluster: Cluster) -> None:
     assert journal.why == f"was transferred to {to.name}"
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 def test_f30_the_named_one_is_busy_for_a_while(cluster: Cluster) -> None:
     """It cannot take over at once: nobody else does either, and it gets what is its."""
     cluster.three()
@@ -115,7 +115,7 @@ def test_f30_the_named_one_is_busy_for_a_while(cluster: Cluster) -> None:
     judge(cluster)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(app="sleeper", ttl=3.0)
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_does_not_take_it(cluster: Cluster) -> None:
@@ -136,7 +136,7 @@ def test_f30_the_named_one_does_not_take_it(cluster: Cluster) -> None:
         assert newest(cluster).token == after.token, "the late one has taken what another held"
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=1.5)
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_is_frozen(cluster: Cluster) -> None:
@@ -161,7 +161,7 @@ def test_f30_the_named_one_is_frozen(cluster: Cluster) -> None:
         assert newest(cluster).token == after.token, "the late one has taken what another held"
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(environment=TAKES_ITS_TIME)
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.timeout(1800)
@@ -196,7 +196,7 @@ def quiet(cluster: Cluster) -> bool:
     return len(cluster.rows.rows) == before
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_ends_after_the_release(cluster: Cluster, end: str) -> None:

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from tests.servers.postgresql import Postgresql, Schema
 from tests.servers.redis import Redis
 
 if TYPE_CHECKING:
@@ -134,24 +135,20 @@ class ServerPlace(Place):
 
     Args:
         server: The server; it runs.
-        host: Where instances reach it, if not where it listens.
-        port: The same.
-        database: The number of the database; a new one if none is given.
     """
 
-    def __init__(
-        self, server: Server, *, host: str = "127.0.0.1", port: int | None = None, database: int | None = None
-    ) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
-        self._host, self._port = host, port or server.port
-        self._database = database or next(_DATABASES)
-        if database is None:
-            self.prepare()
+        self._database = next(_DATABASES)
 
     @property
     def url(self) -> str:
         """The store's URL."""
-        return self.url_of(self._host, self._port, self._database)
+        return self.through("127.0.0.1", self.server.port)
+
+    @abstractmethod
+    def through(self, host: str, port: int) -> str:
+        """The URL of this very store, for one who reaches it by another way."""
 
     @staticmethod
     @abstractmethod
@@ -163,21 +160,9 @@ class ServerPlace(Place):
     def make(folder: Path) -> Server:
         """A server that has room for all tests of one process."""
 
-    @staticmethod
-    @abstractmethod
-    def url_of(host: str, port: int, database: int) -> str:
-        """The URL of a database on a server."""
-
-    def prepare(self) -> None:
-        """Make the database, where that is not done by the first who uses it."""
-
     def another(self) -> ServerPlace:
         """Another database of the same server."""
         return type(self)(self.server)
-
-    def through(self, host: str, port: int) -> str:
-        """The URL of this very store, for one who reaches it by another way."""
-        return self.url_of(host, port, self._database)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -218,10 +203,9 @@ class RedisPlace(ServerPlace):
         """A server that has room for all tests of one process."""
         return Redis(folder, settings={"databases": "10000"})
 
-    @staticmethod
-    def url_of(host: str, port: int, database: int) -> str:
-        """The URL of a database on a server."""
-        return f"redis://{host}:{port}/{database}"
+    def through(self, host: str, port: int) -> str:
+        """The URL of this very store, for one who reaches it by another way."""
+        return f"redis://{host}:{port}/{self._database}"
 
     def calls(self) -> int:
         """A call of the store's is a script; what that does in turn is not counted."""
@@ -241,7 +225,49 @@ class RedisPlace(ServerPlace):
         self.server.put_back()
 
 
-SERVERS: Final = {place.name: place for place in (RedisPlace,)}
+class PostgresqlPlace(ServerPlace):
+    """A schema of a PostgreSQL."""
+
+    name = "postgresql"
+    server: Postgresql
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._schema = Schema(self.server)
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether such a server can be started here."""
+        return Postgresql.is_installed()
+
+    @staticmethod
+    def make(folder: Path) -> Postgresql:
+        """A server that writes down what it is asked for."""
+        del folder  # it has one of its own, for it may not be root's
+        return Postgresql(settings={"log_statement": "all"})
+
+    def through(self, host: str, port: int) -> str:
+        """The URL of this very store, for one who reaches it by another way."""
+        return self._schema.url(port=port).replace("127.0.0.1", host)
+
+    def calls(self) -> int:
+        """Each statement is a line of its log."""
+        return len(re.findall(r"LOG:  (?:statement|execute)", self.server.log))
+
+    def wipe(self) -> None:
+        """Nobody who is connected is told."""
+        self._schema.wipe()
+
+    def save(self) -> None:
+        """A copy of the schema."""
+        self._schema.save()
+
+    def put_back(self) -> None:
+        """In one step; nobody who is connected is told."""
+        self._schema.put_back()
+
+
+SERVERS: Final = {place.name: place for place in (PostgresqlPlace, RedisPlace)}
 """The places that are servers, by name."""
 
 STORES: Final = (SqliteFile.name, *SERVERS)

@@ -138,7 +138,7 @@ def steps(server: Server, file: Path) -> Iterator[Callable[[int], None]]:
     """
     assert _FOUND is not None, "libfaketime is not installed: make servers"
     strangers = set(_left_behind())
-    server.stop()
+    server.kill()
     _set(file, 0)
     server.variables |= _ruled_by(file)
     # a server's own allocator reads the time, which libfaketime answers by allocating: so both get the one of libc
