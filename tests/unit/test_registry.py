@@ -67,10 +67,8 @@ except UnknownStoreError as error:
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{program}"], text=True
     ).splitlines()
     assert said[0] == "('a store', 'stranger://host/x', 'billing')"
-    assert (
-        said[1]
-        == "no store is known for 'mango': use one of broken, memory, postgresql, redis, rediss, sqlite, stranger"
-    )
+    known = "broken, memory, postgresql, redis, rediss, sqlite, stranger"
+    assert said[1] == f"no store is known for 'mango': use one of {known}"
 
 
 def test_a_driver_is_imported_when_its_url_is_used() -> None:
@@ -86,7 +84,6 @@ assert "importlib.metadata" not in sys.modules
 @pytest.mark.parametrize(
     ("url", "library"),
     [
-        ("redis://host/0", "redis.asyncio"),
         ("postgresql://me@host/billing", "asyncpg"),
         ("postgresql://me@host/billing", "sqlalchemy"),
     ],

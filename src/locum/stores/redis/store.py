@@ -44,17 +44,12 @@ if TYPE_CHECKING:
     from locum.stores.redis.connection import RedisConnection
     from locum.stores.redis.scripting import Answer
 
-__all__ = ["RedisStore", "load", "make_store"]
+__all__ = ["RedisStore", "make_store"]
 
 _SCHEMA: Final = 1
 _LEAST_TTL: Final = 0.5
 _TOMBSTONE_AGE: Final = 24 * 3600  # seconds
 _CLOSED: Final = b"was closed: the store has begun a new incarnation"
-
-
-def load() -> None:
-    """Load redis-py, which takes its time."""
-    import locum.stores.redis.connection  # noqa: F401
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> RedisStore:
