@@ -35,8 +35,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A row takes place on each store that it is marked for."""
     mark = metafunc.definition.get_closest_marker("stores")
     if mark is not None:
-        names = [name for name in mark.args or STORES if FULL or name not in SERVERS or not mark.kwargs.get("thorough")]
-        metafunc.parametrize("place", names, indirect=True)
+        metafunc.parametrize("place", mark.args or STORES, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is thorough takes place on servers only with the full counts."""
+    left_out = [] if FULL else [item for item in items if _is_thorough(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_thorough(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("stores")
+    if mark is None or not mark.kwargs.get("thorough"):
+        return False
+    return isinstance(item, pytest.Function) and item.callspec.params["place"] in SERVERS
 
 
 class Servers:

@@ -97,10 +97,12 @@ def test_f45_wall_clock_of_the_server_steps(tmp_path: Path, place: Place, ahead:
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
         before = last_row(cluster)
         step(ahead)
+        stepped = now()
         pass_by(2 * cluster.ttl)
-        assert cluster.stand() is active
         last = last_row(cluster)
         assert (last.token, last.pid) == (before.token, before.pid), "the leader has changed"
+        assert last.at > stepped + round(1.5e9 * cluster.ttl), "the leader has lost its term"
+        assert cluster.stand() is active
         assert {name: status.id for name, status in cluster.window.sessions().items()} == sessions
         frozen = cluster.freeze(active)
         cluster.takeover(before.token, within=5 * cluster.ttl)
