@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.faults.kit.places import STORES
 
 ROOT: Final = Path(__file__).parents[2]
@@ -63,6 +65,7 @@ def expected(small: set[tuple[str, str]], full: set[tuple[str, str]]) -> Cells:
     }
 
 
+@pytest.mark.timeout(600)  # all fault tests are collected twice
 def test_the_table_says_what_is_tested() -> None:
     said, held = of_page(PAGE.read_text()), expected(collected(full=False), collected(full=True))
     assert said == held, "\n".join(
