@@ -7,6 +7,7 @@ known without a look at the installed packages. A driver is imported when its UR
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.store import Store
 
-__all__ = ["make_store", "open_when_there", "without_secrets"]
+__all__ = ["load_driver", "make_store", "open_when_there", "without_secrets"]
 
 _OURS: Final = {
     "memory": "locum.stores.memory:make_store",
@@ -77,6 +78,21 @@ def without_secrets(url: str) -> str:
         return url
     location = parts.netloc.replace(f":{parts.password}@", ":***@")
     return urlunsplit(parts._replace(netloc=location))
+
+
+def load_driver(url: str) -> None:
+    """Import all that the driver of a URL needs: before an event loop runs, which would stand still meanwhile.
+
+    A driver whose library takes its time to load has a function `load` in its package. What is wrong with the URL, or
+    missing, `make_store` tells.
+    """
+    try:
+        make = _load(urlsplit(url).scheme)
+        load = getattr(sys.modules[getattr(make, "__module__", "")], "load", None)
+        if load is not None:
+            load()
+    except (ImportError, KeyError, ValueError, UnknownStoreError):
+        pass
 
 
 def _scheme(url: str) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.kit import judges
-from tests.faults.kit.outage import store_away
 from tests.faults.kit.processes import send, state
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import count, hurt
@@ -97,11 +96,8 @@ def test_f23_thread_of_a_lost_term(cluster: Cluster, how: str) -> None:
         cluster.order(how)
     before = cluster.rows.last()
     assert before is not None
-    until(lambda: cluster.window.sessions()[active.name].beat, "a beat after the opening")
     worker = cluster.pids(active).worker
-    with store_away(cluster):
-        beat = cluster.window.sessions()[active.name].beat  # its number is the instant of its sending
-        assert beat
+    with cluster.store_away(active) as beat:
         until(lambda: state(worker) is None, "the end of a worker whose term is lost", within=3 * cluster.ttl)
         pass_by(cluster.ttl)
         late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.85 * cluster.ttl * 1e9))

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster
 
 
+@pytest.mark.stores
 @pytest.mark.cluster(environment={"FAULTS_FAREWELL": "0.03"})
 @pytest.mark.parametrize(("kind", "full"), [("terminated", 100), ("resigned", 100)], ids=["terminated", "resigned"])
 @pytest.mark.timeout(1800)
 def test_f05_planned_end(cluster: Cluster, kind: str, full: int) -> None:
     """A body that takes its time to end has its last word before the new one's first, each time."""
-    for _ in range(count(full)):
+    for _ in range(count(full, on=cluster.place)):
         found = hurt(cluster, kind, within=0.75 * cluster.ttl)
         last = cluster.rows.last_of(found.old)
         assert last is not None
@@ -38,6 +39,7 @@ def shown(cluster: Cluster, instance: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.stores(thorough=True)
 def test_f06_body_raises(cluster: Cluster) -> None:
     active = cluster.three()
     worker = cluster.pids(active).worker
@@ -56,6 +58,7 @@ def test_f06_body_raises(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 def test_f07_body_returns(cluster: Cluster) -> None:
     active = cluster.three()
     before = cluster.rows.last()
@@ -76,6 +79,7 @@ def test_f07_body_returns(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 def test_f08_loop_is_blocked(cluster: Cluster) -> None:
     active = cluster.three()

@@ -30,6 +30,7 @@ def victims(name: str, kind: str, children: str) -> ParameterSet:
     return pytest.param(kind, marks=mark, id=name)
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize(
     "kind",
     [
@@ -40,7 +41,7 @@ def victims(name: str, kind: str, children: str) -> ParameterSet:
 )
 @pytest.mark.timeout(1800)
 def test_f09_children(cluster: Cluster, kind: str) -> None:
-    for _ in range(count(25, small=3)):
+    for _ in range(count(25, small=3, on=cluster.place)):
         cluster.renew()
         cluster.phase()
         active = cluster.stand()
@@ -51,6 +52,7 @@ def test_f09_children(cluster: Cluster, kind: str) -> None:
         cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": IN_REACH})
 def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     """Frozen with its children: the kernel ends the keeper and so the worker, a witness ends the children."""
@@ -63,6 +65,7 @@ def test_f09_children_of_the_frozen(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @NEEDS_UNSHARE
 @pytest.mark.cluster(app="parent", ttl=1.5, environment={"FAULTS_CHILDREN": OUT_OF_REACH})
 def test_f09_children_without_a_witness(cluster: Cluster) -> None:

@@ -49,6 +49,7 @@ def stands_in_line_again(cluster: Cluster, instance: Instance, dead: str) -> Non
     cluster.judge()
 
 
+@pytest.mark.stores
 @pytest.mark.cluster(ttl=6.0)
 def test_f34_session_closed_from_outside(cluster: Cluster) -> None:
     """Neither it nor its keeper knows of that yet."""
@@ -67,6 +68,7 @@ def test_f34_session_closed_from_outside(cluster: Cluster) -> None:
     assert cluster.pids(candidate).worker == worker, "a candidate that loses its session loses nothing else"
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 @pytest.mark.parametrize("thawed_first", [True, False], ids=["thawed-before", "thawed-after"])
 def test_f34_frozen_in_line(cluster: Cluster, thawed_first: bool) -> None:

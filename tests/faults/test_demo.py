@@ -8,10 +8,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.kit.places import SERVERS
 from tests.faults.kit.waiting import until
+
+if TYPE_CHECKING:
+    from tests.faults.kit.places import Place
 
 KINDS = ["worker-killed", "instance-killed", "frozen", "resigned"]
 
@@ -42,15 +47,59 @@ def instances_in(folder: Path) -> list[int]:
 
 @pytest.mark.timeout(150)
 def test_every_kind_of_injury_is_taken_over_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    process = demo("--seconds", "10", "--kills", "4", "--json", folder=tmp_path)
+    audited(tmp_path)
+
+
+@pytest.mark.stores(*SERVERS)
+@pytest.mark.timeout(150)
+def test_the_demo_is_the_same_on_any_store(tmp_path: Path, place: Place) -> None:
+    (folder := tmp_path / "demo").mkdir()
+    audited(folder, "--store", place.url)
+
+
+@pytest.mark.timeout(60)
+def test_a_second_demo_on_a_store_is_refused_and_the_first_one_does_not_notice(tmp_path: Path) -> None:
+    store = ("--store", "sqlite:///shared.db")
+    first = demo("--seconds", "8", "--kills", "0", *store, folder=tmp_path)
+    assert first.stdout is not None
+    while "is active" not in first.stdout.readline():
+        pass
+    second = demo("--seconds", "8", "--kills", "0", *store, folder=tmp_path)
+    _, err = second.communicate(timeout=30)
+    assert second.returncode == 78
+    assert "another demo runs on this store already" in err
+    _, err = first.communicate(timeout=40)
+    assert first.returncode == 0, err
+    assert (tmp_path / "shared.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("store", "code", "words"),
+    [
+        ("mango://here", 78, "mango"),
+        ("sqlite:////nowhere/at/all.db", 78, "/nowhere/at"),
+        ("redis://127.0.0.1:1", 69, "127.0.0.1:1"),
+    ],
+    ids=["unknown", "nowhere", "unreachable"],
+)
+def test_a_store_that_is_none_is_told_at_once(tmp_path: Path, store: str, code: int, words: str) -> None:
+    process = demo("--store", store, folder=tmp_path)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, words in err) == (code, True), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def audited(folder: Path, *options: str) -> None:
+    """A run that finds nothing, and leaves nothing."""
+    process = demo("--seconds", "10", "--kills", "4", "--json", *options, folder=folder)
     out, err = process.communicate(timeout=140)
     assert process.returncode == 0, err
     found = json.loads(out)
     assert [takeover["kind"] for takeover in found["takeovers"]] == KINDS
     assert found["orders"]["created"] == found["orders"]["published"] == 500
     assert found["overlap_ms"] == found["stale_writes_accepted"] == 0
-    assert instances_in(tmp_path) == []
-    assert list(tmp_path.iterdir()) == []
+    assert instances_in(folder) == []
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

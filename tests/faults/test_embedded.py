@@ -14,7 +14,6 @@ import pytest
 
 from locum.clock import seconds
 from tests.faults.kit import judges
-from tests.faults.kit.outage import store_away
 from tests.faults.kit.rows import now
 from tests.faults.kit.waiting import pass_by, until
 
@@ -129,7 +128,7 @@ def test_f27_web_application(cluster: Cluster, how: str) -> None:
     if how:
         cluster.order(how)
     with client.asking():
-        with store_away(cluster):
+        with cluster.place.away():
             beat = last_beat(cluster, web)
             pass_by(2 * cluster.ttl)
             late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.85e9 * cluster.ttl))

@@ -37,13 +37,15 @@ def freeze_for_three_ttls(cluster: Cluster, *, spinning: bool = False) -> None:
     assert after.at > before.at
 
 
+@pytest.mark.stores
 @SHORT_TTL
 @pytest.mark.timeout(1800)
 def test_f04_frozen(cluster: Cluster) -> None:
-    for _ in range(count(25, small=2)):
+    for _ in range(count(25, small=2, on=cluster.place)):
         freeze_for_three_ttls(cluster)
 
 
+@pytest.mark.stores(thorough=True)
 @SHORT_TTL
 def test_f04_frozen_while_the_loop_is_blocked(cluster: Cluster) -> None:
     """A body that looks at nothing would write on as soon as it may run again."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.kit.outage import store_away
 from tests.faults.kit.processes import send, state
 from tests.faults.kit.waiting import pass_by, until
 
@@ -22,6 +21,7 @@ HANG_TIMEOUT = 3.0
 HANGING = pytest.mark.cluster(ttl=2.0, environment={"FAULTS_HANG_TIMEOUT": str(HANG_TIMEOUT)})
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=2.0)
 def test_f22_interpreter_is_held(cluster: Cluster) -> None:
     """A C call of two TTLs: nothing of the worker's can run, and it keeps its term, for its keeper beats on (R6)."""
@@ -69,7 +69,7 @@ def test_hang_of_a_passive_one_and_without_the_store(cluster: Cluster) -> None:
     cluster.three()
     passive = next(instance for instance in cluster.alive() if instance is not cluster.stand())
     worker = cluster.pids(passive).worker
-    with store_away(cluster):
+    with cluster.place.away():
         cluster.order("block 3600", to=passive)
         until(lambda: state(worker) is None, "the end of the worker that hangs")
     assert "its event loop had not turned for 3." in passive.text

@@ -1,4 +1,4 @@
-"""F32: the store's file is wiped, or an older copy of it is put back, while instances work."""
+"""F32: the store is wiped, or an older copy of it is put back, while instances work."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.kit.places import SERVERS, SqliteFile
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import hurt
 from tests.faults.kit.waiting import until
@@ -17,65 +18,71 @@ from tests.faults.kit.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.faults.kit.cluster import Cluster
+    from tests.faults.kit.places import Place
 
 TTL = 1.5
 
 
-def copy(database: Path) -> Path:
-    """A copy of the store as it is now, as a backup makes it."""
-    path = database.with_name("copy.db")
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(path)) as target:
-        source.backup(target)
-    return path
-
-
-def wipe(database: Path, copied: Path) -> None:
+def wipe(place: Place) -> None:
     """Everything is gone."""
-    del copied
-    for path in sorted(database.parent.glob(f"{database.name}*")):
-        path.unlink()
+    place.wipe()
 
 
-def put_back(database: Path, copied: Path) -> None:
-    """The copy takes the place of the file, as one does who restores a backup."""
-    for side in ("-wal", "-shm"):
-        database.with_name(database.name + side).unlink(missing_ok=True)
-    copied.replace(database)
+def put_back(place: Place) -> None:
+    """The copy takes the place of the store, as one does who restores a backup."""
+    place.put_back()
 
 
-def restore_in_place(database: Path, copied: Path) -> None:
+def restore_in_place(place: Place) -> None:
     """The copy is written into the very file, through SQLite."""
-    with closing(sqlite3.connect(copied)) as source, closing(sqlite3.connect(database, timeout=20)) as target:
-        source.backup(target)
+    assert isinstance(place, SqliteFile)
+    place.restore_in_place()
 
 
-def reset(database: Path, copied: Path) -> None:
+def reset(place: Place) -> None:
     """An operator gives the store a new identity, without having stopped the instances."""
-    del copied
-    command = ["store", "reset", "--yes", "--store", f"sqlite:///{database}", "--namespace", "faults"]
+    command = ["store", "reset", "--yes", "--store", place.url, "--namespace", "faults"]
     subprocess.run([sys.executable, "-m", "locum", *command], check=True)
 
 
-INJURIES: list[Callable[[Path, Path], None]] = [wipe, put_back, restore_in_place, reset]
+INJURIES: list[Callable[[Place], None]] = [wipe, put_back, reset]
 
 
+@pytest.mark.stores(own=True)
 @pytest.mark.cluster(app="fenced", ttl=TTL)
 @pytest.mark.parametrize("injure", INJURIES, ids=lambda one: one.__name__)
 @pytest.mark.timeout(300)
-def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Path, Path], None]) -> None:
+def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Place], None]) -> None:
     """All notice, nothing is granted for a whole TTL, and the next token is above all that were seen."""
+    forget(cluster, injure, terms=3)
+
+
+@pytest.mark.cluster(app="fenced", ttl=TTL)
+@pytest.mark.timeout(300)
+def test_f32_a_file_that_was_restored_in_place(cluster: Cluster) -> None:
+    forget(cluster, restore_in_place, terms=3)
+
+
+@pytest.mark.stores(*SERVERS, own=True)
+@pytest.mark.cluster(app="fenced", ttl=TTL)
+@pytest.mark.timeout(300)
+def test_f48_a_server_that_has_lost_its_tail(cluster: Cluster) -> None:
+    """The last that it has lost is the take of the very one that works, which was acknowledged."""
+    forget(cluster, put_back, terms=1)
+
+
+def forget(cluster: Cluster, injure: Callable[[Place], None], *, terms: int) -> None:
     cluster.three()
-    copied = copy(cluster.database)
-    for _ in range(3):
+    cluster.place.save()
+    for _ in range(terms):
         hurt(cluster, "resigned", within=30)
     cluster.stand()
     before = cluster.rows.last()
     assert before is not None
     injured = now()
-    injure(cluster.database, copied)
+    injure(cluster.place)
     after = cluster.takeover(before.token)
     assert after.at - injured >= TTL * 1e9, "somebody worked before the quarantine was over"
     # those who noticed are candidates again, and the new term's fenced writes are accepted
@@ -89,6 +96,7 @@ def test_f32_a_store_that_forgot(cluster: Cluster, injure: Callable[[Path, Path]
     assert len(told) == 3, f"only {told} have told that the store was exchanged"
 
 
+@pytest.mark.stores(own=True, thorough=True)
 @pytest.mark.cluster(ttl=TTL)
 def test_f32_one_that_stood_alone(cluster: Cluster) -> None:
     """The only instance is the active one, and ends with its store: its keeper remembers store and token."""
@@ -97,7 +105,7 @@ def test_f32_one_that_stood_alone(cluster: Cluster) -> None:
     first = cluster.rows.last()
     assert first is not None
     injured = now()
-    wipe(cluster.database, cluster.database)
+    cluster.place.wipe()
     after = cluster.takeover(first.token)
     assert after.at - injured >= TTL * 1e9, "it worked before the quarantine was over"
     assert only.is_alive

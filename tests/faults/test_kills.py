@@ -18,23 +18,31 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.kit.cluster import Cluster
+    from tests.faults.kit.places import Place
 
 
+@pytest.mark.stores
 @pytest.mark.timeout(1800)
-def test_f01_worker_killed(tmp_path: Path) -> None:
-    assert len(takeovers("worker-killed", count(100), tmp_path)) == count(100)
+def test_f01_worker_killed(tmp_path: Path, place: Place) -> None:
+    many = count(100, on=place)
+    assert len(takeovers("worker-killed", many, tmp_path, place=place)) == many
 
 
+@pytest.mark.stores
 @pytest.mark.timeout(1800)
-def test_f02_keeper_and_worker_killed(tmp_path: Path) -> None:
-    assert len(takeovers("instance-killed", count(100), tmp_path)) == count(100)
+def test_f02_keeper_and_worker_killed(tmp_path: Path, place: Place) -> None:
+    many = count(100, on=place)
+    assert len(takeovers("instance-killed", many, tmp_path, place=place)) == many
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.timeout(1800)
-def test_f03_keeper_killed(tmp_path: Path) -> None:
-    assert len(takeovers("keeper-killed", count(100), tmp_path)) == count(100)
+def test_f03_keeper_killed(tmp_path: Path, place: Place) -> None:
+    many = count(100, on=place)
+    assert len(takeovers("keeper-killed", many, tmp_path, place=place)) == many
 
 
+@pytest.mark.stores(thorough=True)
 def test_f03_keeper_killed_while_the_loop_is_blocked(cluster: Cluster) -> None:
     """The worker can do nothing about its keeper's end, and no guardian is left that could: the kernel must."""
     active = cluster.three()

@@ -1,6 +1,7 @@
 """F15: the store cannot be written to for three TTLs.
 
-Another process holds both of its locks. Reading still works, as it does on a full disk: nobody may take that for life.
+Of a file another process holds both locks: reading still works, as it does on a full disk, and nobody may take that for
+life. A server is stopped where it is: it takes what it is sent, and answers all of that when it goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.kit import judges, processes
-from tests.faults.kit.outage import store_away
 from tests.faults.kit.rows import RowFile
 from tests.faults.kit.waiting import pass_by, until
 
@@ -28,13 +28,14 @@ def pulses(cluster: Cluster, instance: Instance) -> RowFile:
     return found
 
 
+@pytest.mark.stores
 @TTL
 def test_f15_background_goes_on(cluster: Cluster) -> None:
     """Where no term runs nothing is killed, and background work does not even notice."""
     active = cluster.three()
     others = [instance for instance in cluster.alive() if instance is not active]
     pids = {instance.name: cluster.pids(instance) for instance in others}
-    with store_away(cluster):
+    with cluster.place.away():
         begun = {instance.name: len(pulses(cluster, instance).rows) for instance in others}
         pass_by(3 * cluster.ttl)
         for instance in others:
@@ -46,6 +47,7 @@ def test_f15_background_goes_on(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores
 @TTL
 @pytest.mark.parametrize("how", ["", "spin"], ids=["obedient", "loop-blocked"])
 def test_f15_lost_term(cluster: Cluster, how: str) -> None:
@@ -61,10 +63,7 @@ def test_f15_lost_term(cluster: Cluster, how: str) -> None:
     if how:
         cluster.order(how)
     keeper = cluster.pids(active).keeper
-    until(lambda: cluster.window.sessions()[active.name].beat, "a beat after the opening")
-    with store_away(cluster):
-        beat = cluster.window.sessions()[active.name].beat
-        assert beat
+    with cluster.store_away(active) as beat:
         pass_by(3 * cluster.ttl)
         late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.85 * cluster.ttl * 1e9))
         assert not late, "\n".join(late)
@@ -77,12 +76,13 @@ def test_f15_lost_term(cluster: Cluster, how: str) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @TTL
 def test_f15_a_stop_is_heard_while_a_lost_session_waits_to_be_closed(cluster: Cluster) -> None:
     """The worker of a lost term has ended, and its keeper can close nothing: it stops all the same when told to."""
     active = cluster.three()
     worker = cluster.pids(active).worker
-    with store_away(cluster):
+    with cluster.place.away():
         until(lambda: processes.state(worker) is None, "the end of the worker whose term is lost")
         active.process.send_signal(signal.SIGTERM)
         assert active.leave() == 0, active.text

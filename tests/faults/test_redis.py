@@ -14,7 +14,6 @@ import pytest
 
 from locum.testing.conformance import demand_server
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE, Cluster
-from tests.faults.kit.processes import send
 from tests.faults.kit.runs import count
 from tests.faults.kit.waiting import pass_by, until
 from tests.servers.redis import Redis, documented
@@ -54,52 +53,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., tuple[Redis, Cluster]]]:
 
 def says(instance: Instance, text: str) -> None:
     until(lambda: text in instance.text, f"{instance.name} to say {text!r}")
-
-
-def test_f01_and_f02_what_was_killed_is_taken_over_without_waiting_for_a_ttl(
-    start: Callable[..., tuple[Redis, Cluster]],
-) -> None:
-    _, cluster = start(ttl=20.0)
-    for turn in range(count(30)):
-        active = cluster.three()
-        pids, before = cluster.pids(active), cluster.rows.last()
-        assert before is not None
-        active.injuries += 1
-        for pid in (pids.worker,) if turn % 2 else (pids.guardian, pids.keeper, pids.worker):
-            send(pid, signal.SIGKILL)
-        cluster.takeover(before.token, within=0.75 * cluster.ttl)
-        cluster.renew()
-    cluster.judge()
-
-
-def test_f42_a_server_that_is_back_at_once_is_noticed_by_nobody(start: Callable[..., tuple[Redis, Cluster]]) -> None:
-    server, cluster = start(ttl=6.0)
-    cluster.three()
-    before = cluster.rows.last()
-    assert before is not None
-    for _ in range(3):
-        server.restart()
-        pass_by(0.5 * cluster.ttl)
-    last = until(cluster.rows.last, "a row")
-    assert last.token == before.token, "the term went on"
-    assert last.at > before.at
-    cluster.judge()
-
-
-def test_f42_a_server_that_is_away_for_long_ends_the_term_and_another_follows(
-    start: Callable[..., tuple[Redis, Cluster]],
-) -> None:
-    server, cluster = start()
-    cluster.three()
-    before = cluster.rows.last()
-    assert before is not None
-    server.kill()
-    pass_by(3 * cluster.ttl)
-    until(lambda: any("is not available" in one.text for one in cluster.instances), "somebody to say so")
-    server.start()
-    cluster.takeover(before.token)
-    cluster.stand()
-    cluster.judge()
 
 
 @pytest.mark.parametrize(("setting", "value"), [("appendonly", "no"), ("appendfsync", "everysec")])

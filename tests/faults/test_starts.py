@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.runs import count
 from tests.faults.kit.waiting import pass_by, until
 from tests.faults.kit.window import Window
@@ -48,8 +49,8 @@ def one_works(cluster: Cluster, candidates: int) -> None:
 
 def on_a_fresh_store(cluster: Cluster) -> None:
     """From now on the cluster's instances share a store that nobody has made yet."""
-    cluster.database = cluster.folder / "fresh.db"
-    cluster.url = f"sqlite:///{cluster.database}"
+    cluster.place = SqliteFile(cluster.folder / "fresh.db")
+    cluster.url = cluster.place.url
 
 
 @pytest.mark.timeout(1800)

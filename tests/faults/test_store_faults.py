@@ -19,6 +19,7 @@ import pytest
 from tests.disks import NEEDS_ROOT, full, overwritten, read_only, small_disk
 from tests.faults.kit import judges
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.rows import now
 from tests.faults.kit.waiting import pass_by, until
 
@@ -152,10 +153,7 @@ def test_f33_a_store_that_cannot_be_written(tmp_path: Path, fault: Fault) -> Non
             stack.enter_context(small_disk(folder, kilobytes=2048))
         else:
             folder.mkdir()
-        cluster = Cluster(tmp_path, ttl=TTL)
-        cluster.database = folder / "store.db"
-        cluster.url = f"sqlite:///{cluster.database}"
-        stack.enter_context(cluster)
+        cluster = stack.enter_context(Cluster(tmp_path, place=SqliteFile(folder / "store.db"), ttl=TTL))
         suffer(cluster, fault)
 
 

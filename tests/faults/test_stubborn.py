@@ -12,7 +12,6 @@ import pytest
 
 from locum import exit_codes
 from tests.faults.kit import judges
-from tests.faults.kit.outage import store_away
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
 from tests.faults.kit.waiting import pass_by, until
@@ -32,10 +31,11 @@ def stubborn_one(cluster: Cluster) -> tuple[Instance, Row]:
     before = cluster.rows.last()
     assert before is not None
     cluster.order("stubborn")
-    until(lambda: cluster.window.sessions()[active.name].beat, "a beat after the opening")
+    cluster.last_beat(active)
     return active, before
 
 
+@pytest.mark.stores
 @pytest.mark.cluster(ttl=3.0)
 def test_f23_lost_lease(cluster: Cluster) -> None:
     """Cancelled at 60 % of the TTL and there at 80 %: ended by its keeper, behind which the kernel stands at 85 %.
@@ -45,9 +45,7 @@ def test_f23_lost_lease(cluster: Cluster) -> None:
     """
     active, before = stubborn_one(cluster)
     pids = cluster.pids(active)
-    with store_away(cluster):
-        beat = cluster.window.sessions()[active.name].beat
-        assert beat
+    with cluster.store_away(active) as beat:
         pass_by(1.5 * cluster.ttl)
         late = judges.rows_after(cluster.rows.read(), before.token, beat + round(0.9 * cluster.ttl * 1e9))
         assert not late, "\n".join(late)
@@ -63,17 +61,19 @@ def test_f23_lost_lease(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=3.0, environment={"FAULTS_STOP_TIMEOUT": "1"})
 def test_f23_lost_lease_and_the_store_is_back_at_once(cluster: Cluster) -> None:
     """Cancelled at 60 %, and then beats are answered again: the lease lives on, and the term must end all the same."""
     active, before = stubborn_one(cluster)
-    with store_away(cluster):
+    with cluster.place.away():
         until(lambda: "its work is cancelled" in active.text, "the cancellation at 60 % of the TTL")
     cluster.takeover(before.token)
     cluster.stand()
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_resigned(cluster: Cluster) -> None:
     """The body has its `stop_timeout`, longer than a TTL; then its worker ends, and the keeper starts another."""
@@ -94,6 +94,7 @@ def test_f24_resigned(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_terminated(cluster: Cluster) -> None:
     active, before = stubborn_one(cluster)
@@ -107,6 +108,7 @@ def test_f24_terminated(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_terminated_by_force(cluster: Cluster) -> None:
     """Who asks twice does not wait."""
@@ -120,6 +122,7 @@ def test_f24_terminated_by_force(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_background_body(cluster: Cluster) -> None:
     """It holds nothing, and the others are active or next; its instance leaves as any that would not stop."""

@@ -72,11 +72,12 @@ def judge(cluster: Cluster) -> None:
     cluster.judge()
 
 
+@pytest.mark.stores
 @pytest.mark.cluster(environment={"FAULTS_FAREWELL": "0.03"})
 @pytest.mark.timeout(1800)
 def test_f30_transfer_to_the_last_in_line(cluster: Cluster) -> None:
     """It gets it, by name, and begins after the old body has had its last word."""
-    for _ in range(count(100)):
+    for _ in range(count(100, on=cluster.place)):
         transfer_to_the_last(cluster)
     judge(cluster)
 
@@ -97,6 +98,7 @@ def transfer_to_the_last(cluster: Cluster) -> None:
     assert journal.why == f"was transferred to {to.name}"
 
 
+@pytest.mark.stores(thorough=True)
 def test_f30_the_named_one_is_busy_for_a_while(cluster: Cluster) -> None:
     """It cannot take over at once: nobody else does either, and it gets what is its."""
     cluster.three()
@@ -113,11 +115,12 @@ def test_f30_the_named_one_is_busy_for_a_while(cluster: Cluster) -> None:
     judge(cluster)
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(app="sleeper", ttl=3.0)
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_does_not_take_it(cluster: Cluster) -> None:
     """It lives and stands in line, but its loop is blocked: whoever is next takes over, after one TTL, not before."""
-    for _ in range(count(10, small=1)):
+    for _ in range(count(10, small=1, on=cluster.place)):
         cluster.three()
         to, before = last_in_line(cluster), newest(cluster)
         cluster.order(f"block {3 * cluster.ttl}", to=to)
@@ -133,11 +136,12 @@ def test_f30_the_named_one_does_not_take_it(cluster: Cluster) -> None:
         assert newest(cluster).token == after.token, "the late one has taken what another held"
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=1.5)
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_is_frozen(cluster: Cluster) -> None:
     """It can neither take it nor leave: its wait, or its session, ends, and whoever is next takes over."""
-    for _ in range(count(25, small=2)):
+    for _ in range(count(25, small=2, on=cluster.place)):
         cluster.renew()
         cluster.phase()
         cluster.stand()
@@ -157,6 +161,7 @@ def test_f30_the_named_one_is_frozen(cluster: Cluster) -> None:
         assert newest(cluster).token == after.token, "the late one has taken what another held"
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(environment=TAKES_ITS_TIME)
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.timeout(1800)
@@ -165,7 +170,7 @@ def test_f30_the_named_one_ends_before_the_release(cluster: Cluster, end: str) -
 
     One that stops may still be in line at the release: then it takes over, as it was asked to, and gives it up again.
     """
-    for _ in range(count(25, small=2)):
+    for _ in range(count(25, small=2, on=cluster.place)):
         cluster.renew()
         cluster.stand()
         to, before = last_in_line(cluster), newest(cluster)
@@ -191,11 +196,12 @@ def quiet(cluster: Cluster) -> bool:
     return len(cluster.rows.rows) == before
 
 
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.timeout(1800)
 def test_f30_the_named_one_ends_after_the_release(cluster: Cluster, end: str) -> None:
     """The service is left to it, and it ends before it has taken it: whoever is next need not wait any longer."""
-    for _ in range(count(25, small=2)):
+    for _ in range(count(25, small=2, on=cluster.place)):
         cluster.renew()
         cluster.stand()
         to, before = last_in_line(cluster), newest(cluster)

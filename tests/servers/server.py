@@ -55,6 +55,8 @@ class Server(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
+        self.variables: dict[str, str] = {}
+        """More of its environment, from its next start on."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -121,7 +123,7 @@ class Server(ABC):
 
     def environment(self) -> dict[str, str]:
         """The variables that it is given."""
-        return dict(os.environ)
+        return {**os.environ, **self.variables}
 
     def stop(self) -> None:
         """Ask it to end, and end it if it does not; one that does not run is left as it is."""

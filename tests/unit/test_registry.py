@@ -11,7 +11,7 @@ import pytest
 from locum import registry
 from locum.clock import Clock
 from locum.errors import ConfigurationError, UnknownStoreError
-from locum.registry import make_store, without_secrets
+from locum.registry import load_driver, make_store, without_secrets
 from locum.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -80,6 +80,29 @@ assert not [name for name in sys.modules if name.startswith("locum.stores.")]
 assert "importlib.metadata" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "library"),
+    [
+        ("postgresql://me@host/billing", "asyncpg"),
+        ("postgresql://me@host/billing", "sqlalchemy"),
+    ],
+)
+def test_all_that_a_driver_needs_is_loaded_before_its_store_is_made(url: str, library: str) -> None:
+    """A library that is loaded in an event loop has it stand still, and its keeper warn of that."""
+    program = f"""
+import sys
+from locum.registry import load_driver
+load_driver({url!r})
+assert {library!r} in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("url", ["sqlite:///billing.db", "memory://x", "mango://host", "no url"])
+def test_nothing_is_loaded_before_where_nothing_takes_its_time_or_the_url_is_wrong(url: str) -> None:
+    load_driver(url)
 
 
 @pytest.mark.parametrize(

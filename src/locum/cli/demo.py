@@ -18,12 +18,16 @@ __all__ = ["command"]
 @click.option(
     "--instances", metavar="N", type=click.IntRange(min=2), default=3, show_default=True, help="How many run."
 )
+@click.option("--store", metavar="URL", help="The store to agree in; a SQLite file of the demo's own if not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(seconds: float, kills: int, rate: float, instances: int, as_json: bool) -> int:
+def command(seconds: float, kills: int, rate: float, instances: int, store: str | None, as_json: bool) -> int:
     """Start real instances that publish orders, hurt the active one again and again, and audit the rows they wrote.
+
+    The orders are in a SQLite file in any case: they stand for your own database, and --store for the one through which
+    the instances agree.
 
     The exit code is 0 only if nothing was lost, nothing was done twice, and every takeover happened.
     """
     from locum.demo.main import run_demo
 
-    return run_demo(seconds=seconds, kills=kills, rate=rate, instances=instances, as_json=as_json)
+    return run_demo(seconds=seconds, kills=kills, rate=rate, instances=instances, store=store, as_json=as_json)

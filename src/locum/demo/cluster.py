@@ -59,12 +59,13 @@ class Cluster:
     Args:
         count: How many.
         folder: Where their files are.
+        store: The URL of the store.
         clock: For pauses.
     """
 
-    def __init__(self, count: int, folder: Folder, *, clock: Clock) -> None:
+    def __init__(self, count: int, folder: Folder, store: str, *, clock: Clock) -> None:
         self.names = [f"web-{number}" for number in range(1, count + 1)]
-        self._folder, self._clock = folder, clock
+        self._folder, self._store, self._clock = folder, store, clock
         self._instances: dict[str, subprocess.Popen[bytes]] = {}
         self._others: list[subprocess.Popen[bytes]] = []
         self.broken: str | None = None
@@ -121,7 +122,7 @@ class Cluster:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("LOCUM_")}
         ours = {
             INSTANCE_VARIABLE: name,
-            STORE_VARIABLE: self._folder.store_url,
+            STORE_VARIABLE: self._store,
             TTL_VARIABLE: str(TTL),
             FOLDER_VARIABLE: str(self._folder.path),
             DEMO_VARIABLE: str(os.getpid()),

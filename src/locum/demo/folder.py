@@ -56,7 +56,7 @@ class Folder:
 
     @property
     def store_url(self) -> str:
-        """Locum's own store."""
+        """The store through which the instances agree, if no other one is named."""
         return f"sqlite:///{self.path / 'demo.locum.db'}"
 
     def log(self, name: str) -> Path:

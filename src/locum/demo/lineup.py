@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from locum.clock import seconds
 from locum.coordination.line import Entry, line_prefix
 from locum.coordination.request import Request, request_key
 from locum.errors import StoreError
@@ -29,7 +30,7 @@ class Lineup:
     """
 
     def __init__(self, url: str, *, clock: Clock) -> None:
-        self._store = make_store(url, namespace="demo", clock=clock)
+        self._store, self._clock = make_store(url, namespace="demo", clock=clock), clock
 
     async def open(self) -> None:
         """Open the store."""
@@ -38,6 +39,20 @@ class Lineup:
     async def close(self) -> None:
         """Close it."""
         await self._store.close()
+
+    async def is_taken(self) -> bool:
+        """Whether somebody lives there already: sessions that beat, or that the store itself does not end."""
+        before = (await self._store.sessions()).by_id
+        ttl = max((one.ttl for one in before.values()), default=0)
+        until = self._clock.now() + 2 * ttl
+        while before:
+            await self._clock.sleep(seconds(ttl) / 2)
+            after = (await self._store.sessions()).by_id
+            alive = [one for one in after.values() if one.beat is None or one != before.get(one.id)]
+            if not alive or self._clock.now() > until:
+                return bool(alive)
+            before = after
+        return False
 
     async def names(self) -> list[str]:
         """The names of the instances in line, the active one included, in the line's order."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,10 +26,12 @@ from locum.demo.plan import least_seconds
 from locum.demo.trace import TraceReader
 from locum.demo.verdict import Evidence, Wanted, judge
 from locum.demo.watch import Watch
+from locum.errors import ConfigurationError, StoreError
+from locum.host.settings import absolute
 from locum.scopes import Scope, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from locum.demo.live import View
     from locum.demo.verdict import Result
@@ -42,7 +45,9 @@ _LOOK_EVERY: Final = 0.02  # s
 _DRAW_EVERY: Final = 0.2  # s
 
 
-def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json: bool) -> int:
+def run_demo(
+    *, seconds: float, kills: int, rate: float, instances: int, store: str | None = None, as_json: bool = False
+) -> int:
     """Start instances, hurt the active one again and again, and audit what the bodies wrote.
 
     Args:
@@ -50,6 +55,7 @@ def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json
         kills: How often the active instance is hurt, the four kinds in turn.
         rate: Orders a second.
         instances: How many instances run.
+        store: The URL of the store through which they agree; a SQLite file in the run's own folder if none is given.
         as_json: Print nothing but one JSON object on stdout.
 
     Returns:
@@ -62,10 +68,17 @@ def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json
         _complain(objection)
         return exit_codes.USAGE
     folder = Folder(Path(tempfile.mkdtemp(prefix="locum-demo-")))
+    store = absolute(store or folder.store_url, Path.cwd())
     view = view_for(as_json=as_json)
     code = _FAILED
     try:
-        code = run(_Run(wanted, folder, view, as_json=as_json).run())
+        code = run(_Run(wanted, folder, store, view, as_json=as_json).run())
+    except ConfigurationError as error:
+        _complain(str(error))
+        code = exit_codes.BAD_CONFIGURATION
+    except StoreError as error:
+        _complain(str(error))
+        code = exit_codes.STORE_UNAVAILABLE
     finally:
         if code == _FAILED:
             _complain(f"The files of this run are kept in {folder.path}.")
@@ -92,11 +105,11 @@ def _complain(sentence: str) -> None:
 class _Run:
     """One run."""
 
-    def __init__(self, wanted: Wanted, folder: Folder, view: View, *, as_json: bool) -> None:
+    def __init__(self, wanted: Wanted, folder: Folder, store: str, view: View, *, as_json: bool) -> None:
         self._wanted, self._folder, self._view, self._as_json = wanted, folder, view, as_json
         self._clock = Clock()
-        self._cluster = Cluster(wanted.instances, folder, clock=self._clock)
-        self._lineup = Lineup(folder.store_url, clock=self._clock)
+        self._cluster = Cluster(wanted.instances, folder, store, clock=self._clock)
+        self._lineup = Lineup(store, clock=self._clock)
         self._watch = Watch(folder, clock=self._clock)
         self._direction = Direction(wanted, self._cluster, self._watch, self._lineup, self._clock, self._tell)
         self._begun: int | None = None
@@ -115,7 +128,7 @@ class _Run:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop, number)
-        async with Scope("demo") as scope:
+        async with self._store_to_ourselves(), Scope("demo") as scope:
             play = scope.spawn(self._play(), name="play")
             told = scope.spawn(stopped.wait(), name="signals")
             await asyncio.wait([play, told], return_when=asyncio.FIRST_COMPLETED)
@@ -123,12 +136,29 @@ class _Run:
             return exit_codes.forced_by(received[0])
         return self._conclude(play.result())
 
+    @asynccontextmanager
+    async def _store_to_ourselves(self) -> AsyncIterator[None]:
+        """The store is open for the length of the block.
+
+        Raises:
+            ConfigurationError: It can never work so, or another demo uses it.
+            StoreError: Not now.
+        """
+        try:
+            await self._lineup.open()
+            if await self._lineup.is_taken():
+                raise ConfigurationError(
+                    "another demo runs on this store already: wait for its end, or name another database"
+                )
+            yield
+        finally:
+            await self._lineup.close()
+
     async def _play(self) -> list[str]:
         """Everything up to the end of the last process; the reasons why it was cut short."""
         self._view.begin(self._wanted)
         try:
             async with Scope("play") as scope:
-                await self._lineup.open()
                 scope.spawn(self._cluster.keep_up(), name="instances")
                 scope.spawn(self._look(), name="looking")
                 scope.spawn(self._draw(), name="drawing")
@@ -137,7 +167,6 @@ class _Run:
         finally:
             self._view.end()
             await self._cluster.end()
-            await self._lineup.close()
             self._watch.close()
         return reasons
 

@@ -13,6 +13,7 @@ from locum.host.process import leave, log_to_console
 from locum.host.runtime import Runtime
 from locum.keeper.control import STOP_SIGNALS, Hello, WorkerEnd
 from locum.keeper.link import KeeperGoneError, KeeperLink
+from locum.registry import load_driver
 from locum.scopes import Scope, run
 from locum.telemetry import logger
 
@@ -29,6 +30,7 @@ def work(plan: Plan, end: WorkerEnd) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     log_to_console()
     try:
+        load_driver(plan.settings.with_environment().store_url)
         code = run(_work(plan, end))
     except ConfigurationError as error:
         _log.error("%s cannot run: %s", plan.name, error)

@@ -14,7 +14,7 @@ from locum.keeper.budget import Budget
 from locum.keeper.hang import check_hang_timeout
 from locum.names import check_name
 
-__all__ = ["INSTANCE_VARIABLE", "STORE_VARIABLE", "TTL_VARIABLE", "Settings"]
+__all__ = ["INSTANCE_VARIABLE", "STORE_VARIABLE", "TTL_VARIABLE", "Settings", "absolute"]
 
 STORE_VARIABLE: Final = "LOCUM_STORE"
 INSTANCE_VARIABLE: Final = "LOCUM_INSTANCE"
@@ -69,10 +69,14 @@ class Settings:
     @property
     def store_url(self) -> str:
         """The store's URL with an absolute path, if it is a file."""
-        url = self.store or f"{_SQLITE}{self.name}.locum.db"
-        if url.startswith(_SQLITE):
-            return _SQLITE + quote(str((self.folder / unquote(url.removeprefix(_SQLITE))).absolute()))
-        return url
+        return absolute(self.store or f"{_SQLITE}{self.name}.locum.db", self.folder)
+
+
+def absolute(url: str, folder: Path) -> str:
+    """A store's URL with an absolute path, if it is a file; a relative one begins in the folder."""
+    if url.startswith(_SQLITE):
+        return _SQLITE + quote(str((folder / unquote(url.removeprefix(_SQLITE))).absolute()))
+    return url
 
 
 def _number(variable: str, otherwise: float) -> float:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 from typing import TYPE_CHECKING, Any
 
 from locum import Host, Term
+from locum.clock import Clock
 from locum.errors import OutcomeUnknownError
-from locum.stores.sqlite import SqliteStore
+from locum.registry import make_store
 from tests.faults.apps.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 host = Host("faults")
+STORE = type(make_store(os.environ["LOCUM_STORE"], namespace="faults", clock=Clock()))
 ledger = Ledger()
 
 
@@ -36,7 +39,7 @@ def forgetful(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
 
 # the keeper, which imports no user's code, keeps a good store: its beats are not what this is about
 for name in ("read", "write", "delete", "list", "sessions"):
-    setattr(SqliteStore, name, forgetful(getattr(SqliteStore, name)))
+    setattr(STORE, name, forgetful(getattr(STORE, name)))
 
 
 @host.active_passive

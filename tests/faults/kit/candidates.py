@@ -10,7 +10,8 @@ import asyncio
 import os
 import sqlite3
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from locum.clock import Clock, nanoseconds
 from locum.coordination.commons import Commons
@@ -29,7 +30,6 @@ from tests.faults.kit.lossy import LossyFence, LossyStore, Network
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from locum.coordination.fence import Fence
     from locum.coordination.term import Term
@@ -38,7 +38,19 @@ if TYPE_CHECKING:
     from locum.keeper.session import Loss, Session
     from locum.store import Seen, Store
 
-__all__ = ["Candidate", "Terms", "candidate"]
+__all__ = ["Candidate", "Ground", "Terms", "candidate"]
+
+
+class Ground(NamedTuple):
+    """What the candidates of one scenario share.
+
+    Attributes:
+        url: The store.
+        orders: The file of the database that they fence.
+    """
+
+    url: str
+    orders: Path
 
 
 class HastyClock(Clock):
@@ -146,15 +158,15 @@ class KeptLeases(Leases):
 class Candidate:
     """One that wants to lead, as an instance does: session, election, and the trip from one end to the other."""
 
-    def __init__(self, path: Path, name: str, ttl: float, terms: Terms, *, fenced: bool) -> None:
+    def __init__(self, ground: Ground, name: str, ttl: float, terms: Terms, *, fenced: bool) -> None:
         self.name, self.ttl, self.terms = name, ttl, terms
         self.network = Network(ttl)
-        self.store = LossyStore(path, self.network)
+        self.store = LossyStore(ground.url, self.network)
         self.store.call_timeout = 10.0
         self.scope = Scope(name, on_error=lambda _task, _error: None)
         events = Events(name, lambda work, task: self.scope.spawn(work, name=task))
         self.leases = KeptLeases(self.store, name, ttl, self.scope, events)
-        self.database = sqlite3.connect(path.with_name("orders.db"), isolation_level=None, timeout=5)
+        self.database = sqlite3.connect(ground.orders, isolation_level=None, timeout=5)
         fence = LossyFence(fence_of(self.database), self.network)
         self.commons = Commons(self.store, self.leases, events=events, fences=lambda: [cast("Fence", fence)] * fenced)
         self.keeping: asyncio.Task[None] | None = None
@@ -216,10 +228,10 @@ class Candidate:
 
 @asynccontextmanager
 async def candidate(
-    path: Path, name: str, ttl: float, terms: Terms, *, fenced: bool = True
+    ground: Ground, name: str, ttl: float, terms: Terms, *, fenced: bool = True
 ) -> AsyncIterator[Candidate]:
-    """A candidate on a store's file, and with a fence in another one."""
-    made = Candidate(path, name, ttl, terms, fenced=fenced)
+    """A candidate on a ground."""
+    made = Candidate(ground, name, ttl, terms, fenced=fenced)
     await made.store.open()
     try:
         yield made

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,15 +20,17 @@ import pytest
 import locum
 from locum.host.host import keeper_command, worker_command
 from tests.faults.kit import judges, processes
-from tests.faults.kit.rows import Row, RowFile
+from tests.faults.kit.places import SqliteFile
+from tests.faults.kit.rows import Row, RowFile, now
 from tests.faults.kit.waiting import LONG, pass_by, until
 from tests.faults.kit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Self
 
     from locum.journal import Entry as JournalEntry
+    from tests.faults.kit.places import Place
 
 __all__ = ["NEEDS_UNSHARE", "PID_NAMESPACE", "Cluster", "Instance", "Pids", "time_namespace"]
 
@@ -102,7 +105,8 @@ class Cluster:
     """Instances of one app on one store, in a folder of their own.
 
     Args:
-        folder: For the store, the rows and the outputs.
+        folder: For the rows and the outputs.
+        place: The store; a file in the folder if none is given.
         app: The module of `tests.faults.apps` that they run.
         ttl: Their TTL in seconds.
         service: The active-passive service that is watched.
@@ -114,6 +118,7 @@ class Cluster:
         self,
         folder: Path,
         *,
+        place: Place | None = None,
         app: str = "writer",
         ttl: float = 20.0,
         service: str = "settle",
@@ -123,8 +128,8 @@ class Cluster:
         self.folder, self.app, self.ttl, self.service = folder, app, ttl, service
         self.seed = int(os.environ.get("FAULTS_SEED", "0")) or random.randrange(1, 2**32) if seed is None else seed
         self.random = random.Random(self.seed)
-        self.database = folder / "store.db"
-        self.url = f"sqlite:///{self.database}"
+        self.place = place or SqliteFile(folder / "store.db")
+        self.url = self.place.url
         self.rows = RowFile(folder / "rows")
         self.instances: list[Instance] = []
         self._order = folder / "order"
@@ -149,6 +154,12 @@ class Cluster:
         texts = [f"\n--- {instance.name} ({instance.process.args!r})\n{instance.text}" for instance in self.instances]
         return f"seed {self.seed}, TTL {self.ttl:g} s, {self.folder}" + "".join(texts)
 
+    @property
+    def database(self) -> Path:
+        """The store's file, in a row that is about files."""
+        assert isinstance(self.place, SqliteFile), f"{self.place.name} is no file"
+        return self.place.path
+
     # -- starting
 
     def environment(self, name: str) -> dict[str, str]:
@@ -167,13 +178,16 @@ class Cluster:
             "FAULTS_ORDER": str(self._order),
         }
 
-    def start(self, *, by_itself: bool = False, below: Sequence[str] = (), app: str | None = None) -> Instance:
+    def start(
+        self, *, by_itself: bool = False, below: Sequence[str] = (), app: str | None = None, store: str | None = None
+    ) -> Instance:
         """Start an instance, without waiting for it.
 
         Args:
             by_itself: Run the app as a script, whose `host.run()` starts its keeper; otherwise a keeper starts it.
             below: A command line to put before it.
             app: Another app than the cluster's.
+            store: Another way to the store.
         """
         name, app = f"i{next(self._numbers)}", app or self.app
         if by_itself:
@@ -181,7 +195,7 @@ class Cluster:
         else:
             command = keeper_command(self.worker_command(name, app))
         output = self.folder / f"{name}.out"
-        process = self._popen([*below, *command], name, output)
+        process = self._popen([*below, *command], name, output, store)
         instance = Instance(name, process, output)
         self.instances.append(instance)
         return instance
@@ -201,14 +215,19 @@ class Cluster:
         """What the last one beside the instances has said so far."""
         return (self.folder / f"beside-{len(self._beside) - 1}.out").read_text(errors="replace")
 
-    def _popen(self, command: Sequence[str], name: str, output: Path) -> subprocess.Popen[bytes]:
+    def _popen(
+        self, command: Sequence[str], name: str, output: Path, store: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        environment = self.environment(name)
+        if store is not None:
+            environment["LOCUM_STORE"] = store
         with output.open("wb") as file:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=self.environment(name),
+                env=environment,
                 cwd=self.folder,
                 start_new_session=True,  # what a terminal tells the tests is not meant for the instances
             )
@@ -283,6 +302,26 @@ class Cluster:
         """Wait for the first row under a newer token."""
         what = f"a successor of the term {token}"
         return until(lambda: self.rows.first_of_newer(token), what, within=within, pause=0.001)
+
+    @contextmanager
+    def store_away(self, active: Instance) -> Iterator[int]:
+        """The store is away for the length of the block.
+
+        Yields:
+            When the last beat of an instance was sent that may have been answered, or an instant after that.
+        """
+        self.last_beat(active)
+        with self.place.away():
+            yield self.last_beat(active) if isinstance(self.place, SqliteFile) else now()
+
+    def last_beat(self, instance: Instance) -> int:
+        """When its last beat was sent that the store knows of; where nobody can read that, an instant after it."""
+
+        def beat() -> int | None:
+            status = self.window.sessions().get(instance.name)
+            return None if status is None else now() if status.beat is None else status.beat
+
+        return until(beat, f"a beat of {instance.name} after the opening")
 
     def ended(self, token: int) -> JournalEntry:
         """How a term ended, once the journal tells."""

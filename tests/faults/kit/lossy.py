@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from locum.clock import Clock
 from locum.errors import CorruptRecordError, OutcomeUnknownError, StoreUnavailableError
-from locum.stores.sqlite import SqliteStore
+from locum.registry import make_store
 from locum.testing.interception import InterceptedStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
-    from pathlib import Path
 
     from locum.coordination.fence import Fence
     from locum.testing.interception import Call
@@ -127,8 +126,8 @@ FAULTS: Final = ("lost before", "lost after", "lands later", "answered late")
 class LossyStore(InterceptedStore):
     """The real store behind such a network."""
 
-    def __init__(self, path: Path, network: Network) -> None:
-        super().__init__(SqliteStore(path, namespace="faults", clock=Clock()))
+    def __init__(self, url: str, network: Network) -> None:
+        super().__init__(make_store(url, namespace="faults", clock=Clock()))
         self._network = network
 
     async def intercept(self, call: Call) -> Any:

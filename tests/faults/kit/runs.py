@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from tests.faults.kit import judges
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
-from tests.faults.kit.waiting import pass_by, until
+from tests.faults.kit.waiting import pass_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.faults.kit.cluster import Instance
+    from tests.faults.kit.places import Place
 
 __all__ = ["FULL", "INJURIES", "Takeover", "count", "hurt", "takeovers"]
 
@@ -25,9 +27,11 @@ FULL: Final = os.environ.get("LOCUM_FULL") == "1"
 """Whether the full counts are wanted."""
 
 
-def count(full: int, small: int = 4) -> int:
-    """How often to do something."""
-    return full if FULL else small
+def count(full: int, small: int = 4, *, on: Place | None = None) -> int:
+    """How often to do something; once on a server, where the full count is not wanted: there are many of them."""
+    if FULL:
+        return full
+    return small if on is None or isinstance(on, SqliteFile) else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,6 @@ def _keeper_killed(cluster: Cluster, active: Instance) -> None:
     send(cluster.pids(active).keeper, signal.SIGKILL)
 
 
-def _frozen(cluster: Cluster, active: Instance) -> None:
-    cluster.freeze(active)
-
-
 def _terminated(cluster: Cluster, active: Instance) -> None:
     send(cluster.pids(active).keeper, signal.SIGTERM)
 
@@ -81,7 +81,6 @@ INJURIES: Final[dict[str, Callable[[Cluster, Instance], None]]] = {
     "worker-killed": _worker_killed,
     "instance-killed": _both_killed,
     "keeper-killed": _keeper_killed,
-    "frozen": _frozen,
     "terminated": _terminated,
     "resigned": _resigned,
 }
@@ -104,8 +103,6 @@ def hurt(cluster: Cluster, kind: str, *, within: float) -> Takeover:
     INJURIES[kind](cluster, active)
     done = now()
     after = cluster.takeover(before.token, within=within)
-    if kind == "frozen":
-        until(lambda: not active.is_alive, "the kernel to end a frozen keeper")
     if kind == "terminated":
         assert active.leave() == 0, "a stop that was asked for is clean"
     cluster.judge()
@@ -113,22 +110,24 @@ def hurt(cluster: Cluster, kind: str, *, within: float) -> Takeover:
     return Takeover(before.token, after.token, (after.at - done) / 1e6, gap / 1e6)
 
 
-def takeovers(kind: str, n: int, folder: Path, *, ttl: float = 20.0, seed: int | None = None) -> list[Takeover]:
+def takeovers(
+    kind: str, n: int, folder: Path, *, place: Place | None = None, ttl: float = 20.0, seed: int | None = None
+) -> list[Takeover]:
     """Hurt the active one `n` times.
 
     Args:
         kind: A key of `INJURIES`.
         n: How often.
-        folder: An empty folder for the store and the rows.
+        folder: An empty folder for the rows.
+        place: The store; a file in the folder if none is given.
         ttl: Seconds.
         seed: Of the random phases.
 
     Returns:
         The takeovers in turn; every row that was written was judged.
     """
-    within = 3 * ttl if kind == "frozen" else 0.75 * ttl
-    with Cluster(folder, ttl=ttl, seed=seed) as cluster:
-        found = [hurt(cluster, kind, within=within) for _ in range(n)]
+    with Cluster(folder, place=place, ttl=ttl, seed=seed) as cluster:
+        found = [hurt(cluster, kind, within=0.75 * ttl) for _ in range(n)]
         pass_by(0.2)  # a body that should be dead would write again
         cluster.judge()
     return found

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,11 +19,13 @@ from tests.faults.kit.processes import state
 from tests.faults.kit.rows import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Self
 
     from tests.faults.kit.cluster import Instance
+    from tests.servers.server import Server
 
-__all__ = ["AHEAD", "NEEDS_LIBFAKETIME", "JumpingClocks", "Reading"]
+__all__ = ["AHEAD", "NEEDS_LIBFAKETIME", "JumpingClocks", "Reading", "steps"]
 
 _PLACES: Final = ("usr/lib/*/faketime", "usr/lib*/faketime", "usr/local/lib*/faketime")
 _FOUND: Final = next(chain.from_iterable(Path("/").glob(f"{place}/libfaketimeMT.so.1") for place in _PLACES), None)
@@ -82,16 +86,7 @@ class JumpingClocks(Cluster):
 
     def environment(self, name: str) -> dict[str, str]:
         """The environment of an instance, with a clock for its keeper."""
-        return {
-            **super().environment(name),
-            "LD_PRELOAD": str(_FOUND),
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # otherwise waits with a timeout return at once, again and again, and a takeover takes seconds
-            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
-            "FAKETIME_NO_CACHE": "1",
-            "NO_FAKE_STAT": "1",
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock(f"{name}-keeper")),
-        }
+        return {**super().environment(name), **_ruled_by(self._clock(f"{name}-keeper"))}
 
     def worker_command(self, name: str, app: str) -> list[str]:
         """A worker, with a clock of its own."""
@@ -128,6 +123,53 @@ class JumpingClocks(Cluster):
             for file in self._offsets.glob("*er"):  # each keeper's, each worker's
                 ahead = int(file.read_text())
                 _set(file, -ahead or self.random.choice((-AHEAD, AHEAD)))
+
+
+@contextmanager
+def steps(server: Server, file: Path) -> Iterator[Callable[[int], None]]:
+    """A server has a wall clock of its own, for which it is started anew; it is right until it steps.
+
+    Args:
+        server: The server; it runs.
+        file: Where the clock reads by how much it is off.
+
+    Yields:
+        What has it step to so many seconds ahead.
+    """
+    assert _FOUND is not None, "libfaketime is not installed: make servers"
+    strangers = set(_left_behind())
+    server.kill()
+    _set(file, 0)
+    server.variables |= _ruled_by(file)
+    # a server's own allocator reads the time, which libfaketime answers by allocating: so both get the one of libc
+    server.variables["LD_PRELOAD"] += f":{_libc()}"
+    server.start()
+    try:
+        assert "libfaketime" in Path(f"/proc/{server.pid}/maps").read_text(), "it runs by the machine's own wall clock"
+        yield partial(_set, file)
+    finally:
+        server.stop()
+        for left in set(_left_behind()) - strangers:
+            left.unlink(missing_ok=True)
+
+
+def _ruled_by(file: Path) -> dict[str, str]:
+    """The environment of a process whose wall clock is as far off as a file says."""
+    return {
+        "LD_PRELOAD": str(_FOUND),
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # otherwise waits with a timeout return at once, again and again, and a takeover takes seconds
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
+        "FAKETIME_NO_CACHE": "1",
+        "NO_FAKE_STAT": "1",
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+    }
+
+
+def _libc() -> str:
+    """The C library that this process runs with."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return next(line.split()[-1] for line in lines if "/libc.so" in line or "/libc-" in line)
 
 
 def _set(file: Path, ahead: int) -> None:

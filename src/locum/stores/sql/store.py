@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from locum.stores.sql.server import Server
     from locum.stores.sql.statements import Statement, Statements
 
-__all__ = ["PostgresStore", "make_store"]
+__all__ = ["PostgresStore", "load", "make_store"]
 
 _log = logger("stores.sql")
 _LEAST_TTL: Final = 0.5
@@ -61,6 +61,12 @@ _TOMBSTONE_AGE: Final = 24 * 3600  # seconds
 _CLOSED: Final = b"was closed: the store has begun a new incarnation"
 _LONGEST: Final = 2  # call timeouts after which the server gives a statement up that nobody waits for any more
 _PAST_ASCII: Final = "\x7f"
+
+
+def load() -> None:
+    """Load SQLAlchemy and asyncpg, which take their time."""
+    import locum.stores.sql.connection
+    import locum.stores.sql.statements  # noqa: F401
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> PostgresStore:
