@@ -29,6 +29,7 @@ _OURS: Final = {
     "redis": "locum.stores.redis:make_store",
     "rediss": "locum.stores.redis:make_store",
     "sqlite": "locum.stores.sqlite:make_store",
+    "zookeeper": "locum.stores.zookeeper:make_store",
 }
 
 

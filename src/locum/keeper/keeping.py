@@ -7,6 +7,7 @@ keeper's own event loop, be that of a process or of a thread.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from locum.clock import seconds
@@ -108,6 +109,7 @@ class Keeping:
             ttl: The wanted TTL in nanoseconds.
         """
         self._key = str(owner.key)
+        owner = replace(owner, kind="native" if store.guarantees().native_sessions else "observed")
         complaint, backoff = Complaint(self._name, self._clock), Backoff(0.05, seconds(ttl) / 6)
         async with Scope(f"sessions of {self._name}", on_error=_log_failure) as scope:
             while True:

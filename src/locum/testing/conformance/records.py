@@ -95,6 +95,18 @@ class StoreContract(Contract):
             seen.add(record.revision)
             await store.delete("a", expect=record.revision)
 
+    async def test_a_revision_from_before_a_deletion_never_matches_what_was_made_again(self, store: Store) -> None:
+        for turn in range(3):
+            first = await store.write("a", b"same", expect=ABSENT)
+            await store.delete("a", expect=first.revision)
+            again = await store.write("a", b"same", expect=ABSENT)
+            with pytest.raises(ConflictError) as refusal:
+                await store.write("a", b"late", expect=first.revision)
+            assert refusal.value.current == again, f"turn {turn}"
+            with pytest.raises(ConflictError):
+                await store.delete("a", expect=first.revision)
+            await store.delete("a", expect=again.revision)
+
     async def test_a_write_keeps_the_place_in_the_order_of_creation_and_a_new_one_does_not(self, store: Store) -> None:
         first = await store.write("a", b"", expect=ABSENT)
         again = await store.write("a", b"", expect=first.revision)

@@ -13,7 +13,9 @@ from locum.store import ABSENT, ANY, MAX_VALUE, Record, SessionState
 from locum.testing.conformance.contract import Contract, promises
 from locum.testing.conformance.kit import (
     TTL,
+    heard,
     open_one,
+    quiet,
     state_of,
     together,
 )
@@ -218,6 +220,13 @@ class ObserverContract(Contract):
         unknown = random_id()
         assert not await store.close_if_silent(unknown, beat=0, reason=b"silent")
         assert await state_of(store, unknown) is SessionState.UNKNOWN
+
+    async def test_a_close_of_a_silent_session_wakes(self, connect: Connect) -> None:
+        store, observer = await connect(), await connect()
+        session = await open_one(store)
+        async with quiet(store, ["session/"]) as changes:
+            await observer.close_if_silent(session, beat=0, reason=b"silent")
+            assert (await heard(store, changes)).keys <= {f"session/{session}"}
 
     async def test_of_a_beat_and_a_close_on_the_beat_before_one_wins(self, connect: Connect) -> None:
         store, observer = await connect(), await connect()

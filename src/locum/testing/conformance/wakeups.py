@@ -53,7 +53,7 @@ class WakeUpContract(Contract):
             change = await heard(store, changes)
             assert change.keys <= {"p/a"}
 
-    @pytest.mark.parametrize("kind", ["open", "close", "silent"])
+    @pytest.mark.parametrize("kind", ["open", "close"])
     async def test_every_change_of_a_session_wakes(self, connect: Connect, kind: str) -> None:
         store, other = await connect(), await connect()
         session = random_id()
@@ -62,10 +62,8 @@ class WakeUpContract(Contract):
         async with quiet(store, ["session/"]) as changes:
             if kind == "open":
                 await other.open_session(b"me", TTL, session)
-            elif kind == "close":
-                await other.close_session(session, reason=b"")
             else:
-                await other.close_if_silent(session, beat=0, reason=b"")
+                await other.close_session(session, reason=b"")
             assert (await heard(store, changes)).keys <= {f"session/{session}"}
 
     async def test_there_is_one_after_every_change(self, connect: Connect) -> None:

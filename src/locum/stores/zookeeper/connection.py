@@ -1,0 +1,154 @@
+"""One connection to a ZooKeeper server, in the event loop: what is asked in order is answered in order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.stores.link import part_transport
+from locum.stores.zookeeper import protocol
+from locum.stores.zookeeper.protocol import Answer, Greeting, Refusal, Rights
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from locum.stores.address import Address
+    from locum.stores.zookeeper.protocol import Request
+
+__all__ = ["ExpiredError", "ZooKeeperConnection"]
+
+_LARGEST: Final = 16 * 1024 * 1024  # bytes of an answer; a server has 1 MB, if nothing else is set
+_LENGTH: Final = struct.Struct("!i")
+
+
+class ExpiredError(Exception):
+    """The session that was to be gone on with has expired."""
+
+
+class ZooKeeperConnection:
+    """A connection whose login is accepted.
+
+    Attributes:
+        greeting: What the server granted.
+        rights: Those of the nodes that are made on it.
+    """
+
+    greeting: Greeting
+    rights: Rights
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._xid = 0
+        self._heard: deque[str] = deque()
+
+    @classmethod
+    async def make(cls, address: Address, *, timeout: int, session: int = 0, password: bytes = b"\x00" * 16) -> Self:
+        """Connect to one of the servers, with a new session or one that is there already.
+
+        Args:
+            address: Where they are.
+            timeout: The wanted timeout of the session, in ms.
+            session: The session to go on with; 0 for a new one.
+            password: What proves that it is ours.
+
+        Raises:
+            ExpiredError: It has expired.
+            ConfigurationError: The login is wrong, or a file is not readable.
+            StoreUnavailableError: Not now.
+        """
+        tls, login = address.tls(), address.credentials()
+        host, port = random.choice(address.hosts)  # noqa: S311 - spreads load, hides nothing
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=_LARGEST)
+        connection = cls(reader, writer)
+        try:
+            writer.write(protocol.connect(timeout=timeout, session=session, password=password))
+            connection.greeting = protocol.greeting(await connection._read())
+            if connection.greeting.timeout <= 0:
+                raise ExpiredError
+            if connection.greeting.read_only:
+                raise StoreUnavailableError(address.url, f"{host}:{port} has lost its ensemble and only reads")
+            has_login = login.user is not None and login.password is not None
+            if has_login:
+                writer.write(protocol.login("digest", f"{login.user}:{login.password}"))
+                _, _, code, _ = protocol.reply(await connection._read())
+                if code:
+                    raise ConfigurationError(f"the store {address.url} refuses the login: look at user and password")
+            connection.rights = Rights.of(has_login=has_login, readers=False)
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not hung up, as far as is known here."""
+        return (
+            self._reader.exception() is None and not self._reader.at_eof() and not self._writer.transport.is_closing()
+        )
+
+    def abort(self) -> None:
+        """Cut the socket."""
+        self._writer.transport.abort()
+
+    def part(self) -> None:
+        """Let the socket go in a forked child."""
+        part_transport(self._writer.transport)
+
+    async def ask(self, request: Request) -> Answer:
+        """What the server answers.
+
+        Raises:
+            Refusal: It says no.
+        """
+        (answer,) = await self.ask_all(request)
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    async def ask_all(self, *requests: Request) -> list[Answer | Refusal]:
+        """What the server answers to each, asked at once and answered in order."""
+        sent = []
+        for request in requests:
+            self._xid += 1
+            self._writer.write(protocol.message(self._xid, request))
+            sent.append((self._xid, request))
+        await self._writer.drain()
+        return [await self._answer(xid, request) for xid, request in sent]
+
+    async def hear(self) -> str | None:
+        """The path of the next wake-up; `None` for the answer to a `ping`. Nothing else is asked from here on."""
+        if self._heard:
+            return self._heard.popleft()
+        found, _, _, rest = protocol.reply(await self._read())
+        return protocol.watched(rest) if found == protocol.WATCH_XID else None
+
+    def ping(self) -> None:
+        """Say that we are there, and ask for a sign of life."""
+        self._writer.write(protocol.ping())
+
+    # -- inside
+
+    async def _answer(self, xid: int, request: Request) -> Answer | Refusal:
+        while True:
+            text = await self._read()
+            found, zxid, code, rest = protocol.reply(text)
+            if found == xid:
+                break
+            if found == protocol.WATCH_XID:
+                self._heard.append(protocol.watched(rest))
+                continue
+            raise ConnectionError(f"the server answers {found} where {xid} was asked")
+        try:
+            return protocol.content(request, zxid, code, rest)
+        except Refusal as refusal:
+            return refusal
+
+    async def _read(self) -> bytes:
+        (length,) = _LENGTH.unpack(await self._reader.readexactly(4))
+        if not 0 < length <= _LARGEST:
+            raise ConnectionError("what answers there is no ZooKeeper")
+        return await self._reader.readexactly(length)

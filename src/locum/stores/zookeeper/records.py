@@ -1,0 +1,196 @@
+"""The records: a look, the demand, and the operations that decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from locum.errors import ConflictError
+from locum.store import ABSENT, ANY, Listing, Record
+from locum.stores.zookeeper import protocol
+from locum.stores.zookeeper.layout import Kept
+from locum.stores.zookeeper.transactions import node_of
+
+if TYPE_CHECKING:
+    from locum.store import Expect
+    from locum.stores.zookeeper.layout import Layout
+    from locum.stores.zookeeper.protocol import Request
+    from locum.stores.zookeeper.sessions import SessionTable
+    from locum.stores.zookeeper.transactions import Look, Turn
+
+__all__ = ["RecordTable"]
+
+_TRIES = 8  # of a list, to be read while nothing changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A key as a look has found it: its record and node, and the version of its folder's counter."""
+
+    look: Look
+    record: Record | None
+    kept: Kept | None
+    version: int
+    folder: int | None
+
+
+class RecordTable:
+    """The records of one namespace.
+
+    Args:
+        layout: Where they are.
+        sessions: The sessions that they are bound to.
+    """
+
+    def __init__(self, layout: Layout, sessions: SessionTable) -> None:
+        self._layout, self._sessions = layout, sessions
+
+    async def read(self, turn: Turn, key: str) -> Record | None:
+        """The latest record of a key."""
+        found = await self._find(turn, key)
+        turn.note(found.look)
+        return found.record
+
+    async def write(
+        self,
+        turn: Turn,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expect,
+        session: str | None,
+        if_open: str | None,
+        if_gone: str | None,
+    ) -> Record:
+        """Compare and set."""
+        while True:
+            found = await self._find(turn, key)
+            _demand(key, expect, found.record)
+            guards: list[Request] = []
+            for guard in {session, if_open} - {None}:
+                assert guard is not None  # noqa: S101 - taken out
+                guards += await self._sessions.guard_open(turn, guard)
+            if if_gone is not None:
+                held = await self._sessions.guard_gone(turn, if_gone)
+                if held is None:
+                    raise ConflictError(key, found.record, f"the session {if_gone} is not closed")
+                guards += held
+            if found.folder is None:
+                await self._make_folder(turn, key)
+                continue
+            offset = found.look.incarnation.offset
+            kept = Kept(value, session, found.kept.made if found.kept else offset, offset)
+            changed = await turn.change(
+                found.look, *guards, *self._put(turn, key, kept, found), *self._bind(turn, key, session, found)
+            )
+            if changed is None:
+                continue
+            turn.note(found.look, changed)
+            created = found.record.created if found.record else offset + changed
+            return Record(key, value, offset + changed, created, session)
+
+    async def delete(self, turn: Turn, key: str, expect: Expect) -> None:
+        """Compare and delete."""
+        while True:
+            found = await self._find(turn, key)
+            turn.note(found.look)
+            if found.record is None:
+                return
+            _demand(key, expect, found.record)
+            changed = await turn.change(
+                found.look,
+                protocol.check(self._layout.counter(key), found.folder or 0),
+                protocol.delete(self._layout.record(key), found.version),
+                protocol.put(self._layout.counter(key), b""),
+                *self._bind(turn, key, None, found),
+            )
+            if changed is not None:
+                turn.note(found.look, changed)
+                return
+
+    async def under(self, turn: Turn, prefix: str) -> Listing:
+        """The records under a prefix in order of creation, as they were at one revision.
+
+        While others write all the time, some may be newer than that; none is older.
+        """
+        tries = 0
+        while True:
+            before, records = await self._all_under(turn, prefix)
+            alive = protocol.children(self._layout.alive)
+            after = await turn.look(alive)
+            dead = {one.session for one in records if one.session} - set(after.names(0))
+            if dead:
+                await self._sessions.bury(turn, [one for one in dead if one])
+                continue
+            tries += 1
+            if before.seen == after.seen or tries == _TRIES:
+                turn.note(before)
+                return Listing(sorted(records, key=lambda record: record.created), before.seen.revision)
+
+    # -- inside
+
+    async def _all_under(self, turn: Turn, prefix: str) -> tuple[Look, list[Record]]:
+        layout = self._layout
+        if "/" in prefix:
+            folders = [layout.folder(prefix)]
+        else:
+            names = (await turn.look(protocol.children(layout.records))).names(0)
+            folders = [one for one in names if one == layout.folder("") or one.startswith(prefix)]
+        look = await turn.look(*(protocol.children(f"{layout.records}/{folder}") for folder in folders))
+        keys = [layout.key(folder, name) for place, folder in enumerate(folders) for name in look.names(place)]
+        keys = [key for key in keys if key.startswith(prefix)]
+        answers = await turn.connection.ask_all(*(protocol.get(layout.record(key)) for key in keys))
+        nodes = zip(keys, map(node_of, answers), strict=True)
+        return look, [Kept.from_node(key, node)[1] for key, node in nodes if node is not None]
+
+    async def _find(self, turn: Turn, key: str) -> _Found:
+        while True:
+            # the counter is read first: what it says is not newer than the record
+            look = await turn.look(
+                protocol.get(self._layout.counter(key)),
+                protocol.get(self._layout.record(key)),
+                protocol.children(self._layout.alive),
+            )
+            counter, node = look.node(0), look.node(1)
+            folder = counter.version if counter else None
+            if node is None:
+                return _Found(look, None, None, -1, folder)
+            kept, record = Kept.from_node(key, node)
+            if record.session is not None and record.session not in look.names(2):
+                await self._sessions.bury(turn, [record.session])
+                continue
+            return _Found(look, record, kept, node.version, folder)
+
+    def _put(self, turn: Turn, key: str, kept: Kept, found: _Found) -> list[Request]:
+        path, counter = self._layout.record(key), self._layout.counter(key)
+        if found.record is None:
+            return [protocol.create(path, kept.to_bytes(), turn.rights), protocol.put(counter, b"")]
+        # a version begins again with a node that is made again; the counter's never does
+        return [protocol.check(counter, found.folder or 0), protocol.put(path, kept.to_bytes(), found.version)]
+
+    def _bind(self, turn: Turn, key: str, session: str | None, found: _Found) -> list[Request]:
+        before = found.record.session if found.record else None
+        if before == session:
+            return []
+        operations: list[Request] = []
+        if before is not None:
+            operations.append(protocol.delete(self._layout.mark(before, key)))
+        if session is not None:
+            operations.append(protocol.create(self._layout.mark(session, key), b"", turn.rights))
+            operations.append(protocol.put(f"{self._layout.bound}/{session}", b""))  # a close looks again
+        return operations
+
+    async def _make_folder(self, turn: Turn, key: str) -> None:
+        folder = self._layout.folder(key)
+        for path in (f"{self._layout.records}/{folder}", self._layout.counter(key)):
+            await turn.change_as_it_is(protocol.create(path, b"", turn.rights))
+
+
+def _demand(key: str, expect: Expect, current: Record | None) -> None:
+    if expect is ANY:
+        return
+    if expect is ABSENT:
+        if current is not None:
+            raise ConflictError(key, current, "it exists already")
+    elif current is None or current.revision != expect:
+        raise ConflictError(key, current)
