@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from locum.coordination.coordinator import Coordinator
     from locum.coordination.term import Term
     from locum.errors import LocumError, StaleTermError, TermEndedError
+    from locum.host.configuration import Options
     from locum.host.host import Host
     from locum.service import Stopping
     from locum.services.active_passive import ActivePassiveService, Standby
@@ -34,6 +35,7 @@ __all__ = [
     "InstanceJoined",
     "InstanceLost",
     "LocumError",
+    "Options",
     "ServiceFailed",
     "StaleTermError",
     "Standby",
@@ -54,6 +56,7 @@ _ROOMS: Final = {
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
     "LocumError": "errors",
+    "Options": "host.configuration",
     "ServiceFailed": "telemetry",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",

@@ -12,7 +12,17 @@ TERMINAL_ROOMS = {"cli", "demo"}
 
 # the keeper process: its own modules, and the store built in, which it reaches by entry point
 KEEPER = ("locum.keeper", "locum.stores.sqlite")
-NOT_IN_KEEPER = {"dishka", "sqlalchemy", "pydantic", "pydantic_settings", "click", "rich"}
+NOT_IN_KEEPER = {
+    "dishka",
+    "dotenv",
+    "sqlalchemy",
+    "pydantic",
+    "pydantic_settings",
+    "structlog",
+    "yaml",
+    "click",
+    "rich",
+}
 
 
 def terminal_imports(tree: Tree) -> list[str]:

@@ -30,6 +30,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
         "forks": FOUNDATION,
         "names": FOUNDATION,
         "telemetry": FOUNDATION,
+        "logs": FOUNDATION,
         "threads": ("scopes",),
         "context": (*FOUNDATION, "identity", "scopes", "telemetry"),
         "exit_codes": FOUNDATION,

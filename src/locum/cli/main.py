@@ -23,6 +23,8 @@ _COMMANDS: Final = (
     "journal",
     "doctor",
     "store",
+    "config",
+    "new",
     "demo",
 )  # each a module beside this one, in order of need
 

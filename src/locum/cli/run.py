@@ -8,10 +8,10 @@ import sys
 import click
 
 from locum.cli.app import app_name
+from locum.cli.settings import settings_options
 from locum.host.host import instance_command
-from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE
+from locum.host.settings import INSTANCE_VARIABLE
 from locum.identity import host_name
-from locum.keeper.budget import Budget
 from locum.names import check_name
 
 __all__ = ["command"]
@@ -21,20 +21,13 @@ __all__ = ["command"]
 @click.argument("app", metavar="[MODULE:HOST]", required=False)
 @click.option("--name", metavar="NAME", help="The instance's name; the machine's name and the pid if not given.")
 @click.option("--instances", metavar="N", type=click.IntRange(min=1), default=1, help="Run so many on this machine.")
-@click.option("--store", metavar="URL", help="The store that all instances share.")
-@click.option("--ttl", metavar="S", type=float, help="Seconds until an instance that cannot be seen is taken for lost.")
-def command(app: str | None, name: str | None, instances: int, store: str | None, ttl: float | None) -> int:
+@settings_options
+def command(app: str | None, name: str | None, instances: int, environment: dict[str, str]) -> int:
     """Run an instance of the host that MODULE:HOST names, until it is told to stop.
 
     Without MODULE:HOST it is [tool.locum] app of the nearest pyproject.toml; without :HOST its name is `host`.
     """
     keeper = instance_command(app_name(app))
-    environment = dict(os.environ)
-    if store is not None:
-        environment[STORE_VARIABLE] = store
-    if ttl is not None:
-        Budget.of_seconds(ttl)  # what cannot be kept is refused before anything starts
-        environment[TTL_VARIABLE] = repr(ttl)
     if name is not None:
         environment[INSTANCE_VARIABLE] = check_name(name, what="the name of an instance")
     if instances == 1:

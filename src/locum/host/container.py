@@ -10,15 +10,17 @@ Everything is finalized in reverse order.
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.blocking import Context as BlockingContext
 from locum.context import Context
 from locum.errors import ConfigurationError
 from locum.host.plain import call_plain, check_context, facade_of, is_plain
+from locum.host.wiring import LIFETIMES, Lifetime, Maker, Wanted, Wiring, name_of
 from locum.threads import OwnThread
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Container", "Lifetime"]
 
 T = TypeVar("T")
-Lifetime = Literal["host", "run", "tick"]
-_LIFETIMES: Final = ("host", "run", "tick")
 
 
 class Container:
@@ -42,10 +42,10 @@ class Container:
 
     def provide(self, factory: Callable[..., object], lifetime: Lifetime) -> None:
         """Use a function (plain, async, or a generator that finalizes) or a class to build what its annotations say."""
-        if lifetime not in _LIFETIMES:
-            raise ConfigurationError(f"a lifetime is one of {', '.join(_LIFETIMES)}, not {lifetime!r}")
+        if lifetime not in LIFETIMES:
+            raise ConfigurationError(f"a lifetime is one of {', '.join(LIFETIMES)}, not {lifetime!r}")
         if not inspect.isclass(factory) and "return" not in _hints(factory):
-            raise ConfigurationError(f"{_name(factory)} must say by a return annotation what it provides")
+            raise ConfigurationError(f"{name_of(factory)} must say by a return annotation what it provides")
         self._factories.append((factory, lifetime))
 
     def add_class(self, cls: type) -> None:
@@ -53,29 +53,27 @@ class Container:
         self._classes.append(cls)
 
     def check(self, bodies: list[Callable[..., object]]) -> None:
-        """See, before anything starts, that everything asked for can be built.
+        """See, before anything starts, that everything asked for can be built, and lives long enough.
 
         Raises:
             ConfigurationError: Something cannot.
         """
         for body in bodies:
-            for name, kind in _parameters(body).items():
-                check_context(body, name, kind)
-        provided = {cls for cls, _ in self._provided()}
-        for asked in (*self._classes, *bodies):
-            for name, kind in _asks_for(asked).items():
-                if kind is None:
-                    raise ConfigurationError(
-                        f"{_name(asked)} has a parameter {name!r} without a type: say what it asks for"
-                    )
-                if kind not in provided:
-                    raise ConfigurationError(
-                        f"{_name(asked)} asks for {_name(kind)} ({name!r}), and nothing provides it:"
-                        " host.provide(...) a function that returns one"
-                    )
+            for name, wanted in _parameters(body).items():
+                check_context(body, name, wanted.kind)
+        wiring = self._wiring()
+        for cls in self._classes:
+            wiring.check(cls, _asks_for(cls), lives=0)
+        for body in bodies:
+            wiring.check(body, _asks_for(body), lives=len(LIFETIMES))
+        for factory, lifetime in self._factories:
+            wiring.check(factory, _asks_for(factory), lives=LIFETIMES.index(lifetime))
+        wiring.check_circles()
 
-    def _provided(self) -> list[tuple[Any, Lifetime]]:
-        return [(f if inspect.isclass(f) else _product(f), lifetime) for f, lifetime in self._factories]
+    def _wiring(self) -> Wiring:
+        return Wiring(
+            {_product(factory): Maker(factory, _asks_for(factory), lifetime) for factory, lifetime in self._factories}
+        )
 
     async def get(self, kind: type[T]) -> T:
         """The collaborator of that type that lives as long as the host."""
@@ -83,8 +81,8 @@ class Container:
 
     async def build(self, cls: type[T]) -> T:
         """A service, built with its collaborators."""
-        arguments = {name: await self._container().get(kind) for name, kind in _asks_for(cls).items()}
-        return cls(**arguments)
+        wanted = self._wiring().found(_asks_for(cls))
+        return cls(**{name: await self._container().get(kind) for name, kind in wanted.items()})
 
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body once, as a run of its own."""
@@ -108,10 +106,13 @@ class Container:
                     given = tuple(map(facade_of, given))
                 async with AsyncExitStack() as tick:
                     scope: Any = None
-                    for name, kind in _parameters(function).items():
+                    for name, wanted in _parameters(function).items():
+                        kind = wanted.kind
                         match = next((one for one in given if inspect.isclass(kind) and isinstance(one, kind)), None)
                         if match is None and kind is None and given:
                             match = given[0]
+                        if match is None and wanted.has_default and not self._provides(kind):
+                            continue
                         if match is None:
                             if not scopes:
                                 scopes.append(await stack.enter_async_context(self._container()()))
@@ -122,7 +123,7 @@ class Container:
                     if not plain:
                         return await function(**arguments)
                     if not threads:
-                        threads.append(OwnThread(f"body {_name(function)}"))
+                        threads.append(OwnThread(f"body {name_of(function)}"))
                         stack.callback(threads[0].close)
                     return await threads[0].call(partial(call_plain, function, arguments))
 
@@ -133,6 +134,9 @@ class Container:
         if self._built is not None:
             await self._built.close()
 
+    def _provides(self, kind: object) -> bool:
+        return any(_product(factory) == kind for factory, _ in self._factories)
+
     def _container(self) -> Any:
         if self._built is None:
             import dishka
@@ -140,8 +144,12 @@ class Container:
 
             scopes = {"host": dishka.Scope.APP, "run": dishka.Scope.REQUEST, "tick": dishka.Scope.ACTION}
             provider = dishka.Provider()
+            wiring = self._wiring()
             for factory, lifetime in self._factories:
-                provider.provide(factory, scope=scopes[lifetime])
+                asked = _asks_for(factory)
+                found = wiring.found(asked)
+                source = factory if found.keys() == asked.keys() else _asking_only(factory, found)
+                provider.provide(source, scope=scopes[lifetime])
             try:
                 self._built = dishka.make_async_container(provider)
             except dishka.exception_base.DishkaError as error:
@@ -149,31 +157,61 @@ class Container:
         return self._built
 
 
-def _parameters(function: Callable[..., object]) -> dict[str, Any]:
-    """The parameters of a body by name, each with its type, or `None` where it has none (`Any` is none)."""
+def _parameters(function: Callable[..., object]) -> dict[str, Wanted]:
+    """The parameters of a body by name; `*args` and `**kwargs` ask for nothing. `Any` is no type."""
     hints = {name: kind for name, kind in _hints(function).items() if kind is not Any}
-    return {name: hints.get(name) for name in inspect.signature(function).parameters}
+    return {
+        name: Wanted(hints.get(name), has_default=parameter.default is not parameter.empty)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
 
 
-def _asks_for(asked: Any) -> dict[str, Any]:
-    """The collaborators of a service or a body by name: all its parameters but the contexts."""
+def _asks_for(asked: Any) -> dict[str, Wanted]:
+    """The collaborators of a service, a factory or a body by name: all its parameters but the contexts."""
     if inspect.isclass(asked):
-        if asked.__init__ is object.__init__:
+        if asked.__init__ is object.__init__ or not inspect.isfunction(asked.__init__):
             return {}
         found = _parameters(asked.__init__)
-        found.pop(next(iter(found)))
+        found.pop(next(iter(inspect.signature(asked.__init__).parameters)), None)
         return found
     found = _parameters(asked)
     return {
-        name: kind
-        for place, (name, kind) in enumerate(found.items())
-        if not (inspect.isclass(kind) and issubclass(kind, (Context, BlockingContext)))
-        and not (kind is None and place == 0)
+        name: wanted
+        for place, (name, wanted) in enumerate(found.items())
+        if not (inspect.isclass(wanted.kind) and issubclass(wanted.kind, (Context, BlockingContext)))
+        and not (wanted.kind is None and place == 0)
     }
+
+
+def _asking_only(factory: Any, found: dict[str, Any]) -> Any:
+    """The same factory, which asks only for what was found, and keeps its defaults for the rest."""
+    asking: Any
+    if inspect.isclass(factory):
+
+        def asking(**collaborators: object) -> object:
+            return factory(**collaborators)
+
+        kind: object = factory
+    else:
+        if not inspect.isfunction(factory):
+            raise ConfigurationError(f"{name_of(factory)} is no function, so that its defaults cannot be kept: wrap it")
+        asking = types.FunctionType(
+            factory.__code__, factory.__globals__, factory.__name__, factory.__defaults__, factory.__closure__
+        )
+        asking.__kwdefaults__ = factory.__kwdefaults__
+        kind = _hints(factory)["return"]
+    asking.__annotations__ = {**found, "return": kind}
+    asking.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=one) for name, one in found.items()]
+    )
+    return asking
 
 
 def _product(factory: Callable[..., object]) -> Any:
     """What a factory provides: its return annotation, unwrapped if it is a generator."""
+    if inspect.isclass(factory):
+        return factory
     kind = _hints(factory)["return"]
     if inspect.isgeneratorfunction(factory) or inspect.isasyncgenfunction(factory):
         return typing.get_args(kind)[0]
@@ -185,10 +223,6 @@ def _hints(function: Callable[..., object]) -> dict[str, Any]:
         return typing.get_type_hints(function)
     except NameError as error:
         raise ConfigurationError(
-            f"the annotations of {_name(function)} name {error.name!r}, which is not there when the program runs:"
+            f"the annotations of {name_of(function)} name {error.name!r}, which is not there when the program runs:"
             " import it outside TYPE_CHECKING"
         ) from error
-
-
-def _name(thing: Any) -> str:
-    return getattr(thing, "__qualname__", repr(thing))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, SchemaError, StartError, StopTimeoutError
-from locum.host.process import leave, log_to_console
+from locum.host.process import leave, set_logging_up
 from locum.host.runtime import Runtime
 from locum.identity import ProcessId
 from locum.keeper.control import STOP_SIGNALS
@@ -29,7 +30,7 @@ _log = logger("host")
 
 def run_embedded(plan: Plan) -> NoReturn:
     """Run a host's services in this process until it is told to stop; does not return."""
-    log_to_console()
+    set_logging_up(plan, os.getpid())
     try:
         code = run(_run(plan))
     except (ConfigurationError, SchemaError) as error:
@@ -96,7 +97,7 @@ class _Embedded(Runtime):
     """
 
     def __init__(self, plan: Plan) -> None:
-        settings = plan.settings.with_environment()
+        settings = plan.configuration.load().settings
         super().__init__(plan, settings, settings.instance_under(ProcessId.of_this_process().pid))
         self._enforcement = plan.enforcement or "cancel"
         self.owns_process = self.is_up = False

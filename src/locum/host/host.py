@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from locum.errors import ConfigurationError
+from locum.host.configuration import Configuration
+from locum.host.layers import Sources
+from locum.host.options import provide_options
 from locum.host.plain import check_body
 from locum.host.plan import Declaration, Plan
 from locum.host.settings import Settings
@@ -23,10 +27,12 @@ from locum.telemetry import Event
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from locum.host.configuration import Options
     from locum.host.container import Lifetime
 
 __all__ = ["Host", "instance_command", "keeper_command", "worker_command"]
 
+T = TypeVar("T")
 F = TypeVar("F", bound="Callable[..., object]")
 H = TypeVar("H", bound="Callable[..., object]")
 
@@ -43,6 +49,8 @@ class Host:
             default inside somebody else's process, and possible only there.
         hang_timeout: Seconds after which a worker whose event loop does not turn is ended and started again, a
             start that blocks too; `math.inf` for never.
+        config: A file of settings (TOML, JSON or YAML), beside the user's module if its path is relative.
+        env_file: A file of variables, which need not be there.
     """
 
     def __init__(
@@ -54,6 +62,8 @@ class Host:
         instance: str | None = None,
         enforcement: str | None = None,
         hang_timeout: float = 30.0,
+        config: str | None = None,
+        env_file: str | None = None,
     ) -> None:
         if enforcement not in (None, *ENFORCEMENTS):
             raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {' or '.join(ENFORCEMENTS)}")
@@ -67,12 +77,34 @@ class Host:
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
         )
-        self.plan = Plan(name, settings, enforcement=enforcement)
+        sources = Sources(settings.folder, config, env_file)
+        self.plan = Plan(name, Configuration(settings, sources), enforcement=enforcement)
 
     @property
     def settings(self) -> Settings:
-        """The settings, as the environment overrides them."""
-        return self.plan.settings.with_environment()
+        """The host's own settings, as files, environment and command line override them; read anew."""
+        return self.plan.configuration.read().settings
+
+    def options(self, model: type[T], *, section: str | None = None) -> Options[T]:
+        """Read a section of the settings as a model of pydantic; it is checked before anything starts.
+
+        `Options[model]` is a collaborator from then on, and so is the model itself, for one run of a body.
+
+        Args:
+            model: A `pydantic.BaseModel`; its defaults are the lowest layer.
+            section: `billing` is `[billing]` in a file and `BILLING_...` in the environment; the model's name in snake
+                case, without `options` or `settings` at its end, if none is given.
+        """
+        name = section or re.sub(r"_(options|settings)$", "", snake_case(model.__name__))
+        return provide_options(self.plan.container, self.plan.configuration, model, name)
+
+    def reload(self) -> bool:
+        """Read the settings again, while the host runs and in its event loop; wrong ones are told, and change nothing.
+
+        Returns:
+            Whether they could be read.
+        """
+        return self.plan.configuration.reload()
 
     def provide(self, factory: Callable[..., object], *, lifetime: Lifetime = "host") -> None:
         """Build collaborators with this function (plain, async or generator) or class, by its return annotation.

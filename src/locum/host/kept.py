@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, StartError, StopTimeoutError
-from locum.host.process import leave, log_to_console
+from locum.host.process import leave, set_logging_up
 from locum.host.runtime import Runtime
 from locum.keeper.control import STOP_SIGNALS, Hello, WorkerEnd
 from locum.keeper.link import KeeperGoneError, KeeperLink
@@ -28,9 +28,9 @@ _log = logger("host")
 def work(plan: Plan, end: WorkerEnd) -> None:
     """Run a host's services under a keeper; does not return."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    log_to_console()
+    set_logging_up(plan, end.keeper)
     try:
-        load_driver(plan.settings.with_environment().store_url)
+        load_driver(plan.configuration.read().settings.store_url)
         code = run(_work(plan, end))
     except ConfigurationError as error:
         _log.error("%s cannot run: %s", plan.name, error)
@@ -48,7 +48,7 @@ class _Worker(Runtime):
     """One run of a host under its keeper, which ends what this process leaves behind."""
 
     def __init__(self, plan: Plan, end: WorkerEnd) -> None:
-        settings = plan.settings.with_environment()
+        settings = plan.configuration.load().settings
         super().__init__(plan, settings, settings.instance_under(end.keeper))
         self._end = end
         self._told_to_stop = asyncio.Event()

@@ -14,7 +14,7 @@ from locum.services.background import BackgroundService
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from locum.host.settings import Settings
+    from locum.host.configuration import Configuration
     from locum.telemetry import Event
 
 __all__ = ["Declaration", "Plan", "hooks_of"]
@@ -55,7 +55,7 @@ class Plan:
 
     Attributes:
         name: The host's name.
-        settings: As the code says them.
+        configuration: Where its settings are read.
         container: Builds collaborators.
         declarations: The services, in the order of their declaration.
         fences: Databases, or the types of collaborators that reach one.
@@ -64,7 +64,7 @@ class Plan:
     """
 
     name: str
-    settings: Settings
+    configuration: Configuration
     enforcement: str | None = None
     container: Container = field(default_factory=Container)
     declarations: list[Declaration] = field(default_factory=list)

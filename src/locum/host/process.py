@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-__all__ = ["leave", "log_to_console"]
+from locum.errors import ConfigurationError
+from locum.logs import log_to_console
+
+if TYPE_CHECKING:
+    from locum.host.plan import Plan
+
+__all__ = ["leave", "set_logging_up"]
 
 
-def log_to_console() -> None:
-    """Log to the console, unless the user has set logging up."""
-    if not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
-        )
-        logging.getLogger("locum").setLevel(logging.INFO)
+def set_logging_up(plan: Plan, keeper: int) -> None:
+    """Log as the settings say; where they are wrong, in the usual way, so that this can be told."""
+    try:
+        settings = plan.configuration.read().settings
+    except ConfigurationError:
+        log_to_console()
+    else:
+        log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
 
 
 def leave(code: int) -> NoReturn:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from locum.clock import Clock
+from locum.context import Context
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
+from locum.coordination.term import Term
 from locum.errors import ConfigurationError, LocumError, StartError, StopTimeoutError
 from locum.host.lifecycle import start_all, stop_all
 from locum.host.plan import hooks_of
 from locum.keeper.budget import Budget
+from locum.logs import bound
 from locum.registry import make_store, open_when_there, without_secrets
-from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService
+from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.services.background import BackgroundRunner
 from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Runtime"]
 
 _log = logger("host")
+_ROLES = {Term: "active", Standby: "passive"}
 
 
 class Runtime(ABC):
@@ -63,6 +68,7 @@ class Runtime(ABC):
         self._modes: dict[str, dict[str, object]] = {}
         self._modes_changed = asyncio.Event()
         self._fences: list[Fence] = []
+        self._attempts: Counter[tuple[str, str]] = Counter()
 
     @abstractmethod
     def fail(self, why: str, code: int) -> None:
@@ -85,13 +91,34 @@ class Runtime(ABC):
 
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
-        return await self._plan.container.call(function, *given)
+        with self._line_of(*given):
+            return await self._plan.container.call(function, *given)
+
+    def _line_of(self, *given: object) -> AbstractContextManager[None]:
+        """What the lines of one run belong to."""
+        context = next((one for one in given if isinstance(one, Context)), None)
+        if context is None:
+            return bound(instance=self.instance)
+        role = _ROLES.get(type(context), "running")
+        self._attempts[context.name, role] += 1
+        return bound(
+            instance=self.instance,
+            service=context.name,
+            role=role,
+            token=getattr(context, "token", None),
+            attempt=self._attempts[context.name, role],
+        )
 
     # -- for those who begin and end it
 
     def events(self, scope: Scope) -> Events:
         """Where events are told, with the user's handlers."""
-        self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
+
+        def spawn(coroutine: Coroutine[Any, Any, object], name: str) -> object:
+            return scope.spawn(coroutine, name=name)
+
+        self._events = Events(self.instance, spawn)
+        self._plan.configuration.spawn_with(spawn)
         for kind, handler in self._plan.handlers:
             self._events.on(kind, handler)
         return self._events
@@ -115,6 +142,7 @@ class Runtime(ABC):
         try:
             await coordinator.open()
             publishing = scope.spawn(self._publish(coordinator, leases), name="modes of the services")
+            scope.spawn(self._plan.configuration.watch(self.clock), name="changes of the settings")
             runners = await self._start(coordinator)
             _log.info(
                 "%s of %s runs %s on %s%s, TTL %g s.",
@@ -188,7 +216,6 @@ class Runtime(ABC):
     def _repeated(self, function: Any, every: float | None) -> Callable[..., object]:
         if every is None:
             return function  # type: ignore[no-any-return]
-        from locum.coordination.term import Term
 
         async def repeat(term: Term) -> None:
             async with self._plan.container.run() as call:

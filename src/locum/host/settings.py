@@ -1,21 +1,36 @@
-"""A host's settings: what the code says, overridden by the environment."""
+"""A host's own settings: what the code says, and what files, environment and command line say instead."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from locum.errors import ConfigurationError
 from locum.identity import host_name
 from locum.keeper.budget import Budget
 from locum.keeper.hang import check_hang_timeout
+from locum.logs import LOG_FORMATS, LOG_LEVELS
 from locum.names import check_name
 
-__all__ = ["INSTANCE_VARIABLE", "STORE_VARIABLE", "TTL_VARIABLE", "Settings", "absolute"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
+    from locum.host.layers import Layer
+
+__all__ = [
+    "INSTANCE_VARIABLE",
+    "KEYS",
+    "SECTION",
+    "STORE_VARIABLE",
+    "TTL_VARIABLE",
+    "Settings",
+    "absolute",
+    "all_wrong",
+]
+
+SECTION: Final = "locum"
 STORE_VARIABLE: Final = "LOCUM_STORE"
 INSTANCE_VARIABLE: Final = "LOCUM_INSTANCE"
 TTL_VARIABLE: Final = "LOCUM_TTL"
@@ -34,6 +49,8 @@ class Settings:
         instance: The instance's name; `None` for one made of the machine's name and the keeper's pid.
         hang_timeout: Seconds after which a worker whose loop does not turn is ended; `math.inf` for never.
         folder: Where a relative SQLite path begins: beside the user's module.
+        log_format: `console` or `json`.
+        log_level: The least level that is logged; `None` for `info` of Locum and `warning` of everybody else.
     """
 
     name: str
@@ -42,25 +59,45 @@ class Settings:
     instance: str | None
     hang_timeout: float
     folder: Path
+    log_format: str = "console"
+    log_level: str | None = None
 
-    def with_environment(self) -> Settings:
-        """The settings, as the environment overrides them.
+    def under(self, layers: Sequence[Layer], wrong: list[str]) -> tuple[Settings, dict[str, str]]:
+        """The settings as the layers override them, and where each that they override comes from.
 
-        Raises:
-            ConfigurationError: One of them cannot be.
+        Args:
+            layers: The lowest first.
+            wrong: Takes up what is wrong with any of them.
         """
-        changed = replace(
-            self,
-            store=os.environ.get(STORE_VARIABLE) or self.store,
-            instance=os.environ.get(INSTANCE_VARIABLE) or self.instance,
-            ttl=_number(TTL_VARIABLE, self.ttl),
-        )
-        check_name(changed.name, what="the name of a host")
-        if changed.instance is not None:
-            check_name(changed.instance, what="the name of an instance")
-        Budget.of_seconds(changed.ttl)
-        check_hang_timeout(changed.hang_timeout)
-        return changed
+        found: dict[str, object] = {}
+        origins: dict[str, str] = {}
+        for layer in layers:
+            for key, given, name, text in _given(layer, wrong):
+                if key not in KEYS:
+                    wrong.append(f"{name} is not known: it is one of {', '.join(KEYS)}")
+                    continue
+                try:
+                    found[key], origins[key] = _KINDS[key](given), name
+                except ValueError as error:
+                    wrong.append(f"{text} {error}")
+        changed = replace(self, **found)  # type: ignore[arg-type]
+        wrong += changed._wrong(origins)
+        return changed, origins
+
+    def _wrong(self, origins: dict[str, str]) -> list[str]:
+        wrong = []
+        checks: dict[str, Callable[[], object]] = {
+            "name": lambda: check_name(self.name, what="the name of a host"),
+            "instance": lambda: self.instance is None or check_name(self.instance, what="the name of an instance"),
+            "ttl": lambda: Budget.of_seconds(self.ttl),
+            "hang_timeout": lambda: check_hang_timeout(self.hang_timeout),
+        }
+        for key, check in checks.items():
+            try:
+                check()
+            except ConfigurationError as error:
+                wrong.append(f"{origins[key]}: {error}" if key in origins else str(error))
+        return wrong
 
     def instance_under(self, keeper: int) -> str:
         """The instance's name."""
@@ -79,11 +116,55 @@ def absolute(url: str, folder: Path) -> str:
     return url
 
 
-def _number(variable: str, otherwise: float) -> float:
-    text = os.environ.get(variable)
-    if not text:
-        return otherwise
+def all_wrong(wrong: Sequence[str]) -> ConfigurationError:
+    """One error that says all that is wrong."""
+    if len(wrong) == 1:
+        return ConfigurationError(wrong[0])
+    return ConfigurationError(f"{len(wrong)} settings are wrong:" + "".join(f"\n  - {one}" for one in wrong))
+
+
+def _given(layer: Layer, wrong: list[str]) -> Iterator[tuple[str, object, str, str]]:
+    """What a layer says about Locum: the key, what is given, its name, and both for a message."""
     try:
-        return float(text)
+        for key, given in layer.section(SECTION).items():
+            yield key, given, layer.called(f"{SECTION}.{key}"), layer.called(f"{SECTION}.{key}={given!r}")
+    except ConfigurationError as error:
+        wrong.append(str(error))
+    for key, (name, text) in layer.flat(SECTION).items():
+        if key in KEYS or layer.by_key:  # other variables of that prefix are somebody else's
+            yield key, text, layer.called(name), layer.called(f"{name}={text!r}")
+
+
+def _number(given: object) -> float:
+    try:
+        if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+            raise ValueError
+        return float(given)
     except ValueError:
-        raise ConfigurationError(f"{variable}={text!r} is no number of seconds") from None
+        raise ValueError("is no number of seconds") from None
+
+
+def _text(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError("is no text: put it in quotes")
+    return given
+
+
+def _one_of(names: Sequence[str]) -> Callable[[object], str]:
+    def check(given: object) -> str:
+        if not isinstance(given, str) or given.lower() not in names:
+            raise ValueError(f"is not one of {', '.join(names)}")
+        return given.lower()
+
+    return check
+
+
+_KINDS: Final[dict[str, Callable[[object], object]]] = {
+    "store": _text,
+    "ttl": _number,
+    "instance": _text,
+    "hang_timeout": _number,
+    "log_format": _one_of(LOG_FORMATS),
+    "log_level": _one_of(LOG_LEVELS),
+}
+KEYS: Final = tuple(_KINDS)

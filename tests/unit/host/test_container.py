@@ -13,7 +13,9 @@ from locum.context import Context
 from locum.coordination.term import Term
 from locum.errors import ConfigurationError
 from locum.host.container import Container
+from locum.host.host import Host
 from locum.service import Stopping
+from locum.services.active_passive import ActivePassiveService
 from tests.unit.kit import ManualClock
 
 if TYPE_CHECKING:
@@ -294,3 +296,106 @@ asyncio.run(main())
 assert "dishka" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# -- how long things live, and what may be left out
+
+
+class Cursor:
+    def __init__(self, engine: Engine, size: int = 100) -> None:
+        self.engine, self.size = engine, size
+
+
+Cursor.__init__.__annotations__.update({"engine": Engine, "size": int})
+
+
+def test_the_method_of_a_service_that_asks_for_what_nobody_provides_is_told() -> None:
+    class Settlement(ActivePassiveService):
+        async def run_active(self, term: Term, mail: Mail) -> None: ...  # type: ignore[override]
+
+    Settlement.run_active.__annotations__.update({"term": Term, "mail": Mail})
+    host = Host("billing")
+    host.add(Settlement)
+    with pytest.raises(ConfigurationError, match=r"run_active asks for Mail \('mail'\), and nothing provides"):
+        host.plan.container.check(host.plan.declarations[0].bodies)
+
+
+def test_a_service_that_outlives_its_collaborator_is_told_before_it_starts() -> None:
+    class Settlement:
+        def __init__(self, mail: Mail) -> None: ...
+
+    Settlement.__init__.__annotations__["mail"] = Mail
+    container = Container()
+    container.provide(Mail, "run")
+    container.add_class(Settlement)
+    with pytest.raises(ConfigurationError, match=r"lives as long as the host and asks for Mail .* for one run only"):
+        container.check([])
+
+
+def test_a_collaborator_that_outlives_its_own_is_told_too() -> None:
+    container = Container()
+    container.provide(make_engine, "tick")
+    container.provide(make_orders, "run")
+    with pytest.raises(ConfigurationError, match=r"lives as long as the run and asks for Engine .* for one tick only"):
+        container.check([])
+
+
+def test_what_a_collaborator_lacks_is_told_at_the_check() -> None:
+    container = Container()
+    container.provide(make_orders, "host")
+    with pytest.raises(ConfigurationError, match="make_orders asks for Engine"):
+        container.check([])
+
+
+def test_a_circle_is_told_with_its_way() -> None:
+    def make_mail(orders: Orders) -> Mail:
+        raise NotImplementedError
+
+    def orders_of_mail(mail: Mail) -> Orders:
+        raise NotImplementedError
+
+    make_mail.__annotations__.update({"orders": Orders, "return": Mail})
+    orders_of_mail.__annotations__.update({"mail": Mail, "return": Orders})
+    container = Container()
+    container.provide(make_mail, "host")
+    container.provide(orders_of_mail, "host")
+    with pytest.raises(ConfigurationError, match="in a circle: Mail -> Orders -> Mail: break it"):
+        container.check([])
+
+
+async def test_a_default_is_kept_where_nothing_is_provided() -> None:
+    container = Container()
+    container.provide(make_engine, "host")
+    container.provide(Cursor, "host")
+
+    async def asks(cursor: Cursor, mail: Mail | None = None) -> object:
+        return cursor.size, mail
+
+    asks.__annotations__.update({"cursor": Cursor, "mail": Mail})
+    container.add_class(Cursor)
+    container.check([asks])
+    assert await container.call(asks) == (100, None)
+    assert (await container.build(Cursor)).size == 100
+    await container.close()
+
+
+async def test_a_default_gives_way_to_what_is_provided() -> None:
+    def size() -> int:
+        return 7
+
+    async def make(engine: Engine, size: int = 100) -> AsyncIterator[Cursor]:
+        yield Cursor(engine, size)
+        steps.append("cursor closed")
+
+    size.__annotations__["return"] = int
+    make.__annotations__.update({"engine": Engine, "size": int, "return": abc.AsyncIterator[Cursor]})
+    for others, expected in (([], 100), ([size], 7)):
+        container = Container()
+        container.provide(make_engine, "host")
+        container.provide(make, "host")
+        for other in others:
+            container.provide(other, "host")
+        container.check([])
+        assert (await container.get(Cursor)).size == expected
+        await container.close()
+    assert steps.count("cursor closed") == 2

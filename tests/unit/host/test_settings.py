@@ -9,10 +9,17 @@ import pytest
 
 from locum.clock import Clock
 from locum.errors import ConfigurationError
+from locum.host.configuration import Configuration
+from locum.host.layers import Sources
 from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE, Settings
 from locum.identity import host_name
 from locum.registry import make_store
 from locum.stores.sqlite import SqliteStore
+
+
+def resolved(code: Settings, folder: Path = Path("/srv/app")) -> Settings:
+    return Configuration(code, Sources(folder)).read().settings
+
 
 CODE = Settings(
     name="billing", store="sqlite:///code.db", ttl=6.0, instance="web-1", hang_timeout=30.0, folder=Path("/srv/app")
@@ -26,14 +33,14 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_an_environment_the_code_is_right() -> None:
-    assert CODE.with_environment() == CODE
+    assert resolved(CODE) == CODE
 
 
 def test_the_environment_overrides_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCUM_STORE", "sqlite:////var/lib/environment.db")
     monkeypatch.setenv("LOCUM_INSTANCE", "web-9")
     monkeypatch.setenv("LOCUM_TTL", "2.5")
-    changed = CODE.with_environment()
+    changed = resolved(CODE)
     assert (changed.store, changed.instance, changed.ttl) == ("sqlite:////var/lib/environment.db", "web-9", 2.5)
     assert replace(changed, store=CODE.store, instance=CODE.instance, ttl=CODE.ttl) == CODE
 
@@ -41,7 +48,7 @@ def test_the_environment_overrides_the_code(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("variable", [STORE_VARIABLE, INSTANCE_VARIABLE, TTL_VARIABLE])
 def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "")
-    assert CODE.with_environment() == CODE
+    assert resolved(CODE) == CODE
 
 
 @pytest.mark.parametrize(
@@ -56,7 +63,7 @@ def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch, variabl
 def test_what_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=message):
-        CODE.with_environment()
+        resolved(CODE)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_what_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, 
 )
 def test_what_the_code_says_is_checked_too(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        replace(CODE, **change).with_environment()  # type: ignore[arg-type]
+        resolved(replace(CODE, **change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

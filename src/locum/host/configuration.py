@@ -1,0 +1,233 @@
+"""All settings of a host as one snapshot: read together, checked together, exchanged together.
+
+Promises: a snapshot is never half old and half new, and one that is wrong is never taken over: the last good one stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from locum.errors import ConfigurationError
+from locum.host.settings import KEYS, SECTION, Settings, all_wrong
+from locum.registry import without_secrets
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from locum.clock import Clock
+    from locum.host.layers import Sources
+
+__all__ = ["Configuration", "Options", "Snapshot", "Value"]
+
+T = TypeVar("T")
+H = TypeVar("H", bound="Callable[..., object]")
+
+_log = logger("host.settings")
+_LOOK_EVERY = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One setting for people to see.
+
+    Attributes:
+        key: Its section and key.
+        value: What it is, without secrets.
+        origin: Where that comes from.
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All settings as they were at one moment.
+
+    Attributes:
+        settings: The host's own.
+        options: The user's, by their section.
+        values: All of them, for people to see.
+    """
+
+    settings: Settings
+    options: Mapping[str, Any]
+    values: tuple[Value, ...]
+
+
+class Options(Generic[T]):
+    """A section of the settings, as a model of the user's; made by `host.options`.
+
+    Args:
+        model: A pydantic model.
+        section: The section's name.
+        configuration: Where it is read.
+    """
+
+    def __init__(self, model: type[T], section: str, configuration: Configuration) -> None:
+        self.model, self.section = model, section
+        self._configuration = configuration
+        self.handlers: list[Callable[[T], object]] = []
+
+    @property
+    def current(self) -> T:
+        """The values as they are now, checked; a reload exchanges the whole of it.
+
+        Raises:
+            ConfigurationError: Nothing was read yet, and what is there cannot be.
+        """
+        return self._configuration.snapshot.options[self.section]  # type: ignore[no-any-return]
+
+    def on_change(self, handler: H) -> H:
+        """Call a function (plain or async) with the new values whenever a reload has changed them."""
+        self.handlers.append(handler)
+        return handler
+
+
+class Configuration:
+    """Where a host's settings are read, and read again.
+
+    Args:
+        code: What the code says.
+        sources: Where the other layers are.
+    """
+
+    def __init__(self, code: Settings, sources: Sources) -> None:
+        self._code, self._sources = code, sources
+        self._options: dict[str, Options[Any]] = {}
+        self._snapshot: Snapshot | None = None
+        self._spawn: Callable[[Coroutine[Any, Any, object], str], object] | None = None
+
+    def add(self, model: type[T], section: str) -> Options[T]:
+        """Read a section as a model.
+
+        Raises:
+            ConfigurationError: It is no model, or the section is taken.
+        """
+        if not (inspect.isclass(model) and hasattr(model, "model_validate")):
+            raise ConfigurationError(f"{model!r} is no model of pydantic: derive it from pydantic.BaseModel")
+        if section == SECTION:
+            raise ConfigurationError(f"the section {section!r} is for Locum's own settings: give it another name")
+        if section in self._options:
+            raise ConfigurationError(
+                f"the section {section!r} is read as {self._options[section].model.__name__} already"
+            )
+        options = self._options[section] = Options(model, section, self)
+        return options
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What holds now; read on first use."""
+        return self._snapshot or self.load()
+
+    def load(self) -> Snapshot:
+        """Read everything, and let it hold from now on.
+
+        Raises:
+            ConfigurationError: Something is wrong; all of it is named.
+        """
+        self._snapshot = self.read()
+        return self._snapshot
+
+    def read(self) -> Snapshot:
+        """Read everything, and change nothing.
+
+        Raises:
+            ConfigurationError: Something is wrong; all of it is named.
+        """
+        wrong: list[str] = []
+        values: list[Value] = []
+        options: dict[str, Any] = {}
+        layers = self._sources.read(wrong)
+        if wrong:  # what a layer would have said nobody knows: the rest cannot be judged
+            raise all_wrong(wrong)
+        settings, origins = self._code.under(layers, wrong)
+        values += _own_values(settings, origins)
+        for section, one in self._options.items():
+            from locum.host.models import read_model  # loads pydantic: whoever has no models needs none
+
+            found = read_model(one.model, section, layers)
+            wrong += found.wrong
+            options[section] = found.value
+            values += [Value(f"{section}.{key}", value, origin) for key, value, origin in found.shown]
+        if wrong:
+            raise all_wrong(wrong)
+        return Snapshot(settings, options, tuple(values))
+
+    def reload(self) -> bool:
+        """Read everything again; what is wrong is told, and then all stays as it was.
+
+        To be called in the event loop.
+
+        Returns:
+            Whether the settings could be read.
+        """
+        before = self.snapshot
+        try:
+            after = self.read()
+        except ConfigurationError as error:
+            _log.error("The settings were not taken over, the last good ones stay: %s", error)
+            return False
+        self._snapshot = after  # one assignment: nobody sees half of it
+        changed = [section for section in self._options if after.options[section] != before.options[section]]
+        own = [key for key in KEYS if getattr(after.settings, key) != getattr(before.settings, key)]
+        if own:
+            _log.warning(
+                "Changed, but heeded at the next start only: %s.", ", ".join(f"{SECTION}.{key}" for key in own)
+            )
+        _log.info("The settings were read again; changed: %s.", ", ".join(changed) or "nothing")
+        for section in changed:
+            for handler in self._options[section].handlers:
+                self._call(handler, after.options[section], section)
+        return True
+
+    def spawn_with(self, spawn: Callable[[Coroutine[Any, Any, object], str], object]) -> None:
+        """Start the tasks of asynchronous handlers so: given a coroutine and a name."""
+        self._spawn = spawn
+
+    async def watch(self, clock: Clock) -> None:
+        """Read again whenever a file has changed and then stayed the same for a moment: nobody writes in one piece."""
+        known = seen = await asyncio.to_thread(self._fingerprint)
+        while self._sources.files():
+            await clock.sleep(_LOOK_EVERY)
+            now = await asyncio.to_thread(self._fingerprint)
+            if now == seen and now != known:
+                known = now
+                self.reload()
+            seen = now
+
+    def _fingerprint(self) -> list[tuple[str, int, int, int] | None]:
+        """By resolved path: Kubernetes exchanges the folder that a link names, and touches no file."""
+        found: list[tuple[str, int, int, int] | None] = []
+        for path in self._sources.files():
+            real = os.path.realpath(path)
+            try:
+                stat = os.stat(real)  # noqa: PTH116 - of the path that was resolved, and no other
+            except OSError:
+                found.append(None)
+            else:
+                found.append((real, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return found
+
+    def _call(self, handler: Callable[[Any], object], value: object, section: str) -> None:
+        try:
+            result = handler(value)
+            if inspect.iscoroutine(result):
+                if self._spawn is None:
+                    result.close()
+                    raise ConfigurationError("an async handler needs a host that runs")
+                self._spawn(result, f"change of {section}")
+        except Exception:
+            _log.exception("a handler of changes of %s failed", section)
+
+
+def _own_values(settings: Settings, origins: Mapping[str, str]) -> list[Value]:
+    shown = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    shown["store"] = without_secrets(settings.store_url)
+    return [Value(f"{SECTION}.{key}", shown[key], origins.get(key, "code")) for key in KEYS]
