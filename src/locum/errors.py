@@ -7,7 +7,8 @@ LocumError
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
-│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError · TransferRefusedError
+│   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
+│   └── ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError
 
@@ -27,8 +28,10 @@ __all__ = [
     "CoordinationError",
     "CorruptRecordError",
     "ForkedError",
+    "HoldEndedError",
     "LocumError",
     "MissingDriverError",
+    "NotOurTurnError",
     "OutcomeUnknownError",
     "SchemaError",
     "ServiceError",
@@ -195,12 +198,34 @@ class WaitTimeoutError(CoordinationError, TimeoutError):
         super().__init__(f"{scope} was not ours within {timeout:g} s; no place in line is left behind")
 
 
-class TermEndedError(CoordinationError):
+class HoldEndedError(CoordinationError):
+    """What was held is not held any more: stop working under it."""
+
+    def __init__(self, scope: str, why: str) -> None:
+        self.scope, self.why = scope, why
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        return f"{self.scope} is not held any more: {self.why}; stop working under it"
+
+
+class NotOurTurnError(CoordinationError):
+    """Somebody else has it, or goes before; whoever asked did not want to wait."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"{scope} is not free; wait for it, or try again later")
+
+
+class TermEndedError(HoldEndedError):
     """The term is over: stop working under it."""
 
     def __init__(self, scope: str, token: int, why: str) -> None:
-        self.scope, self.token, self.why = scope, token, why
-        super().__init__(f"the term {token} in {scope} is over: {why}; stop working under it")
+        self.token = token
+        super().__init__(scope, why)
+
+    def _message(self) -> str:
+        return f"the term {self.token} in {self.scope} is over: {self.why}; stop working under it"
 
 
 class StaleTermError(CoordinationError):
