@@ -21,6 +21,7 @@ _COMMANDS: Final = (
     "resign",
     "transfer",
     "journal",
+    "lock",
     "doctor",
     "store",
     "config",
