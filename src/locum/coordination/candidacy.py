@@ -71,6 +71,11 @@ class Candidacy(ABC):
             self._store, self._clock, scope, self._attempt, manner=manner, eyes=eyes, opened=commons.opened
         )
 
+    @property
+    def attempt(self) -> str:
+        """The random id of this acquisition (R12)."""
+        return self._attempt
+
     # -- what differs
 
     @abstractmethod

@@ -1,0 +1,81 @@
+"""One process with many waiters for one lock, each of which holds it once; it counts the calls to its store.
+
+Arguments: the store's URL, how many waiters, the file in which whoever holds the lock writes its attempt, and the file
+that says that all stand in line and, at the end, how many calls were made from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locum.coordination import coordinator
+from locum.coordination.line import line_prefix
+from locum.registry import make_store
+from locum.scopes import Scope, run
+from locum.testing.interception import InterceptedStore
+
+if TYPE_CHECKING:
+    from locum.coordination.lock import Lock
+    from locum.testing.interception import Call
+
+URL, NUMBER, TURNS, TOLD = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+
+
+class CountedStore(InterceptedStore):
+    """Counts the calls."""
+
+    count = 0
+
+    async def intercept(self, call: Call) -> Any:
+        self.count += 1
+        return await call.make()
+
+
+stores: list[CountedStore] = []
+
+
+def counted(url: str, **given: Any) -> CountedStore:
+    stores.append(CountedStore(make_store(url, **given)))
+    return stores[-1]
+
+
+def write(turn: str) -> None:
+    """Write who holds it down: one at a time, if the lock is good for anything."""
+    with TURNS.open("a") as file:
+        file.write(turn)
+
+
+async def wait(lock: Lock) -> None:
+    """One waiter."""
+    async with lock as held:
+        write(f"{lock.claim_of(held).attempt}\n")
+
+
+async def quiet(store: CountedStore) -> int:
+    """Wait until all stand in line and have looked; how many calls that took."""
+    prefix = line_prefix("lock/busy")
+    while len((await store.list(prefix)).records) < NUMBER:  # noqa: ASYNC110 - others may stand there too
+        await asyncio.sleep(0.05)
+    before = -1
+    while before != store.count:
+        before = store.count
+        await asyncio.sleep(0.7)
+    return before
+
+
+async def main() -> None:
+    vars(coordinator)["make_store"] = counted
+    async with coordinator.Coordinator.connect(URL, ttl=60.0) as connected, Scope("waiters") as scope:
+        store = stores[0]  # the second one is the keeper's
+        waiters = [scope.spawn(wait(connected.lock("busy")), name=str(number)) for number in range(NUMBER)]
+        before = await quiet(store)
+        TOLD.write_text("in line")  # noqa: ASYNC240 - a test reads it
+        await asyncio.wait(waiters)
+        await connected._commons.close(patience=20)
+        TOLD.write_text(str(store.count - before))  # noqa: ASYNC240 - the same
+
+
+run(main())
