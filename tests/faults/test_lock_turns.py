@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,9 +34,9 @@ class Waiters:
         self.turns = folder / "turns"
         self._begun: list[tuple[subprocess.Popen[bytes], Path]] = []
 
-    def begin(self, number: int) -> subprocess.Popen[bytes]:
+    def begin(self, number: int, *, of: int) -> subprocess.Popen[bytes]:
         told = self._folder / f"told-{len(self._begun)}"
-        line = [sys.executable, str(APP), self.url, str(number), str(self.turns), str(told)]
+        line = [sys.executable, str(APP), self.url, str(number), str(of + 1), str(self.turns), str(told)]
         process = subprocess.Popen(line)
         self._begun.append((process, told))
         return process
@@ -78,7 +79,7 @@ def test_f60_turns_in_the_order_of_coming_and_few_calls_a_hand_over(
     with locum.blocking.connect(waiters.url, ttl=60.0) as coordinator:
         with coordinator.lock("busy"):
             for _ in range(processes):
-                waiters.begin(each)
+                waiters.begin(each, of=number)
             expected = waiters.in_line(number)
         calls = waiters.ended()
     assert waiters.turns.read_text().split() == expected
@@ -88,7 +89,7 @@ def test_f60_turns_in_the_order_of_coming_and_few_calls_a_hand_over(
 def test_f62_a_waiter_that_is_killed_leaves_nobody_behind_a_ghost(waiters: Waiters) -> None:
     with locum.blocking.connect(waiters.url, ttl=1.5) as coordinator:
         with coordinator.lock("busy"):
-            ghost = waiters.begin(1)
+            ghost = waiters.begin(1, of=1)
             waiters.in_line(1)
             ghost.kill()
             ghost.wait()
@@ -99,9 +100,16 @@ def test_f62_a_waiter_that_is_killed_leaves_nobody_behind_a_ghost(waiters: Waite
             until(lambda: store.execute(lines).fetchone() == (0,), "the line to be empty")
 
 
-async def test_f64_names_that_are_locked_once_leave_nothing_behind(tmp_path: Path) -> None:
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder that no disk is behind: what is asked here is how much is left, and not what survives."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+async def test_f64_names_that_are_locked_once_leave_nothing_behind(in_memory: Path) -> None:
     """Each name once: the store is as large as before, and no token comes twice, also where a name comes back."""
-    path = tmp_path / "store.db"
+    path = in_memory / "store.db"
     names, tokens = count(full=100_000, small=2_000), {}
     async with Coordinator.connect(f"sqlite:///{path}", ttl=6.0) as coordinator:
         for number in range(names):

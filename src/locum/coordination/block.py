@@ -70,7 +70,8 @@ async def held(hold: H, keeping: Keeping[H], commons: Commons, *, stop_timeout: 
     why = "resigned"
     try:
         yield hold
-        if cancelled:  # the block has swallowed its cancellation: it is told nevertheless
+        # the block has swallowed its cancellation: it is told nevertheless (a thread is never cancelled, and knows)
+        if cancelled and asyncio.current_task() is task:
             task.uncancel()
             raise hold.over_error(hold.ended or hold.wish or why)
     except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """One process with many waiters for one lock, each of which holds it once; it counts the calls to its store.
 
-Arguments: the store's URL, how many waiters, the file in which whoever holds the lock writes its attempt, and the file
-that says that all stand in line and, at the end, how many calls were made from then on.
+Arguments: the store's URL; how many waiters, and how many stand in line in the end; the file in which whoever holds the
+lock writes its attempt; the file that says that all stand in line and, in the end, how many calls that took from then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from locum.coordination.lock import Lock
     from locum.testing.interception import Call
 
-URL, NUMBER, TURNS, TOLD = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+URL, NUMBER, ALL = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+TURNS, TOLD = Path(sys.argv[4]), Path(sys.argv[5])
 
 
 class CountedStore(InterceptedStore):
@@ -57,7 +58,7 @@ async def wait(lock: Lock) -> None:
 async def quiet(store: CountedStore) -> int:
     """Wait until all stand in line and have looked; how many calls that took."""
     prefix = line_prefix("lock/busy")
-    while len((await store.list(prefix)).records) < NUMBER:  # noqa: ASYNC110 - others may stand there too
+    while len((await store.list(prefix)).records) < ALL:  # noqa: ASYNC110 - others may stand there too
         await asyncio.sleep(0.05)
     before = -1
     while before != store.count:
@@ -74,7 +75,8 @@ async def main() -> None:
         before = await quiet(store)
         TOLD.write_text("in line")  # noqa: ASYNC240 - a test reads it
         await asyncio.wait(waiters)
-        await connected._commons.close(patience=20)
+        while connected._commons._settlers:  # noqa: ASYNC110 - every release is to be counted
+            await asyncio.sleep(0.01)
         TOLD.write_text(str(store.count - before))  # noqa: ASYNC240 - the same
 
 
