@@ -63,7 +63,7 @@ async def quiet(store: CountedStore) -> int:
     before = -1
     while before != store.count:
         before = store.count
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(3.0)
     return before
 
 
