@@ -13,11 +13,13 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -75,6 +77,8 @@ class TestPostgresql(
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 ):
     harness = PostgresqlHarness

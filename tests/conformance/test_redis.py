@@ -13,11 +13,13 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -81,6 +83,8 @@ class TestRedis(
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 ):
     harness = RedisHarness

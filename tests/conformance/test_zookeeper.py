@@ -19,10 +19,12 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -98,6 +100,8 @@ class TestZooKeeper(
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 ):
     harness = ZooKeeperHarness
