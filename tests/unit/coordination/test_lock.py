@@ -101,12 +101,13 @@ async def test_a_task_enters_again_what_it_holds_if_that_was_wished_for(one: Ins
         async with lock_of(one, reentrant=True).try_hold() as again:
             assert again is outer
 
-        async def another() -> None:
+        async def another() -> bool:
             async with lock_of(one, reentrant=True).try_hold() as theirs:
-                assert theirs is None
+                return theirs is None
 
         async with Scope("another") as scope:
-            await soon(scope.spawn(another(), name="task"))
+            is_kept_out = await soon(scope.spawn(another(), name="task"))
+    assert is_kept_out, "another task of this process enters"
     async with lock_of(one, reentrant=True) as later:
         assert (later.token, outer.ended) == (2, "resigned")
 
