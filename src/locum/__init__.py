@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from locum.coordination.term import Term
     from locum.errors import LocumError, StaleTermError, TermEndedError
     from locum.host.host import Host
+    from locum.host.restart import Restart
     from locum.service import Stopping
     from locum.services.active_passive import ActivePassiveService, Standby
     from locum.services.background import BackgroundService
+    from locum.services.consumer import ConsumerService
+    from locum.services.periodic import PeriodicService
+    from locum.services.work_queue import WorkQueue
     from locum.telemetry import (
         InstanceJoined,
         InstanceLost,
@@ -29,11 +33,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivePassiveService",
     "BackgroundService",
+    "ConsumerService",
     "Coordinator",
     "Host",
     "InstanceJoined",
     "InstanceLost",
     "LocumError",
+    "PeriodicService",
+    "Restart",
     "ServiceFailed",
     "StaleTermError",
     "Standby",
@@ -44,16 +51,20 @@ __all__ = [
     "TermEnded",
     "TermEndedError",
     "TermStarted",
+    "WorkQueue",
 ]
 
 _ROOMS: Final = {
     "ActivePassiveService": "services.active_passive",
     "BackgroundService": "services.background",
+    "ConsumerService": "services.consumer",
     "Coordinator": "coordination.coordinator",
     "Host": "host.host",
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
     "LocumError": "errors",
+    "PeriodicService": "services.periodic",
+    "Restart": "host.restart",
     "ServiceFailed": "telemetry",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",
@@ -64,6 +75,7 @@ _ROOMS: Final = {
     "TermEnded": "telemetry",
     "TermEndedError": "errors",
     "TermStarted": "telemetry",
+    "WorkQueue": "services.work_queue",
 }
 
 

@@ -12,7 +12,7 @@ from locum.telemetry import logger
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from locum.clock import Clock
 
@@ -37,8 +37,9 @@ class Context:
         self._clock = clock
         self._origin = Origin(f"what {name} was given")
         self._stopping = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._on_ready: Callable[[], object] | None = None
         self._deadline: int | None = None
+        self._listens = False
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -48,8 +49,12 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether the body has been asked to end."""
+        """Whether the body has been asked to end.
+
+        Whoever has read it, or repeats by `every`, is given time to end by itself before it is cancelled.
+        """
         self._origin.check()
+        self._listens = True
         return self._stopping.is_set()
 
     @property
@@ -59,13 +64,16 @@ class Context:
         return None if self._deadline is None else max(0.0, seconds(self._deadline - self._clock.now()))
 
     def ready(self) -> None:
-        """Say that the body does what it is there for."""
+        """Say that the body does what it is there for: what comes `after` it waits for that, if it `says_ready`."""
         self._origin.check()
-        post(self._loop, self._ready.set)
+        post(self._loop, self._become_ready)
 
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._origin.check()
+        if self._stopping.is_set():
+            await asyncio.sleep(0)  # who goes on although it was asked must not keep the loop from turning
+            return
         await happens(self._stopping.wait(), within=max(0.0, duration))
 
     async def every(self, interval: float) -> AsyncIterator[int]:
@@ -85,6 +93,26 @@ class Context:
             turn = max(turn + 1, elapsed // step) if step else turn + 1
             await self.sleep(seconds(begun + turn * step - self._clock.now()))
 
+    # -- for those who run the body
+
+    @property
+    def listens(self) -> bool:
+        """Whether the body has ever looked whether it shall end; otherwise it cannot know that it was asked."""
+        return self._listens
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it has been asked to end; unlike `stopping` this says nothing about the body."""
+        return self._stopping.is_set()
+
+    def when_ready(self, callback: Callable[[], object]) -> None:
+        """Call this when the body says that it is ready."""
+        self._on_ready = callback
+
+    async def asked(self) -> None:
+        """Wait until the body is asked to end."""
+        await self._stopping.wait()
+
     def ask_to_stop(self, *, within: float) -> None:
         """Ask the body to end.
 
@@ -94,3 +122,7 @@ class Context:
         if self._deadline is None:
             self._deadline = self._clock.now() + nanoseconds(within)
         post(self._loop, self._stopping.set)
+
+    def _become_ready(self) -> None:
+        if self._on_ready is not None:
+            self._on_ready()

@@ -9,7 +9,7 @@ LocumError
 ├── CoordinationError      the protocol says no
 │   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
-│   └── StartError · StopTimeoutError
+│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError
 
 A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
 """
@@ -26,6 +26,7 @@ __all__ = [
     "ConflictError",
     "CoordinationError",
     "CorruptRecordError",
+    "CrashLoopError",
     "ForkedError",
     "LocumError",
     "MissingDriverError",
@@ -45,6 +46,7 @@ __all__ = [
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
+    "WorkQueueClosedError",
 ]
 
 
@@ -240,10 +242,17 @@ class ServiceError(LocumError):
 
 
 class StartError(ServiceError):
-    """A service could not be started; those that had been started were stopped again."""
+    """A service could not be started; those that had been started were stopped again.
+
+    Attributes:
+        service: Its name.
+        why: What went wrong, in words; the error itself is the `__cause__`.
+        rollback: What went wrong while the others were stopped again; each stands in the notes too.
+    """
 
     def __init__(self, service: str, why: str) -> None:
         self.service, self.why = service, why
+        self.rollback: list[Exception] = []
         super().__init__(f"{service} did not start: {why}")
 
 
@@ -253,3 +262,22 @@ class StopTimeoutError(ServiceError):
     def __init__(self, service: str, timeout: float) -> None:
         self.service, self.timeout = service, timeout
         super().__init__(f"{service} did not stop within {timeout:g} s")
+
+
+class CrashLoopError(ServiceError):
+    """A service failed too often within a time: what it stands in, its group or the host, is to begin anew.
+
+    The last failure is the `__cause__`.
+    """
+
+    def __init__(self, service: str, failures: int, within: float) -> None:
+        self.service, self.failures, self.within = service, failures, within
+        super().__init__(f"{service} failed {failures} times within {within:g} s: look at why, or set restart=")
+
+
+class WorkQueueClosedError(ServiceError):
+    """A work queue takes nothing more in, for its host stops."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        super().__init__(f"{service} takes nothing more in: its host stops. Let who puts items in come after it")

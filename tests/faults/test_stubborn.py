@@ -109,11 +109,14 @@ def test_f24_terminated(cluster: Cluster) -> None:
 
 @PATIENT
 def test_f24_terminated_by_force(cluster: Cluster) -> None:
-    """Who asks twice does not wait."""
+    """Who asks a third time does not wait: the second signal cancels, and this body ignores that too."""
     active, before = stubborn_one(cluster)
     keeper = cluster.pids(active).keeper
     send(keeper, signal.SIGTERM)
     until(lambda: "stops." in active.text, "the first signal to be heard")
+    send(keeper, signal.SIGTERM)
+    until(lambda: "a second time" in active.text, "the second signal to be heard")
+    assert cluster.stand() is active, "twice is not by force"
     send(keeper, signal.SIGTERM)
     cluster.takeover(before.token)
     assert active.leave() == exit_codes.forced_by(signal.SIGTERM)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-__all__ = ["leave", "log_to_console"]
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from locum.errors import StartError
+
+__all__ = ["leave", "log_to_console", "tell_failed_start"]
+
+_log = logger("host")
 
 
 def log_to_console() -> None:
@@ -17,6 +24,11 @@ def log_to_console() -> None:
             level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
         )
         logging.getLogger("locum").setLevel(logging.INFO)
+
+
+def tell_failed_start(failure: StartError) -> None:
+    """Say what did not start, why, and what went wrong while the others were stopped again."""
+    _log.error("%s", "\n".join([str(failure), *getattr(failure, "__notes__", [])]), exc_info=failure.__cause__)
 
 
 def leave(code: int) -> NoReturn:

@@ -7,25 +7,33 @@ else's process it is a part of theirs (`embedded.py`).
 from __future__ import annotations
 
 import asyncio
+import typing
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from locum.clock import Clock
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
-from locum.errors import ConfigurationError, LocumError, StartError, StopTimeoutError
-from locum.host.lifecycle import start_all, stop_all
-from locum.host.plan import hooks_of
+from locum.errors import ConfigurationError, CrashLoopError, LocumError, StartError, StopTimeoutError
+from locum.host.groups import Groups
+from locum.host.phases import Limits, Phases
+from locum.host.plan import hooks_of, queue_of
+from locum.host.restart import Restarts
 from locum.keeper.budget import Budget
 from locum.registry import make_store, open_when_there, without_secrets
+from locum.scopes import cancel_and_wait
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService
 from locum.services.background import BackgroundRunner
+from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
+from locum.services.periodic import Periodic
 from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
@@ -35,13 +43,21 @@ if TYPE_CHECKING:
     from locum.store import Store
     from locum.telemetry import Event
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "StoppedWhileStartingError"]
 
 _log = logger("host")
 
 
+class StoppedWhileStartingError(Exception):
+    """The host was told to stop before all its services had started; what had begun was taken back."""
+
+
 class Runtime(ABC):
     """One run of a host.
+
+    Attributes:
+        told_to_end: Set when the services are to stop, whatever the cause.
+        failures: What services failed with for good.
 
     Args:
         plan: What it runs.
@@ -53,9 +69,7 @@ class Runtime(ABC):
     """
 
     def __init__(self, plan: Plan, settings: Settings, instance: str) -> None:
-        if not plan.declarations:
-            raise ConfigurationError(f"the host {plan.name} has no services: host.add(...) one before it runs")
-        plan.container.check([body for one in plan.declarations for body in one.bodies])
+        plan.check()
         self._plan, self._settings = plan, settings
         self.instance = instance
         self.clock = Clock()
@@ -63,6 +77,16 @@ class Runtime(ABC):
         self._modes: dict[str, dict[str, object]] = {}
         self._modes_changed = asyncio.Event()
         self._fences: list[Fence] = []
+        self.told_to_end = asyncio.Event()
+        self.failures: list[BaseException] = []
+        self._done: set[str] = set()
+        self._phases = Phases(
+            plan.order,
+            {one.name: Limits(start=one.start_timeout, stop=one.stop_timeout) for one in plan.declarations},
+            clock=self.clock,
+            host=plan.stop_limit,
+            drain=plan.drain_delay,
+        )
 
     @abstractmethod
     def fail(self, why: str, code: int) -> None:
@@ -87,7 +111,35 @@ class Runtime(ABC):
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
         return await self._plan.container.call(function, *given)
 
+    def one_run(self) -> AbstractAsyncContextManager[Callable[..., Awaitable[object]]]:
+        """One run of a body, in which functions are called one after another."""
+        return self._plan.container.run()
+
+    def over(self, service: str, error: BaseException | None) -> None:
+        """A service is not run again: for its group, its host, or for nobody else, as its declaration says."""
+        if isinstance(error, CrashLoopError):
+            if not self._groups.begin_anew(service, error):
+                self._escalate(error)
+            return
+        if error is not None:
+            self.failures.append(error)
+        self._done.add(service)
+        completion = next(one.completion for one in self._plan.declarations if one.name == service)
+        waited_for = {one.name for one in self._plan.declarations if one.completion == completion}
+        if completion == "stop_host" or (completion == "stop_when_all_done" and waited_for <= self._done):
+            how = "has completed" if error is None else "has failed"
+            _log.info("%s %s: %s stops, as was declared.", service, how, self._plan.name)
+            self.end()
+
     # -- for those who begin and end it
+
+    def end(self) -> None:
+        """Have the services stopped, if they run."""
+        self.told_to_end.set()
+
+    def hurry(self) -> None:
+        """Cancel what is ending by itself."""
+        self._phases.hurry()
 
     def events(self, scope: Scope) -> Events:
         """Where events are told, with the user's handlers."""
@@ -115,7 +167,19 @@ class Runtime(ABC):
         try:
             await coordinator.open()
             publishing = scope.spawn(self._publish(coordinator, leases), name="modes of the services")
-            runners = await self._start(coordinator)
+            make = partial(self._make, coordinator)
+            self._groups = Groups(
+                self._plan.declarations,
+                restart=lambda names: self._phases.restart(names, make),
+                escalate=self._escalate,
+                clock=self.clock,
+            )
+            try:
+                await self._start(make, scope)
+            except BaseException:
+                await self._groups.close()
+                await self._plan.container.close()
+                raise
             _log.info(
                 "%s of %s runs %s on %s%s, TTL %g s.",
                 self.instance,
@@ -129,7 +193,9 @@ class Runtime(ABC):
                 yield
             finally:
                 _log.info("%s stops.", self.instance)
-                errors = await stop_all(runners, "was stopped")
+                self.end()
+                await self._groups.close()
+                errors = await self._phases.stop("was stopped")
                 await self._plan.container.close()
                 for error in errors:
                     if not isinstance(error, StopTimeoutError):  # who told it already
@@ -137,25 +203,42 @@ class Runtime(ABC):
                 self.stopped(errors)
                 publishing.cancel()
         finally:
+            await self._phases.close()
             await coordinator.close(patience=budget.call_seconds)
             await store.close()
 
     # -- inside
 
-    async def _start(self, coordinator: Coordinator) -> list[Runner]:
-        runners: list[Runner] = []
-        try:
+    async def _start(self, make: Callable[[str], Awaitable[Runner]], scope: Scope) -> None:
+        """Make the services and start them, unless the host is told to stop meanwhile."""
+
+        async def start() -> None:
             for target in self._plan.fences:
                 self._fences.append(
                     fence_of(await self._plan.container.get(target) if isinstance(target, type) else target)
                 )
-            for declaration in self._plan.declarations:
-                runners.append(await self._runner(declaration, coordinator))
-            await start_all(runners)
-        except BaseException:
-            await self._plan.container.close()
-            raise
-        return runners
+            await self._phases.start({one.name: await make(one.name) for one in self._plan.declarations})
+
+        starting = scope.spawn(start(), name="start")
+        told = scope.spawn(self.told_to_end.wait(), name="told to end")
+        try:
+            await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            await cancel_and_wait(starting)
+        if starting.cancelled():
+            raise StoppedWhileStartingError
+        starting.result()
+
+    def _escalate(self, error: Exception) -> None:
+        """It cannot go on so: the host ends, and whoever started it may begin anew."""
+        _log.error("%s stops: %s", self._plan.name, error)
+        self.failures.append(error)
+        self.end()
+
+    async def _make(self, coordinator: Coordinator, name: str) -> Runner:
+        declaration = next(one for one in self._plan.declarations if one.name == name)
+        return await self._runner(declaration, coordinator)
 
     async def _runner(self, declaration: Declaration, coordinator: Coordinator) -> Runner:
         what = declaration.what
@@ -167,36 +250,42 @@ class Runtime(ABC):
             except Exception as error:
                 raise StartError(declaration.name, f"it could not be built: {type(error).__name__}: {error}") from error
         hooks = hooks_of(what)
+        options: dict[str, Any] = {
+            "surroundings": self,
+            "restarts": Restarts(declaration.name, declaration.restart, clock=self.clock),
+            "stop_timeout": declaration.stop_timeout,
+            "says_ready": declaration.says_ready,
+        }
+        active_passive = isinstance(what, ActivePassiveService)
+        if declaration.rhythm is not None:
+            tick = what.tick if hooks else what
+            body = Periodic(declaration.name, tick, declaration.rhythm, surroundings=self).run
+        elif declaration.is_consumer:
+            body = self._consumer(declaration, what).run
+        else:
+            body = (what.run_active if active_passive else what.run) if hooks else what
         if declaration.kind == "background":
-            return BackgroundRunner(
-                declaration.name,
-                what.run if hooks else what,
-                hooks,
-                surroundings=self,
-                stop_timeout=declaration.stop_timeout,
-            )
-        return ActivePassiveRunner(
+            return BackgroundRunner(declaration.name, body, hooks, **options)
+        overridden = active_passive and type(what).run_passive is not ActivePassiveService.run_passive
+        passive = what.run_passive if overridden else None
+        election = coordinator.election(declaration.name)
+        return ActivePassiveRunner(declaration.name, body, passive, hooks, election=election, **options)
+
+    def _consumer(self, declaration: Declaration, what: Any) -> Consumer:
+        is_class = isinstance(what, ConsumerService)
+        handler = what.handle if is_class else what
+
+        async def open_source(call: Callable[..., Awaitable[object]]) -> Any:
+            return what.source() if is_class else await open_given(declaration.source, call)
+
+        return Consumer(
             declaration.name,
-            what.run_active if hooks else self._repeated(what, declaration.every),
-            what.run_passive if hooks and type(what).run_passive is not ActivePassiveService.run_passive else None,
-            hooks,
-            election=coordinator.election(declaration.name),
+            open_source,
+            Delivery.taken_by(handler, typing.get_type_hints(handler)),
+            workers=declaration.workers,
+            drains=queue_of(declaration) is not None,
             surroundings=self,
-            stop_timeout=declaration.stop_timeout,
         )
-
-    def _repeated(self, function: Any, every: float | None) -> Callable[..., object]:
-        if every is None:
-            return function  # type: ignore[no-any-return]
-        from locum.coordination.term import Term
-
-        async def repeat(term: Term) -> None:
-            async with self._plan.container.run() as call:
-                async for _ in term.every(every):
-                    await call(function, term)
-
-        repeat.__annotations__["term"] = Term
-        return repeat
 
     async def _publish(self, coordinator: Coordinator, leases: LeaseSource) -> None:
         """Show the services' modes in the store: changes that come together are one write."""

@@ -16,13 +16,14 @@ from locum.coordination.fence import fence_of
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import line_prefix
 from locum.errors import StopTimeoutError
+from locum.host.restart import Restart
 from locum.service import Mode, ServiceHooks
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.telemetry import ServiceFailed
 from locum.testing.faults import Held
 from locum.testing.instances import Instance
 from tests.unit.kit import instance, soon, turns, until
-from tests.unit.services.house import House
+from tests.unit.services.house import House, restarting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +64,15 @@ class Work:
 class Running:
     """A runner on an instance."""
 
-    def __init__(self, one: Instance, active: Any, passive: Any, hooks: ServiceHooks | None, timeout: float) -> None:
+    def __init__(
+        self,
+        one: Instance,
+        active: Any,
+        passive: Any,
+        hooks: ServiceHooks | None,
+        timeout: float,
+        restart: Restart | None = None,
+    ) -> None:
         self.one, self.house = one, House(one.leases.owner.name)
         self.runner = ActivePassiveRunner(
             "settlement",
@@ -72,6 +81,7 @@ class Running:
             hooks,
             election=one.election("settlement"),
             surroundings=self.house,
+            restarts=restarting(self.house, "settlement", restart),
             stop_timeout=timeout,
         )
 
@@ -105,12 +115,13 @@ class Stage:
         name: str = "web-1",
         hooks: ServiceHooks | None = None,
         timeout: float = 20,
+        restart: Restart | None = None,
         before: Callable[[Instance], object] | None = None,
     ) -> Running:
         one = await self._stack.enter_async_context(instance(self._path, name))
         if before is not None:
             before(one)
-        running = Running(one, active, passive, hooks, timeout)
+        running = Running(one, active, passive, hooks, timeout, restart)
         self._runners.append(running)
         await running.runner.start()
         return running
@@ -649,7 +660,7 @@ async def test_a_thread_is_asked_and_the_term_is_released_when_it_has_ended(
     with caplog.at_level(logging.ERROR):
         thread.go.set()
         await soon(stopping)
-    assert thread.steps[-2:] == ["asked to end: True, is current: False", "ended"]
+    assert thread.steps[-2:] == ["asked to end: True, is current: True", "ended"], "who listens may finish"
     await running.nothing_is_left()
     grant = await running.grant()
     assert grant.past is not None

@@ -10,11 +10,12 @@ import pytest
 
 from locum import exit_codes
 from locum.errors import StopTimeoutError
+from locum.host.restart import Restart
 from locum.service import Mode, ServiceHooks, Stopping
 from locum.services.background import BackgroundRunner, BackgroundService
 from locum.telemetry import ServiceFailed
 from tests.unit.kit import soon, turns
-from tests.unit.services.house import House
+from tests.unit.services.house import House, restarting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,8 +28,23 @@ class Running:
         self.house = House()
         self._runners: list[BackgroundRunner] = []
 
-    async def start(self, body: Any, hooks: ServiceHooks | None = None, stop_timeout: float = 20) -> BackgroundRunner:
-        runner = BackgroundRunner("metrics", body, hooks, surroundings=self.house, stop_timeout=stop_timeout)
+    async def start(
+        self,
+        body: Any,
+        hooks: ServiceHooks | None = None,
+        stop_timeout: float = 20,
+        restart: Restart | None = None,
+        says_ready: bool = False,
+    ) -> BackgroundRunner:
+        runner = BackgroundRunner(
+            "metrics",
+            body,
+            hooks,
+            surroundings=self.house,
+            restarts=restarting(self.house, "metrics", restart or Restart(first=0.1)),
+            stop_timeout=stop_timeout,
+            says_ready=says_ready,
+        )
         self._runners.append(runner)
         await runner.start()
         return runner
