@@ -13,7 +13,7 @@ from locum.host.runtime import Runtime, StoppedWhileStartingError
 from locum.host.signals import Signals
 from locum.identity import ProcessId
 from locum.keeper.thread import KeeperThread
-from locum.scopes import Scope, run
+from locum.scopes import Scope, run, told_by_result
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run_embedded(plan: Plan) -> NoReturn:
 async def running(plan: Plan) -> AsyncIterator[None]:
     """Run a host's services beside somebody else's code for the length of the block."""
     host = _Embedded(plan)
-    async with host.serving(), Scope(f"end of {plan.name}", on_error=_told_by_result) as scope:
+    async with host.serving(), Scope(f"end of {plan.name}", on_error=told_by_result) as scope:
         scope.spawn(host.stop_when_told(), name="stop of the services")
         yield
 
@@ -52,7 +52,7 @@ async def running(plan: Plan) -> AsyncIterator[None]:
 async def _run(plan: Plan) -> int:
     host = _Embedded(plan)
     host.owns_process = True
-    async with Scope(f"signals of {plan.name}", on_error=_told_by_result) as scope:
+    async with Scope(f"signals of {plan.name}", on_error=told_by_result) as scope:
         Signals(
             stop=host.end,
             hurry=host.hurry,
@@ -69,10 +69,6 @@ async def _run(plan: Plan) -> int:
         if host.code == exit_codes.WOULD_NOT_STOP:
             leave(host.code)  # what would not stop does not let the loop end either
     return exit_codes.SERVICE_FAILED if host.failures and host.code == exit_codes.CLEAN else host.code
-
-
-def _told_by_result(task: str, error: BaseException) -> None:
-    """Whoever waits for the task has its error, which stands for an exit code."""
 
 
 async def _serve_until_told(host: _Embedded) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from locum.clock import seconds
 from locum.errors import LocumError, StartError, StopTimeoutError
 from locum.host.lifecycle import BACK, THERE, Phase, StopTimes
-from locum.scopes import Scope, cancel_and_wait, finish, happens
+from locum.scopes import Scope, cancel_and_wait, finish, happens, told_by_result
 from locum.services.standing import SlowEnd, stacks_of, where
 from locum.telemetry import logger
 
@@ -52,7 +52,7 @@ class Phases:
 
     def __init__(self, order: Order, limits: Mapping[str, Limits], *, clock: Clock, host: float, drain: float) -> None:
         self._order, self._limits, self._clock, self._host, self._drain = order, limits, clock, host, drain
-        self._scope = Scope("phases", on_error=_told_by_result)
+        self._scope = Scope("phases", on_error=told_by_result)
         self.runners: dict[str, Runner] = {}
         self._entered: dict[Phase, set[str]] = {phase: set() for phase in Phase}
         self._hurried = asyncio.Event()
@@ -120,7 +120,7 @@ class Phases:
     async def _all_there(self, phase: Phase, runners: Mapping[str, Runner]) -> None:
         others = set(self._order.names) - runners.keys()  # they are there already
         done, begun = set(others), set(others)
-        async with Scope(f"phase {phase.value}", on_error=_told_by_result) as scope:
+        async with Scope(f"phase {phase.value}", on_error=told_by_result) as scope:
             tasks: dict[asyncio.Task[None], str] = {}
             while len(done) < len(self._order.names):
                 for name in self._order.startable(begun, done):
@@ -180,7 +180,7 @@ class Phases:
     ) -> None:
         done: set[str] = set()
         begun: set[str] = set()
-        async with Scope(f"phase {phase.value}", on_error=_told_by_result) as scope:
+        async with Scope(f"phase {phase.value}", on_error=told_by_result) as scope:
             tasks: dict[asyncio.Task[None], str] = {}
             while len(done) < len(among):
                 for name in self._order.stoppable(among, begun, done):
@@ -274,7 +274,3 @@ async def _step_back(phase: Phase, runner: Runner) -> None:
         await runner.close()
     elif runner.hooks is not None:
         await (runner.hooks.stopping() if phase is Phase.STOPPING else runner.hooks.stop())
-
-
-def _told_by_result(task: str, error: BaseException) -> None:
-    """Whoever waits for the task has its error."""

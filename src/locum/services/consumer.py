@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_chec
 
 from locum.context import Context
 from locum.errors import ConfigurationError, TermEndedError
-from locum.scopes import Backoff, Scope, finish
+from locum.scopes import Backoff, Scope, finish, told_by_result
 from locum.service import ServiceHooks
 from locum.services.slots import Slots
 from locum.telemetry import logger
@@ -146,7 +146,7 @@ class Consumer:
             if hasattr(source, "__aenter__"):
                 source = await stack.enter_async_context(source)
             # acks and nacks outlive the handlers: what is done is told, also while all of it is being cancelled
-            words = await stack.enter_async_context(Scope(self.name, on_error=_told_by_result))
+            words = await stack.enter_async_context(Scope(self.name, on_error=told_by_result))
             await _Run(self, source, words, context).run()
 
 
@@ -160,6 +160,8 @@ class _Run:
     async def run(self) -> None:
         """Take and handle; what was taken and not begun is given back."""
         one, messages = self._consumer, aiter(self._source)
+        if one.drains:
+            self._words.spawn(self._take_nothing_in(), name="end of what is taken in")
         try:
             async with Slots(one.name, one.workers, surroundings=one.surroundings) as slots:
                 while not self._is_over():
@@ -175,13 +177,15 @@ class _Run:
 
     def _is_over(self) -> bool:
         """Whether nothing more is taken; a queue of our own is emptied first."""
-        if self._context.stopping and self._consumer.drains:
-            self._source.finish()
         return self._context.stopping and not self._consumer.drains
+
+    async def _take_nothing_in(self) -> None:
+        await self._context.asked()
+        self._source.finish()
 
     async def _fetch(self, messages: AsyncIterator[Any]) -> bool:
         """Wait for a message, or for the end; whether there may be more."""
-        async with Scope(self._consumer.name, on_error=_told_by_result) as scope:
+        async with Scope(self._consumer.name, on_error=told_by_result) as scope:
             coming = scope.spawn(self._next(messages), name="next message")
             asked = scope.spawn(self._context.asked(), name="asked to end")
             await asyncio.wait([coming, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -230,10 +234,6 @@ class _Run:
         task = self._words.spawn(_awaited(said), name=word)
         await finish(task)
         task.result()
-
-
-def _told_by_result(task: str, error: BaseException) -> None:
-    """Whoever waits for the task has its error."""
 
 
 async def open_given(source: Any, call: Callable[..., Awaitable[object]]) -> Any:

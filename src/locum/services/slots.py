@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from locum.scopes import Scope
+from locum.scopes import Scope, told_by_result
 from locum.services.bodies import contained
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Slots:
 
     def __init__(self, name: str, most: int, *, surroundings: Surroundings) -> None:
         self._name, self._surroundings = name, surroundings
-        self._scope = Scope(name)
+        self._scope = Scope(name, on_error=told_by_result)
         self._stack = AsyncExitStack()
         self._unopened = most
         self._free: list[Call] = []
