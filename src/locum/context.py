@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.identity import Origin
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from locum.clock import Clock
 
 __all__ = ["Context"]
+
+_SLEEPS_OF_A_LISTENER: Final = 10  # after it was asked; one more turn of a loop may have a few
 
 
 class Context:
@@ -40,6 +42,8 @@ class Context:
         self._on_ready: Callable[[], object] | None = None
         self._deadline: int | None = None
         self._listens = False
+        self._sleeps_since_asked = 0
+        self._on_going_on: Callable[[], object] | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -51,7 +55,7 @@ class Context:
     def stopping(self) -> bool:
         """Whether the body has been asked to end.
 
-        Whoever has read it, or repeats by `every`, is given time to end by itself before it is cancelled.
+        Whoever has read it, or pauses by `sleep` or `every`, is given time to end by itself before it is cancelled.
         """
         self._origin.check()
         self._listens = True
@@ -71,7 +75,11 @@ class Context:
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._origin.check()
+        self._listens = True
         if self._stopping.is_set():
+            self._sleeps_since_asked += 1
+            if self._sleeps_since_asked == _SLEEPS_OF_A_LISTENER and self._on_going_on is not None:
+                self._on_going_on()
             await asyncio.sleep(0)  # who goes on although it was asked must not keep the loop from turning
             return
         await happens(self._stopping.wait(), within=max(0.0, duration))
@@ -104,6 +112,10 @@ class Context:
     def is_asked(self) -> bool:
         """Whether it has been asked to end; unlike `stopping` this says nothing about the body."""
         return self._stopping.is_set()
+
+    def when_going_on(self, callback: Callable[[], object]) -> None:
+        """Call this when the body pauses again and again although it was asked to end: it does not listen after all."""
+        self._on_going_on = callback
 
     def when_ready(self, callback: Callable[[], object]) -> None:
         """Call this when the body says that it is ready."""

@@ -254,6 +254,7 @@ class ActivePassiveRunner(Supervised):
         grace = grace_of(limit) if term.listens and not body.task.done() else 0.0
         if grace:
             forget = term.lease.on_end(lambda _: body.hurry())
+            term.when_going_on(body.hurry)
             await body.ends_by_itself(within=grace)
             forget()
             if term.is_lost:

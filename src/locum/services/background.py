@@ -92,6 +92,7 @@ class BackgroundRunner(Supervised):
             return
         # what has never looked cannot know that it was asked: waiting for it would be waiting for nothing
         grace = grace_of(limit) if self._stopping.listens else 0.0
+        self._stopping.when_going_on(body.hurry)
         if grace and await body.ends_by_itself(within=grace):
             return
         try:

@@ -72,6 +72,7 @@ class Running:
         hooks: ServiceHooks | None,
         timeout: float,
         restart: Restart | None = None,
+        says_ready: bool = False,
     ) -> None:
         self.one, self.house = one, House(one.leases.owner.name)
         self.runner = ActivePassiveRunner(
@@ -83,6 +84,7 @@ class Running:
             surroundings=self.house,
             restarts=restarting(self.house, "settlement", restart),
             stop_timeout=timeout,
+            says_ready=says_ready,
         )
 
     async def stop(self) -> None:
@@ -116,12 +118,13 @@ class Stage:
         hooks: ServiceHooks | None = None,
         timeout: float = 20,
         restart: Restart | None = None,
+        says_ready: bool = False,
         before: Callable[[Instance], object] | None = None,
     ) -> Running:
         one = await self._stack.enter_async_context(instance(self._path, name))
         if before is not None:
             before(one)
-        running = Running(one, active, passive, hooks, timeout, restart)
+        running = Running(one, active, passive, hooks, timeout, restart, says_ready)
         self._runners.append(running)
         await running.runner.start()
         return running
@@ -762,6 +765,18 @@ async def test_a_body_that_listens_and_does_not_end_is_cancelled_after_its_write
     assert ends == ["cancelled, current: False"]
 
 
+async def test_a_body_that_only_looks_whether_its_term_is_current_is_not_waited_for(stage: Stage) -> None:
+    async def work(term: Term) -> None:
+        while term.is_current:
+            await term.sleep(1)
+
+    running = await stage.run(work, timeout=3600)
+    await running.house.shows(Mode.ACTIVE)
+    await turns()
+    await running.stop()
+    await running.nothing_is_left()
+
+
 async def test_a_term_that_is_lost_while_its_body_ends_by_itself_is_lost(stage: Stage) -> None:
     ended = asyncio.Event()
 
@@ -831,11 +846,17 @@ async def test_a_passive_body_that_fails_is_told_of_at_once_and_run_again(
 async def test_a_passive_instance_is_ready_when_its_passive_body_says_so_or_there_is_none(
     stage: Stage, who: str
 ) -> None:
+    go = asyncio.Event()
+
     async def passive(standby: Standby) -> None:
+        await go.wait()
         standby.ready()
         await asyncio.Event().wait()
 
     first = await stage.run(Work())
     await first.house.shows(Mode.ACTIVE)
-    second = await stage.run(Work(), passive if who == "passive" else None, name="web-2")
+    second = await stage.run(Work(), passive if who == "passive" else None, name="web-2", says_ready=True)
+    await turns()
+    assert second.runner.is_ready == (who == "nobody")
+    go.set()
     await soon(second.runner.until_ready())
