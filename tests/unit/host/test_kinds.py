@@ -214,7 +214,7 @@ def test_what_cannot_be_is_refused_while_it_is_declared(host: Any) -> None:
         (lambda: host.background(name="a", group="no name")(body), "group"),
     ):
         with pytest.raises(ConfigurationError, match=words):
-            wrong()
+            wrong()  # type: ignore[no-untyped-call]
     assert host.plan.declarations == []
     host.add(One)
     host.background(restart=Restart(most=3))(body)
