@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from tests.faults.kit.waiting import until
@@ -25,7 +26,7 @@ def run(folder: Path, program: str, *words: str) -> str:
         process = subprocess.Popen([sys.executable, "shop.py"], cwd=folder, stdout=file, stderr=subprocess.STDOUT)
     try:
         for some in words:
-            until(lambda some=some: some in output.read_text(), some)
+            until(partial(_says, output, some), some)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, output.read_text()
     finally:
@@ -48,3 +49,7 @@ def test_the_phases_of_the_page(tmp_path: Path) -> None:
     said = run(tmp_path, program, "server runs", "runs database, server")
     order = ["database starts", "server runs", "still serving", "server ends by itself", "database closed"]
     assert sorted(order, key=said.index) == order
+
+
+def _says(output: Path, words: str) -> bool:
+    return words in output.read_text()

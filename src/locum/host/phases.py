@@ -205,6 +205,8 @@ class Phases:
                     runner.hurry()
                 await finish(stopping)
                 stopping.result()
+                if runner.hooks is None:
+                    return
                 limit = times.limit(name, phase, now=self._clock.now())
             await self._limited(name, _step_back(phase, runner), limit)
         except _TimeIsUpError:
