@@ -66,6 +66,10 @@ class Context:
         """Say that the body does what it is there for."""
         self._handle.ready()
 
+    def beat(self) -> None:
+        """Say that the body goes on, for whoever watches its health; `every` and `sleep` say it by themselves."""
+        self._handle.beat()
+
     def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._wait_for(self._handle.sleep, duration)

@@ -41,6 +41,7 @@ class Context:
         self._stopping = asyncio.Event()
         self._on_ready: Callable[[], object] | None = None
         self._deadline: int | None = None
+        self._beaten_at = clock.now()
         self._listens = False
         self._sleeps_since_asked = 0
         self._on_going_on: Callable[[], object] | None = None
@@ -72,10 +73,15 @@ class Context:
         self._origin.check()
         post(self._loop, self._become_ready)
 
+    def beat(self) -> None:
+        """Say that the body goes on, for whoever watches its health; `every` and `sleep` say it by themselves."""
+        self._beaten_at = self._clock.now()
+
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._origin.check()
         self._listens = True
+        self.beat()
         if self._stopping.is_set():
             self._sleeps_since_asked += 1
             if self._sleeps_since_asked == _SLEEPS_OF_A_LISTENER and self._on_going_on is not None:
@@ -96,6 +102,7 @@ class Context:
         step = nanoseconds(interval)
         begun, turn = self._clock.now(), 0
         while not self.stopping:
+            self.beat()
             yield turn
             elapsed = self._clock.now() - begun
             turn = max(turn + 1, elapsed // step) if step else turn + 1
@@ -124,6 +131,11 @@ class Context:
     async def asked(self) -> None:
         """Wait until the body is asked to end."""
         await self._stopping.wait()
+
+    @property
+    def beaten_at(self) -> int:
+        """When the body last said that it goes on (the clock's ns)."""
+        return self._beaten_at
 
     def ask_to_stop(self, *, within: float) -> None:
         """Ask the body to end.

@@ -6,7 +6,7 @@ A service is started, runs, is asked to stop, and is closed. The kinds, in `locu
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from locum.context import Context
 
@@ -46,7 +46,12 @@ class ServiceHooks:
 
     A phase is over when all services have been through it, and only then the next one begins. `starting`, `start` and
     `started` go in the order of `after`, `stopping`, `stop` and `close` in reverse, whatever the stop was caused by.
+
+    Attributes:
+        comes_last: Whether it comes `after` all services that do not say so themselves.
     """
+
+    comes_last: ClassVar[bool] = False
 
     async def starting(self) -> None:
         """Before any service of the host is started."""

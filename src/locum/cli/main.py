@@ -18,6 +18,7 @@ __all__ = ["main"]
 _COMMANDS: Final = (
     "run",
     "status",
+    "health",
     "resign",
     "transfer",
     "journal",

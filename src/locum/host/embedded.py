@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, SchemaError, StartError, StopTimeoutError
+from locum.host.notify import Notifier
 from locum.host.process import leave, log_to_console, tell_failed_start
 from locum.host.runtime import Runtime, StoppedWhileStartingError
 from locum.host.signals import Signals
@@ -35,8 +37,7 @@ def run_embedded(plan: Plan) -> NoReturn:
         _log.error("%s cannot run: %s", plan.name, error)
         code = exit_codes.BAD_CONFIGURATION
     except StartError as failure:
-        tell_failed_start(failure)
-        code = exit_codes.SERVICE_FAILED
+        code = tell_failed_start(failure)
     leave(code)
 
 
@@ -57,6 +58,7 @@ async def _run(plan: Plan) -> int:
             stop=host.end,
             hurry=host.hurry,
             on_reload=plan.on_reload,
+            reloading=host.reloading,
             spawn=lambda work, name: scope.spawn(work, name=name),
         ).hear()
         stop = scope.spawn(host.told_to_end.wait(), name="stop")
@@ -98,7 +100,9 @@ class _Embedded(Runtime):
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The whole road: a session, the services, and back."""
-        async with Scope(self._plan.name, on_error=self._on_error) as scope:
+        # a process that is somebody else's speaks to systemd itself
+        notifier = Notifier.take(pids=(os.getpid(),)) if self.owns_process else None
+        async with Scope(self._plan.name, on_error=self._on_error) as scope, self.reporting(scope, notifier):
             self._keeper = KeeperThread(
                 self.make_store,
                 self.instance,

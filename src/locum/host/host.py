@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 from locum.errors import ConfigurationError
 from locum.host.plain import check_body
 from locum.host.plan import Declaration, Plan, kind_of, rhythm_of, workers_of
+from locum.host.reporting import Reports
 from locum.host.restart import Restart
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
@@ -49,6 +50,8 @@ class Host:
             are given.
         drain_delay: Seconds between the announcement of a stop (not ready any more) and the stop, in which all
             services run: for load balancers to look elsewhere.
+        health: Where probes are answered, as HOST:PORT: `/livez`, `/readyz`, `/health`, `/active`, `/standby`.
+        health_file: A file that is touched as long as the instance is live, for probes that run a command.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Host:
         hang_timeout: float = 30.0,
         stop_timeout: float | None = None,
         drain_delay: float = 0.0,
+        health: str | None = None,
+        health_file: str | None = None,
     ) -> None:
         if enforcement not in (None, *ENFORCEMENTS):
             raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {' or '.join(ENFORCEMENTS)}")
@@ -75,7 +80,14 @@ class Host:
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
         )
-        self.plan = Plan(name, settings, enforcement=enforcement, stop_timeout=stop_timeout, drain_delay=drain_delay)
+        self.plan = Plan(
+            name,
+            settings,
+            enforcement=enforcement,
+            stop_timeout=stop_timeout,
+            drain_delay=drain_delay,
+            reports=Reports(address=health, file=health_file),
+        )
 
     @property
     def settings(self) -> Settings:
@@ -218,6 +230,19 @@ class Host:
             return handler
 
         return take
+
+    def critical(self, service: str, *, within: float) -> None:
+        """Take the instance for hung if this service's body, while it works, does not beat every so many seconds.
+
+        `every` and `sleep` of what a body is given beat by themselves; a long step calls `beat()`.
+
+        Args:
+            service: Its name.
+            within: Seconds from one beat to the next, at most.
+        """
+        if not 0 < within < float("inf"):
+            raise ConfigurationError(f"{service}: within={within!r} must be a number of seconds above 0")
+        self.plan.critical[service] = within
 
     def run(self, *, embedded: bool = False) -> None:
         """Run until told to stop, under a keeper: this process becomes the keeper, and starts itself as its worker.

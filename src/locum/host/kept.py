@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, StartError, StopTimeoutError
+from locum.host.notify import Notifier
 from locum.host.process import leave, log_to_console, tell_failed_start
 from locum.host.runtime import Runtime, StoppedWhileStartingError
 from locum.host.signals import Signals, dump_threads_on_signal
+from locum.identity import parent_of
 from locum.keeper.control import Hello, WorkerEnd
 from locum.keeper.link import KeeperGoneError, KeeperLink
 from locum.scopes import Scope, run
@@ -52,12 +55,14 @@ class _Worker(Runtime):
 
     async def run(self) -> int:
         """Run until told to stop; the exit code."""
-        async with Scope(self._plan.name, on_error=self._on_error) as scope:
+        notifier = Notifier.take(pids=(os.getpid(), self._end.keeper, parent_of(self._end.keeper) or 0))
+        async with Scope(self._plan.name, on_error=self._on_error) as scope, self.reporting(scope, notifier):
             link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self.events(scope))
             Signals(
                 stop=self.end,
                 hurry=self.hurry,
                 on_reload=self._plan.on_reload,
+                reloading=self.reloading,
                 spawn=lambda work, name: scope.spawn(work, name=name),
             ).hear()
             hello = Hello(
@@ -81,8 +86,7 @@ class _Worker(Runtime):
             except StoppedWhileStartingError:
                 return exit_codes.SERVICE_FAILED if self.failures else exit_codes.CLEAN
             except StartError as failure:
-                tell_failed_start(failure)
-                return exit_codes.SERVICE_FAILED
+                return tell_failed_start(failure)
         return self._code
 
     def fail(self, why: str, code: int) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from locum.errors import ConfigurationError
 from locum.host.container import Container
+from locum.host.health import Health
 from locum.host.lifecycle import Order, StopTimes
+from locum.host.reporting import Reports
 from locum.host.restart import Restart, RestartWhen
 from locum.names import check_name
 from locum.service import ServiceHooks
@@ -23,6 +25,7 @@ from locum.services.work_queue import WorkQueue
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from locum.clock import Clock
     from locum.host.settings import Settings
     from locum.telemetry import Event
 
@@ -32,6 +35,7 @@ __all__ = [
     "Kind",
     "Plan",
     "ServiceOptions",
+    "health_of",
     "hooks_of",
     "kind_of",
     "queue_of",
@@ -133,6 +137,11 @@ class Declaration:
         return self.source is not None or _is(self.what, ConsumerService)
 
     @property
+    def comes_last(self) -> bool:
+        """Whether it is started after all others, and stopped before them."""
+        return bool(getattr(self.what, "comes_last", False))
+
+    @property
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions that it calls, as they are called: a class's methods without their `self`."""
         cls = self.what if inspect.isclass(self.what) else type(self.what)
@@ -161,6 +170,9 @@ class Plan:
         declarations: The services, in the order of their declaration.
         fences: Databases, or the types of collaborators that reach one.
         handlers: Who asked for which events.
+        reports: Where its health is reported.
+        critical: Services whose bodies must beat at least every so many seconds while they work.
+        health: That of the run in this process, once there is one.
         enforcement: `kill` or `cancel`; `None` for what is usual where it runs.
         stop_timeout: Seconds that the stop of all services may take; `None` for what the longest chain of them may.
         drain_delay: Seconds for which all still run after it was announced that they stop.
@@ -170,6 +182,9 @@ class Plan:
     name: str
     settings: Settings
     enforcement: str | None = None
+    reports: Reports = field(default_factory=Reports)
+    critical: dict[str, float] = field(default_factory=dict)
+    health: Health | None = None
     container: Container = field(default_factory=Container)
     declarations: list[Declaration] = field(default_factory=list)
     fences: list[Any] = field(default_factory=list)
@@ -213,7 +228,13 @@ class Plan:
         Raises:
             ConfigurationError: Somebody comes after nobody of this host, or after itself, round about.
         """
-        return Order({one.name: [self._name_of(other, one) for other in one.after] for one in self.declarations})
+        first = [one.name for one in self.declarations if not one.comes_last]
+        return Order(
+            {
+                one.name: [*(self._name_of(other, one) for other in one.after), *(first if one.comes_last else ())]
+                for one in self.declarations
+            }
+        )
 
     @property
     def stop_limit(self) -> float:
@@ -238,6 +259,19 @@ _BODIES: Final[dict[type[ServiceHooks], tuple[str, ...]]] = {
     PeriodicService: ("tick",),
     ConsumerService: ("handle",),
 }
+
+
+def health_of(plan: Plan, instance: str, *, clock: Clock, changed: Callable[[], object]) -> Health:
+    """The health of one run of a host.
+
+    Raises:
+        ConfigurationError: Something is critical that is no service.
+    """
+    services = {one.name: one.kind == "active_passive" for one in plan.declarations}
+    for name in plan.critical:
+        if name not in services:
+            raise ConfigurationError(f"{name!r} is critical, and no service: the host has {', '.join(services)}")
+    return Health(plan.name, instance, clock=clock, services=services, critical=plan.critical, changed=changed)
 
 
 def hooks_of(what: object) -> ServiceHooks | None:

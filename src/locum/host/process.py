@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from locum import exit_codes
+from locum.errors import ConfigurationError
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -26,9 +28,14 @@ def log_to_console() -> None:
         logging.getLogger("locum").setLevel(logging.INFO)
 
 
-def tell_failed_start(failure: StartError) -> None:
-    """Say what did not start, why, and what went wrong while the others were stopped again."""
-    _log.error("%s", "\n".join([str(failure), *getattr(failure, "__notes__", [])]), exc_info=failure.__cause__)
+def tell_failed_start(failure: StartError) -> int:
+    """Say what did not start, why, and what went wrong while the others were stopped again; the exit code for it."""
+    sentences = "\n".join([str(failure), *getattr(failure, "__notes__", [])])
+    if isinstance(failure.__cause__, ConfigurationError):
+        _log.error("%s", sentences)  # it says what to do: a stack would not
+        return exit_codes.BAD_CONFIGURATION
+    _log.error("%s", sentences, exc_info=failure.__cause__)
+    return exit_codes.SERVICE_FAILED
 
 
 def leave(code: int) -> NoReturn:

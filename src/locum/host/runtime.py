@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import typing
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,11 @@ from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
 from locum.errors import ConfigurationError, CrashLoopError, LocumError, StartError, StopTimeoutError
 from locum.host.groups import Groups
+from locum.host.health import State
+from locum.host.notify import Notifier
 from locum.host.phases import Limits, Phases
-from locum.host.plan import hooks_of, queue_of
+from locum.host.plan import health_of, hooks_of, queue_of
+from locum.host.reporting import Reporting
 from locum.host.restart import Restarts
 from locum.keeper.budget import Budget
 from locum.registry import make_store, open_when_there, without_secrets
@@ -29,11 +32,11 @@ from locum.services.active_passive import ActivePassiveRunner, ActivePassiveServ
 from locum.services.background import BackgroundRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
 from locum.services.periodic import Periodic
-from locum.telemetry import Events, logger
+from locum.telemetry import Events, ServiceFailed, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
@@ -77,6 +80,8 @@ class Runtime(ABC):
         self._modes: dict[str, dict[str, object]] = {}
         self._modes_changed = asyncio.Event()
         self._fences: list[Fence] = []
+        self.health = plan.health = health_of(plan, instance, clock=self.clock, changed=self._report)
+        self._reporting: Reporting | None = None
         self.told_to_end = asyncio.Event()
         self.failures: list[BaseException] = []
         self._done: set[str] = set()
@@ -100,15 +105,19 @@ class Runtime(ABC):
 
     def tell(self, event: Event) -> None:
         """Tell an event."""
+        if isinstance(event, ServiceFailed):
+            self.health.failed(event.service, event.error, again=event.retry_in is not None)
         self._events.tell(event)
 
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """Show what a service does now."""
         self._modes[service] = {"mode": mode.value, "token": token, "since": self.clock.wall().isoformat()}
         self._modes_changed.set()
+        self.health.show(service, mode, token)
 
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
+        self.health.began(given)
         return await self._plan.container.call(function, *given)
 
     def one_run(self) -> AbstractAsyncContextManager[Callable[..., Awaitable[object]]]:
@@ -146,7 +155,26 @@ class Runtime(ABC):
         self._events = Events(self.instance, lambda coroutine, name: scope.spawn(coroutine, name=name))
         for kind, handler in self._plan.handlers:
             self._events.on(kind, handler)
+        self._events.on(StoreLost, lambda _: self.health.lost_store(lost=True))
+        self._events.on(StoreRestored, lambda _: self.health.lost_store(lost=False))
         return self._events
+
+    @asynccontextmanager
+    async def reporting(self, scope: Scope, notifier: Notifier | None = None) -> AsyncIterator[None]:
+        """The host's health is reported for the length of the block; only with a notifier to systemd too.
+
+        Raises:
+            ConfigurationError: It cannot be reported where it was asked for.
+        """
+        self._reporting = Reporting(
+            self.health, self._plan.reports, notifier or Notifier(), clock=self.clock, scope=scope
+        )
+        async with self._reporting.reporting():
+            yield
+
+    def reloading(self) -> AbstractContextManager[None]:
+        """A reload is told of for the length of the block."""
+        return self._reporting.reloading() if self._reporting is not None else nullcontext()
 
     def make_store(self) -> Store:
         """A store of one's own, not yet opened."""
@@ -165,6 +193,7 @@ class Runtime(ABC):
         await open_when_there(store, clock=self.clock, told=lambda why: _log.debug("%s", why))
         coordinator = Coordinator(Commons(store, leases, events=self._events, fences=lambda: self._fences))
         try:
+            self.health.enter(State.STARTING)
             await coordinator.open()
             publishing = scope.spawn(self._publish(coordinator, leases), name="modes of the services")
             make = partial(self._make, coordinator)
@@ -189,9 +218,11 @@ class Runtime(ABC):
                 " (one machine only)" if coordinator.one_machine else "",
                 self._settings.ttl,
             )
+            self.health.enter(State.READY)
             try:
                 yield
             finally:
+                self.health.enter(State.STOPPING)
                 _log.info("%s stops.", self.instance)
                 self.end()
                 await self._groups.close()
@@ -208,6 +239,10 @@ class Runtime(ABC):
             await store.close()
 
     # -- inside
+
+    def _report(self) -> None:
+        if self._reporting is not None:
+            self._reporting.change()
 
     async def _start(self, make: Callable[[str], Awaitable[Runner]], scope: Scope) -> None:
         """Make the services and start them, unless the host is told to stop meanwhile."""

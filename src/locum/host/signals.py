@@ -11,6 +11,7 @@ import asyncio
 import faulthandler
 import inspect
 import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from locum import exit_codes
@@ -21,6 +22,7 @@ from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
 __all__ = ["Signals", "dump_threads_on_signal"]
@@ -35,7 +37,8 @@ class Signals:
         stop: Asks for the stop in order.
         hurry: Cancels what is ending by itself.
         on_reload: What is called (plain or async) to reload, in order; one that fails is logged and harms nobody.
-        spawn: Starts the task of an asynchronous one, given its coroutine and a name.
+        spawn: Starts the task of a reload, given its coroutine and a name.
+        reloading: Entered for the length of a reload, to tell of it.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Signals:
         hurry: Callable[[], object],
         on_reload: Sequence[Callable[[], object]],
         spawn: Callable[[Coroutine[Any, Any, object], str], object],
+        reloading: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._stop, self._hurry, self._on_reload, self._spawn = stop, hurry, on_reload, spawn
+        self._reloading = reloading
         self._stops = 0
 
     def hear(self) -> None:
@@ -72,13 +77,17 @@ class Signals:
     def _reload(self, number: int) -> None:
         del number
         _log.info("told to reload")
-        for hook in self._on_reload:
-            try:
-                result = hook()
-                if inspect.iscoroutine(result):
-                    self._spawn(result, "reload")
-            except Exception:
-                _log.exception("a reload failed")
+        self._spawn(self._reload_all(), "reload")
+
+    async def _reload_all(self) -> None:
+        with self._reloading():
+            for hook in self._on_reload:
+                try:
+                    result = hook()
+                    if inspect.isawaitable(result):
+                        await result
+                except Exception:
+                    _log.exception("a reload failed")
 
 
 def dump_threads_on_signal(*, chain: bool = False) -> None:

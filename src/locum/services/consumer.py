@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable  # in signatures that are read when the program runs
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 from locum.context import Context
 from locum.errors import ConfigurationError, TermEndedError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Consumer", "ConsumerService", "Delivery", "Source", "check_workers", "open_given"]
 
 _log = logger("services.consumer")
+_BEAT_EVERY: Final = 1.0  # s
 T = TypeVar("T")
 
 
@@ -188,7 +189,9 @@ class _Run:
         async with Scope(self._consumer.name, on_error=told_by_result) as scope:
             coming = scope.spawn(self._next(messages), name="next message")
             asked = scope.spawn(self._context.asked(), name="asked to end")
-            await asyncio.wait([coming, asked], return_when=asyncio.FIRST_COMPLETED)
+            while not (coming.done() or asked.done()):
+                self._context.beat()  # who waits for a message is well
+                await asyncio.wait([coming, asked], timeout=_BEAT_EVERY, return_when=asyncio.FIRST_COMPLETED)
             if self._is_over() and not coming.done():
                 return True
             await asyncio.wait([coming])
