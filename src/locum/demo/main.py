@@ -15,6 +15,7 @@ from locum import exit_codes
 from locum.clock import Clock, nanoseconds, seconds
 from locum.demo import generator
 from locum.demo.audit import Trail, takeovers
+from locum.demo.brokers import NoBroker, broker_for
 from locum.demo.cluster import Cluster
 from locum.demo.direction import Direction
 from locum.demo.folder import Folder
@@ -30,7 +31,9 @@ from locum.scopes import Scope, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from locum.demo.brokers import Message
     from locum.demo.live import View
+    from locum.demo.settings import DemoSettings
     from locum.demo.verdict import Result
 
 __all__ = ["run_demo"]
@@ -42,13 +45,13 @@ _LOOK_EVERY: Final = 0.02  # s
 _DRAW_EVERY: Final = 0.2  # s
 
 
-def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json: bool) -> int:
+def run_demo(*, seconds: float, kills: int, settings: DemoSettings, instances: int, as_json: bool) -> int:
     """Start instances, hurt the active one again and again, and audit what the bodies wrote.
 
     Args:
         seconds: How long orders are placed.
         kills: How often the active instance is hurt, the four kinds in turn.
-        rate: Orders a second.
+        settings: How many orders are placed, how often the service looks, and where it relays to.
         instances: How many instances run.
         as_json: Print nothing but one JSON object on stdout.
 
@@ -56,7 +59,7 @@ def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json
         The exit code: 0 if nothing was lost, doubled or overlapped and every takeover came; 1 if not; 2 if it cannot be
         asked for so.
     """
-    wanted = Wanted(seconds=seconds, kills=kills, rate=rate, instances=instances)
+    wanted = Wanted(seconds=seconds, kills=kills, rate=settings.rate, instances=instances)
     objection = _objection(wanted)
     if objection is not None:
         _complain(objection)
@@ -65,7 +68,7 @@ def run_demo(*, seconds: float, kills: int, rate: float, instances: int, as_json
     view = view_for(as_json=as_json)
     code = _FAILED
     try:
-        code = run(_Run(wanted, folder, view, as_json=as_json).run())
+        code = run(_Run(wanted, folder, view, settings, as_json=as_json).run())
     finally:
         if code == _FAILED:
             _complain(f"The files of this run are kept in {folder.path}.")
@@ -92,10 +95,12 @@ def _complain(sentence: str) -> None:
 class _Run:
     """One run."""
 
-    def __init__(self, wanted: Wanted, folder: Folder, view: View, *, as_json: bool) -> None:
+    def __init__(self, wanted: Wanted, folder: Folder, view: View, settings: DemoSettings, *, as_json: bool) -> None:
         self._wanted, self._folder, self._view, self._as_json = wanted, folder, view, as_json
         self._clock = Clock()
-        self._cluster = Cluster(wanted.instances, folder, clock=self._clock)
+        self._cluster = Cluster(wanted.instances, folder, clock=self._clock, settings=settings)
+        self._broker = broker_for(settings.broker, folder.path.name)
+        self._messages: list[Message] | None = None
         self._lineup = Lineup(folder.store_url, clock=self._clock)
         self._watch = Watch(folder, clock=self._clock)
         self._direction = Direction(wanted, self._cluster, self._watch, self._lineup, self._clock, self._tell)
@@ -127,6 +132,7 @@ class _Run:
         """Everything up to the end of the last process; the reasons why it was cut short."""
         self._view.begin(self._wanted)
         try:
+            await self._broker.open()
             async with Scope("play") as scope:
                 await self._lineup.open()
                 scope.spawn(self._cluster.keep_up(), name="instances")
@@ -139,6 +145,10 @@ class _Run:
             await self._cluster.end()
             await self._lineup.close()
             self._watch.close()
+        if not isinstance(self._broker, NoBroker):
+            self._messages = await self._broker.all_messages()
+            await self._broker.clear()
+        await self._broker.close()
         return reasons
 
     async def _act(self) -> list[str]:
@@ -238,6 +248,7 @@ class _Run:
             events=orders.all_events(),
             spans=Trail(TraceReader(self._folder.trace).read()).spans,
             injuries=self._direction.injuries,
+            messages=self._messages,
             ended_at=self._ended_at,
             audited_at=self._clock.now(),
         )
