@@ -122,11 +122,13 @@ def _costs(folder: Path, options: argparse.Namespace) -> int:
     facts = machine.facts(folder)
     place = folder / "idle"
     place.mkdir()
-    imports, idle = costs.imports(max(5, options.n // 2)), costs.idle(place, seconds=options.idle)
+    imports, hosts = costs.imports(max(5, options.n // 2)), costs.hosts(folder, max(5, options.n // 2))
+    idle = costs.idle(place, seconds=options.idle)
     report.show_machine(machine.describe(facts))
     report.show_costs("imports", imports)
+    report.show_costs("a host of 100 services (wanted: at most 200 ms)", hosts)
     report.show_costs("idle, TTL 6 s", idle)
-    results = {"family": "costs", "machine": facts, "imports": imports, "idle": idle}
+    results = {"family": "costs", "machine": facts, "imports": imports, "hosts": hosts, "idle": idle}
     _done([report.keep(results, options.out / "costs.json")], options)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import spread
+from locum import Host, Stopping
 from tests.faults.kit.cluster import Cluster, Pids
 from tests.faults.kit.waiting import until
 
-__all__ = ["idle", "imports"]
+__all__ = ["hosts", "idle", "imports"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TTL = 6.0
@@ -39,6 +41,31 @@ def imports(n: int) -> dict[str, Any]:
     figures = {name: spread(values, "ms") for name, values in found.items()}
     ratio = figures["locum, with Host and Term loaded"].p50 / figures["asyncio"].p50
     return {**figures, "Host and Term / asyncio": round(ratio, 2)}
+
+
+def hosts(folder: Path, n: int) -> dict[str, Any]:
+    """The time of the start and of the stop of a host of 100 trivial services, less that of a host of one, in turn."""
+    found: dict[str, list[float]] = {"start": [], "stop": [], "both": []}
+    for turn in range(n):
+        one, many = (asyncio.run(_start_and_stop(folder / f"{turn}-{count}.db", count)) for count in (1, 100))
+        for name, value in zip(found, (many[0] - one[0], many[1] - one[1], sum(many) - sum(one)), strict=True):
+            found[name].append(value)
+    return {f"{name} of 100 services, beyond one": spread(values, "ms") for name, values in found.items()}
+
+
+async def _start_and_stop(database: Path, count: int) -> tuple[float, float]:
+    """Milliseconds of the start and of the stop, in this process."""
+    host = Host("many", store=f"sqlite:///{database}")
+
+    async def trivial(stopping: Stopping) -> None:
+        await stopping.sleep(3600)
+
+    for number in range(count):
+        host.background(name=f"service-{number}")(trivial)
+    begun = time.perf_counter()
+    async with host.lifespan():
+        started = time.perf_counter()
+    return (started - begun) * 1000, (time.perf_counter() - started) * 1000
 
 
 def idle(folder: Path, *, seconds: float) -> dict[str, Any]:

@@ -44,7 +44,12 @@ class BrokenCopy:
             raise UnbrokenError(f"it does not apply:\n{applied.stdout}{applied.stderr}")
 
     def _run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LOCUM_THOROUGH": "1",
+        }
         return subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout
         )

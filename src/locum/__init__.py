@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from locum.errors import LocumError, StaleTermError, TermEndedError
     from locum.host.configuration import Options
     from locum.host.host import Host
+    from locum.host.restart import Restart
     from locum.service import Stopping
     from locum.services.active_passive import ActivePassiveService, Standby
     from locum.services.background import BackgroundService
+    from locum.services.consumer import ConsumerService
+    from locum.services.periodic import PeriodicService
+    from locum.services.work_queue import WorkQueue
     from locum.telemetry import (
         InstanceJoined,
         InstanceLost,
@@ -30,12 +34,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivePassiveService",
     "BackgroundService",
+    "ConsumerService",
     "Coordinator",
     "Host",
     "InstanceJoined",
     "InstanceLost",
     "LocumError",
     "Options",
+    "PeriodicService",
+    "Restart",
     "ServiceFailed",
     "StaleTermError",
     "Standby",
@@ -46,17 +53,21 @@ __all__ = [
     "TermEnded",
     "TermEndedError",
     "TermStarted",
+    "WorkQueue",
 ]
 
 _ROOMS: Final = {
     "ActivePassiveService": "services.active_passive",
     "BackgroundService": "services.background",
+    "ConsumerService": "services.consumer",
     "Coordinator": "coordination.coordinator",
     "Host": "host.host",
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
     "LocumError": "errors",
     "Options": "host.configuration",
+    "PeriodicService": "services.periodic",
+    "Restart": "host.restart",
     "ServiceFailed": "telemetry",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",
@@ -67,6 +78,7 @@ _ROOMS: Final = {
     "TermEnded": "telemetry",
     "TermEndedError": "errors",
     "TermStarted": "telemetry",
+    "WorkQueue": "services.work_queue",
 }
 
 

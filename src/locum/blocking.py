@@ -7,8 +7,9 @@ is touched. Waiting ends when the body is asked to end.
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from locum.coordination.fence import fence_of
 from locum.errors import UnsupportedError
@@ -20,14 +21,31 @@ if TYPE_CHECKING:
     import asyncio
     import logging
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
+    from types import TracebackType
 
     from locum import context
-    from locum.coordination import coordinator, election, term
+    from locum.coordination import barrier, contest, coordinator, election, hold, lock, shared, term
 
-__all__ = ["Context", "Coordinator", "Election", "Standby", "Stopping", "Term", "connect"]
+__all__ = [
+    "Barrier",
+    "Context",
+    "Coordinator",
+    "Election",
+    "Held",
+    "Hold",
+    "Lock",
+    "ReadWriteLock",
+    "Share",
+    "Shared",
+    "Standby",
+    "Stopping",
+    "Term",
+    "connect",
+]
 
+F = TypeVar("F")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -66,6 +84,10 @@ class Context:
         """Say that the body does what it is there for."""
         self._handle.ready()
 
+    def beat(self) -> None:
+        """Say that the body goes on, for whoever watches its health; `every` and `sleep` say it by themselves."""
+        self._handle.beat()
+
     def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._wait_for(self._handle.sleep, duration)
@@ -93,24 +115,10 @@ class Standby(Context):
     """What a plain passive body is given: it ends when the instance becomes active, or stops."""
 
 
-class Term(Context):
-    """One uninterrupted time of being active, as a plain body sees it.
+class Hold(Context):
+    """One uninterrupted time of having something, as plain code sees it."""
 
-    Promises: no two terms of one scope share a token, and tokens only grow.
-    Assumes: the writes that matter carry the token (`transaction`, `fence`), and an old one is refused.
-    On loss: `sleep`, `every` and whatever checks raise `TermEndedError`, and the body is to let it through; what
-    ignores that is ended with its process before anyone else may start. At a planned end `sleep` and `every` return.
-    """
-
-    _handle: term.Term
-
-    def __init__(self, handle: term.Term) -> None:
-        super().__init__(handle)
-
-    @property
-    def token(self) -> int:
-        """The fencing token."""
-        return self._handle.token
+    _handle: hold.Hold
 
     @property
     def scope(self) -> str:
@@ -134,17 +142,50 @@ class Term(Context):
 
     @property
     def remaining(self) -> float:
-        """Seconds for which the term is certain, if no further beat is answered; 0 if it is over."""
+        """Seconds for which it is certain, if no further beat is answered; 0 if it is over."""
         return self._handle.remaining
 
     @property
     def ended(self) -> str | None:
-        """Why the term is over, in words that follow the instance's name; `None` while it is not."""
+        """Why it is over, in words that follow the instance's name; `None` while it is not."""
         return self._handle.ended
 
     def check(self) -> None:
-        """Raise `TermEndedError` if the term is over; no I/O."""
+        """Raise `HoldEndedError` if it is over; no I/O."""
         self._handle.check()
+
+    def _wait_for(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        outcome = super()._wait_for(call, *args, **kwargs)
+        if self._handle.is_lost:
+            self.check()  # the cancellation of those who cannot be cancelled
+        return outcome
+
+
+class Share(Hold):
+    """A read or a permit, as plain code sees it."""
+
+    def __init__(self, handle: hold.Share) -> None:
+        super().__init__(handle)
+
+
+class Term(Hold):
+    """One uninterrupted time of being active, as a plain body sees it.
+
+    Promises: no two terms of one scope share a token, and tokens only grow.
+    Assumes: the writes that matter carry the token (`transaction`, `fence`), and an old one is refused.
+    On loss: `sleep`, `every` and whatever checks raise `TermEndedError`, and the body is to let it through; what
+    ignores that is ended with its process before anyone else may start. At a planned end `sleep` and `every` return.
+    """
+
+    _handle: term.Term
+
+    def __init__(self, handle: term.Term) -> None:
+        super().__init__(handle)
+
+    @property
+    def token(self) -> int:
+        """The fencing token."""
+        return self._handle.token
 
     @contextmanager
     def transaction(self, target: Any) -> Iterator[Any]:
@@ -180,11 +221,136 @@ class Term(Context):
         with own_loop() as run:
             run(self._handle.fence(connection))
 
-    def _wait_for(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        outcome = super()._wait_for(call, *args, **kwargs)
-        if self._handle.is_lost:
-            self.check()  # the cancellation of those who cannot be cancelled
-        return outcome
+
+class Held(Term):
+    """A lock that is held, as plain code sees it: a term, and the value that goes with the lock."""
+
+    _handle: lock.Held
+
+    def __init__(self, handle: lock.Held) -> None:
+        super().__init__(handle)
+
+    @property
+    def value(self) -> bytes | None:
+        """The value as this holder found it or last set it; `None` if there is none. No I/O."""
+        return self._handle.value
+
+    def set(self, value: bytes | None) -> None:
+        """Change the value that goes with the lock; see `locum.coordination.lock.Held.set`.
+
+        Raises:
+            TermEndedError: The hold is over; nothing was changed, or the session ended before the answer came.
+            StaleTermError: A later holder has the lock; nothing was changed.
+        """
+        self._wait_for(self._handle.set, value)
+
+
+class _Contest(Generic[F]):
+    """What is waited for and held, for code that blocks: as a context, or by its methods."""
+
+    def __init__(self, handle: contest.Contest[Any], portal: _Portal, facade: Callable[[Any], F]) -> None:
+        self._handle, self._portal, self._facade = handle, portal, facade
+        self._entered: dict[threading.Thread, list[AbstractContextManager[F]]] = {}
+
+    @contextmanager
+    def hold(self, *, timeout: float | None = None, stop_timeout: float | None = None) -> Iterator[F]:
+        """Wait for it and hold it for the length of the block.
+
+        If somebody asks for its end, `stopping` is set and its pauses return: leave the block then.
+
+        Args:
+            timeout: Seconds to wait in line, `0` asks once; as was wished if it is not given.
+            stop_timeout: Seconds that the block may take to end when somebody asks for it; then it counts as ended.
+
+        Raises:
+            WaitTimeoutError: It was not ours in time; no place in line is left behind.
+        """
+        holding = self._handle.hold(timeout=timeout, stop_timeout=stop_timeout, by=threading.current_thread())
+        with _entered(holding, self._portal.run) as handle:
+            yield self._facade(handle)
+
+    @contextmanager
+    def try_hold(self) -> Iterator[F | None]:
+        """Ask once, and hold it for the length of the block if it is free; otherwise the block has `None`."""
+        with _entered(self._handle.try_hold(by=threading.current_thread()), self._portal.run) as handle:
+            yield None if handle is None else self._facade(handle)
+
+    def __enter__(self) -> F:
+        entering = self.hold()
+        hold = entering.__enter__()
+        self._entered.setdefault(threading.current_thread(), []).append(entering)
+        return hold
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        thread = threading.current_thread()
+        entered = self._entered[thread].pop()
+        if not self._entered[thread]:
+            del self._entered[thread]
+        return entered.__exit__(kind, error, trace)
+
+
+class Lock(_Contest[Held]):
+    """One holder per name, for code that blocks: `with coordinator.lock("invoice-42") as held`.
+
+    Promises: two holders never at once, turns in the order of coming, no two holds with one token.
+    Assumes: the writes that matter carry the token (`held.transaction`, `held.fence`).
+    On loss: nobody can cancel a thread; `held.check()`, `sleep`, `every`, `set` and `transaction` raise, `held.ended`
+    says why, and `on_lost` is called once, in the coordinator's thread.
+    """
+
+    _handle: lock.Lock
+
+    def __init__(self, handle: lock.Lock, portal: _Portal) -> None:
+        super().__init__(handle, portal, Held)
+
+    @property
+    def name(self) -> str:
+        """The name of the lock."""
+        return self._handle.name
+
+    def value(self) -> bytes | None:
+        """The value that goes with the lock, as the store has it at this moment."""
+        return self._portal.run(self._handle.value())
+
+
+class Shared(_Contest[Share]):
+    """A read or a permit, for code that blocks: waited for and held together with others."""
+
+    def __init__(self, handle: shared.Shared, portal: _Portal) -> None:
+        super().__init__(handle, portal, Share)
+
+
+class ReadWriteLock:
+    """One writer, or many readers, for code that blocks; see `locum.coordination.shared.ReadWriteLock`."""
+
+    def __init__(self, handle: shared.ReadWriteLock, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    def read(self) -> Shared:
+        """To be held together with others who read."""
+        return Shared(self._handle.read(), self._portal)
+
+    def write(self) -> Lock:
+        """To be held alone."""
+        return Lock(self._handle.write(), self._portal)
+
+
+class Barrier:
+    """So many parties wait for each other, for code that blocks; see `locum.coordination.barrier.Barrier`."""
+
+    def __init__(self, handle: barrier.Barrier, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    def wait(self, *, timeout: float | None = None) -> None:
+        """Arrive, and wait until all are there.
+
+        Raises:
+            WaitTimeoutError: They were not there in time; nobody waits for this party any more.
+            SessionLostError: The session ended meanwhile.
+        """
+        self._portal.run(self._handle.wait(timeout=timeout))
 
 
 class Election:
@@ -220,9 +386,45 @@ class Election:
         with _entered(leading, self._portal.run) as handle:
             yield Term(handle)
 
+    def proclaim(self, value: bytes | None) -> None:
+        """Set the value in office of the term that is held here: others `watch` it, and it ends with the term."""
+        self._portal.run(self._handle.proclaim(value))
+
+    def leader(self) -> election.Office | None:
+        """Who leads, as the grant says at this moment; `None` if it is vacant."""
+        return self._portal.run(self._handle.leader())
+
+    def watch(self) -> Iterator[election.Office | None]:
+        """Who leads and what it has proclaimed: at once, and again with each change; the last state always comes."""
+        states = self._handle.watch()
+        try:
+            while True:
+                yield self._portal.run(anext(states))  # type: ignore[arg-type]
+        finally:
+            self._portal.run(states.aclose())  # type: ignore[attr-defined]
+
+    def transfer(self, *, to: str) -> None:
+        """End the term that is held here, and leave the lead to an instance that waits in line.
+
+        Raises:
+            TransferRefusedError: Nothing is held here, its end is asked for already, or that instance does not wait.
+        """
+        self._portal.run(self._handle.transfer(to=to))
+
+    def pause(self, why: str, *, by: str = "") -> None:
+        """Forbid that it is taken over by itself: whoever leads goes on, and a transfer is carried out."""
+        self._portal.run(self._handle.pause(why, by=by))
+
+    def resume(self) -> None:
+        """Allow it again."""
+        self._portal.run(self._handle.resume())
+
 
 class Coordinator:
-    """Takes part in elections under one instance's session, for code that blocks; it comes from `connect`."""
+    """Elections, locks and barriers under one instance's session, for code that blocks; it comes from `connect`.
+
+    The arguments are those of `locum.Coordinator`'s methods of the same names.
+    """
 
     def __init__(self, handle: coordinator.Coordinator, portal: _Portal) -> None:
         self._handle, self._portal = handle, portal
@@ -232,9 +434,61 @@ class Coordinator:
         """Whether all instances must live on this machine."""
         return self._handle.one_machine
 
-    def election(self, name: str) -> Election:
+    def election(self, name: str, *, priority: int | None = 0, lock_delay: float = 0.0) -> Election:
         """The election of that name."""
-        return Election(self._handle.election(name), self._portal)
+        return Election(self._handle.election(name, priority=priority, lock_delay=lock_delay), self._portal)
+
+    def lock(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        reentrant: bool = False,
+        lock_delay: float = 0.0,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> Lock:
+        """The lock of that name; where it may be entered again, that is by the same thread."""
+        handle = self._handle.lock(
+            name,
+            timeout=timeout,
+            reentrant=reentrant,
+            lock_delay=lock_delay,
+            stop_timeout=stop_timeout,
+            on_lost=on_lost,
+        )
+        return Lock(handle, self._portal)
+
+    def read_write_lock(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> ReadWriteLock:
+        """The read-write lock of that name."""
+        handle = self._handle.read_write_lock(name, timeout=timeout, stop_timeout=stop_timeout, on_lost=on_lost)
+        return ReadWriteLock(handle, self._portal)
+
+    def semaphore(
+        self,
+        name: str,
+        *,
+        permits: int,
+        timeout: float | None = None,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> Shared:
+        """The semaphore of that name."""
+        handle = self._handle.semaphore(
+            name, permits=permits, timeout=timeout, stop_timeout=stop_timeout, on_lost=on_lost
+        )
+        return Shared(handle, self._portal)
+
+    def barrier(self, name: str, *, parties: int) -> Barrier:
+        """The barrier of that name."""
+        return Barrier(self._handle.barrier(name, parties=parties), self._portal)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.identity import Origin
@@ -12,11 +12,13 @@ from locum.telemetry import logger
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from locum.clock import Clock
 
 __all__ = ["Context"]
+
+_SLEEPS_OF_A_LISTENER: Final = 10  # after it was asked; one more turn of a loop may have a few
 
 
 class Context:
@@ -37,8 +39,12 @@ class Context:
         self._clock = clock
         self._origin = Origin(f"what {name} was given")
         self._stopping = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._on_ready: Callable[[], object] | None = None
         self._deadline: int | None = None
+        self._beaten_at = clock.now()
+        self._listens = False
+        self._sleeps_since_asked = 0
+        self._on_going_on: Callable[[], object] | None = None
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -48,8 +54,12 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether the body has been asked to end."""
+        """Whether the body has been asked to end.
+
+        Whoever has read it, or pauses by `sleep` or `every`, is given time to end by itself before it is cancelled.
+        """
         self._origin.check()
+        self._listens = True
         return self._stopping.is_set()
 
     @property
@@ -59,13 +69,25 @@ class Context:
         return None if self._deadline is None else max(0.0, seconds(self._deadline - self._clock.now()))
 
     def ready(self) -> None:
-        """Say that the body does what it is there for."""
+        """Say that the body does what it is there for: what comes `after` it waits for that, if it `says_ready`."""
         self._origin.check()
-        post(self._loop, self._ready.set)
+        post(self._loop, self._become_ready)
+
+    def beat(self) -> None:
+        """Say that the body goes on, for whoever watches its health; `every` and `sleep` say it by themselves."""
+        self._beaten_at = self._clock.now()
 
     async def sleep(self, duration: float) -> None:
         """Pause for some seconds, or until the body is asked to end."""
         self._origin.check()
+        self._listens = True
+        self.beat()
+        if self._stopping.is_set():
+            self._sleeps_since_asked += 1
+            if self._sleeps_since_asked == _SLEEPS_OF_A_LISTENER and self._on_going_on is not None:
+                self._on_going_on()
+            await asyncio.sleep(0)  # who goes on although it was asked must not keep the loop from turning
+            return
         await happens(self._stopping.wait(), within=max(0.0, duration))
 
     async def every(self, interval: float) -> AsyncIterator[int]:
@@ -80,10 +102,40 @@ class Context:
         step = nanoseconds(interval)
         begun, turn = self._clock.now(), 0
         while not self.stopping:
+            self.beat()
             yield turn
             elapsed = self._clock.now() - begun
             turn = max(turn + 1, elapsed // step) if step else turn + 1
             await self.sleep(seconds(begun + turn * step - self._clock.now()))
+
+    # -- for those who run the body
+
+    @property
+    def listens(self) -> bool:
+        """Whether the body has ever looked whether it shall end; otherwise it cannot know that it was asked."""
+        return self._listens
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it has been asked to end; unlike `stopping` this says nothing about the body."""
+        return self._stopping.is_set()
+
+    def when_going_on(self, callback: Callable[[], object]) -> None:
+        """Call this when the body pauses again and again although it was asked to end: it does not listen after all."""
+        self._on_going_on = callback
+
+    def when_ready(self, callback: Callable[[], object]) -> None:
+        """Call this when the body says that it is ready."""
+        self._on_ready = callback
+
+    async def asked(self) -> None:
+        """Wait until the body is asked to end."""
+        await self._stopping.wait()
+
+    @property
+    def beaten_at(self) -> int:
+        """When the body last said that it goes on (the clock's ns)."""
+        return self._beaten_at
 
     def ask_to_stop(self, *, within: float) -> None:
         """Ask the body to end.
@@ -94,3 +146,7 @@ class Context:
         if self._deadline is None:
             self._deadline = self._clock.now() + nanoseconds(within)
         post(self._loop, self._stopping.set)
+
+    def _become_ready(self) -> None:
+        if self._on_ready is not None:
+            self._on_ready()

@@ -7,9 +7,10 @@ LocumError
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
-│   ├── SessionLostError · WaitTimeoutError · TermEndedError · StaleTermError · ForkedError · TransferRefusedError
+│   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
+│   └── ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
-│   └── StartError · StopTimeoutError
+│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError
 
 A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
 """
@@ -26,9 +27,12 @@ __all__ = [
     "ConflictError",
     "CoordinationError",
     "CorruptRecordError",
+    "CrashLoopError",
     "ForkedError",
+    "HoldEndedError",
     "LocumError",
     "MissingDriverError",
+    "NotOurTurnError",
     "OutcomeUnknownError",
     "SchemaError",
     "ServiceError",
@@ -45,6 +49,7 @@ __all__ = [
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
+    "WorkQueueClosedError",
 ]
 
 
@@ -195,12 +200,34 @@ class WaitTimeoutError(CoordinationError, TimeoutError):
         super().__init__(f"{scope} was not ours within {timeout:g} s; no place in line is left behind")
 
 
-class TermEndedError(CoordinationError):
+class HoldEndedError(CoordinationError):
+    """What was held is not held any more: stop working under it."""
+
+    def __init__(self, scope: str, why: str) -> None:
+        self.scope, self.why = scope, why
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        return f"{self.scope} is not held any more: {self.why}; stop working under it"
+
+
+class NotOurTurnError(CoordinationError):
+    """Somebody else has it, or goes before; whoever asked did not want to wait."""
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        super().__init__(f"{scope} is not free; wait for it, or try again later")
+
+
+class TermEndedError(HoldEndedError):
     """The term is over: stop working under it."""
 
     def __init__(self, scope: str, token: int, why: str) -> None:
-        self.scope, self.token, self.why = scope, token, why
-        super().__init__(f"the term {token} in {scope} is over: {why}; stop working under it")
+        self.token = token
+        super().__init__(scope, why)
+
+    def _message(self) -> str:
+        return f"the term {self.token} in {self.scope} is over: {self.why}; stop working under it"
 
 
 class StaleTermError(CoordinationError):
@@ -240,10 +267,17 @@ class ServiceError(LocumError):
 
 
 class StartError(ServiceError):
-    """A service could not be started; those that had been started were stopped again."""
+    """A service could not be started; those that had been started were stopped again.
+
+    Attributes:
+        service: Its name.
+        why: What went wrong, in words; the error itself is the `__cause__`.
+        rollback: What went wrong while the others were stopped again; each stands in the notes too.
+    """
 
     def __init__(self, service: str, why: str) -> None:
         self.service, self.why = service, why
+        self.rollback: list[Exception] = []
         super().__init__(f"{service} did not start: {why}")
 
 
@@ -253,3 +287,22 @@ class StopTimeoutError(ServiceError):
     def __init__(self, service: str, timeout: float) -> None:
         self.service, self.timeout = service, timeout
         super().__init__(f"{service} did not stop within {timeout:g} s")
+
+
+class CrashLoopError(ServiceError):
+    """A service failed too often within a time: what it stands in, its group or the host, is to begin anew.
+
+    The last failure is the `__cause__`.
+    """
+
+    def __init__(self, service: str, failures: int, within: float) -> None:
+        self.service, self.failures, self.within = service, failures, within
+        super().__init__(f"{service} failed {failures} times within {within:g} s: look at why, or set restart=")
+
+
+class WorkQueueClosedError(ServiceError):
+    """A work queue takes nothing more in, for its host stops."""
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        super().__init__(f"{service} takes nothing more in: its host stops. Let who puts items in come after it")

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from locum.errors import ForkedError
 
-__all__ = ["MachineKey", "Origin", "ProcessId", "host_name", "process_state", "sees_own_processes", "start_time"]
+__all__ = [
+    "MachineKey",
+    "Origin",
+    "ProcessId",
+    "host_name",
+    "parent_of",
+    "process_state",
+    "sees_own_processes",
+    "start_time",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,12 @@ def process_state(pid: int) -> str | None:
     """The state letter of a process (`R`, `S`, `T`, `Z`, ...), or `None` if /proc does not tell."""
     fields = stat_fields(pid)
     return fields[0] if fields else None
+
+
+def parent_of(pid: int) -> int | None:
+    """The pid of a process's parent, or `None` if /proc does not tell."""
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else None
 
 
 def stat_fields(pid: int | str) -> list[str] | None:

@@ -1,4 +1,6 @@
-"""Who held what, when, and why it ended: a ring of fixed keys for each scope, one entry a term.
+"""Who held what, when, and why it ended: a ring of fixed keys for each election, one entry a term.
+
+What has a name of the user's making, such as a lock, shares one ring with its kind, so that names leave nothing behind.
 
 An entry is written when a term has ended, by its holder or, where that died, by its successor; both write the same key,
 so a term never has two. The term that still runs is in the grant. Times are wall times for people; nothing is decided
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Journal"]
 
 _RING: Final = 64
+_COLLECTED: Final = "journal/collected/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,10 @@ class Entry:
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptRecordError(record.key, f"it is no journal entry ({error})") from error
 
+    def is_of(self, scope: str, token: int) -> bool:
+        """Whether it tells of that very term."""
+        return (self.scope, self.token) == (scope, token)
+
 
 class Journal:
     """The journal of one namespace.
@@ -75,12 +82,22 @@ class Journal:
             entry: The entry.
             unless_noted: Leave an entry alone that stands there for the same term; that costs a call more.
         """
-        key = f"journal/{entry.scope}/{entry.token % _RING}"
+        key = f"{_ring(entry.scope)}{entry.token % _RING}"
         if unless_noted:
             noted = await self._store.read(key)
-            if noted is not None and Entry.of(noted).token == entry.token:
+            if noted is not None and Entry.of(noted).is_of(entry.scope, entry.token):
                 return
-        await self._store.write(key, json.dumps(asdict(entry)).encode(), expect=ANY)
+        await self._store.write(key, _to_bytes(entry), expect=ANY)
+
+    async def collect(self, scope: str) -> None:
+        """Clear the ring of an election that is not used any more; its last entry goes to the ring of all of those."""
+        if _ring(scope) == f"journal/{scope}/":
+            records = (await self._store.list(_ring(scope))).records
+            if records:
+                last = Entry.of(max(records, key=lambda record: record.revision))
+                await self._store.write(f"{_COLLECTED}{last.token % _RING}", _to_bytes(last), expect=ANY)
+            for record in records:
+                await self._store.delete(record.key, expect=ANY)
 
     async def entries(self, scope: str | None = None) -> list[Entry]:
         """The entries of one scope, or of all, by the time they were noted.
@@ -88,5 +105,16 @@ class Journal:
         Raises:
             CorruptRecordError: One of them cannot be read.
         """
-        listing = await self._store.list(f"journal/{scope}/" if scope else "journal/")
-        return [Entry.of(record) for record in sorted(listing.records, key=lambda record: record.revision)]
+        listing = await self._store.list(_ring(scope) if scope else "journal/")
+        entries = [Entry.of(record) for record in sorted(listing.records, key=lambda record: record.revision)]
+        return [entry for entry in entries if scope in (None, entry.scope)]
+
+
+def _to_bytes(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry)).encode()
+
+
+def _ring(scope: str) -> str:
+    """The prefix of the ring in which a scope's entries stand."""
+    kind = scope.partition("/")[0]
+    return f"journal/{scope}/" if kind == "election" else f"journal/{kind}/"

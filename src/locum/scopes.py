@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from types import TracebackType
 
-__all__ = ["Backoff", "Scope", "cancel_and_wait", "finish", "happens", "own_loop", "post", "run", "run_in"]
+__all__ = [
+    "Backoff",
+    "Scope",
+    "cancel_and_wait",
+    "finish",
+    "happens",
+    "own_loop",
+    "post",
+    "run",
+    "run_in",
+    "told_by_result",
+]
 
 T = TypeVar("T")
 
@@ -158,6 +169,10 @@ async def happens(awaitable: Awaitable[object], *, within: float | None) -> bool
     except TimeoutError:
         return False
     return True
+
+
+def told_by_result(task: str, error: BaseException) -> None:
+    """An `on_error` of scopes of which each task has somebody who waits for it, and so learns of its error."""
 
 
 def run(work: Coroutine[Any, Any, T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:

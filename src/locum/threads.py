@@ -32,6 +32,8 @@ class OwnThread:
         self._name = name
         self._calls: queue.SimpleQueue[_Call[object] | None] = queue.SimpleQueue()
         self._is_started = False
+        self.ident: int | None = None
+        """The thread's number in this process, once it runs."""
 
     async def call(self, function: Callable[[], T]) -> T:
         """Call a function in the thread, in a copy of the caller's context, and wait for its end.
@@ -59,6 +61,7 @@ class OwnThread:
         self._calls.put(None)
 
     def _run(self) -> None:
+        self.ident = threading.get_ident()
         while (call := self._calls.get()) is not None:
             call.make()
             del call  # or what it refers to would live until the next

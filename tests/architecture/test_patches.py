@@ -29,7 +29,7 @@ def hunks(patch: Path) -> list[tuple[Path, str]]:
 def test_a_patch_applies_and_names_a_test(patch: Path) -> None:
     _applies(patch)
     head = patch.read_text().splitlines()
-    assert head[0].startswith("# test: tests/faults/")
+    assert head[0].startswith("# test: tests/")
     assert head[1].startswith("# breaks: R")
     module, _, name = head[0].removeprefix("# test: ").partition("::")
     assert f"def {name.partition('[')[0]}(" in (ROOT / module).read_text(), f"{module} has no test {name}"

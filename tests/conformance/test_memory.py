@@ -15,11 +15,13 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -87,6 +89,8 @@ class TestMemory(
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 ):
     harness = MemoryHarness

@@ -19,11 +19,13 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -86,6 +88,8 @@ class TestSqlite(
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 ):
     harness = SqliteHarness

@@ -19,10 +19,12 @@ from locum.testing.conformance import (
     IncarnationContract,
     JournalContract,
     LineContract,
+    LockContract,
     LossContract,
     OutageContract,
     ProcessContract,
     SessionContract,
+    SharedContract,
     StoreContract,
     StoreHarness,
     WakeUpContract,
@@ -89,6 +91,7 @@ class ZooKeeperHarness(StoreHarness):
 class TestZooKeeper(
     StoreContract,
     SessionContract,
+    SharedContract,
     GuardContract,
     WakeUpContract,
     IncarnationContract,
@@ -97,6 +100,7 @@ class TestZooKeeper(
     DurabilityContract,
     ProcessContract,
     LineContract,
+    LockContract,
     ElectionContract,
     JournalContract,
 ):

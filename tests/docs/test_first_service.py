@@ -31,7 +31,8 @@ def test_the_tutorial(tmp_path: Path) -> None:
         os.kill(worker, signal.SIGKILL)
         until(tower.says("west strikes, token 2"), "a strike of the other")
         until(tower.says("its worker is started again"), "the restart")
-        assert "was killed (SIGKILL)" in tower.run("journal", "--app", "tower:host")
+        killed = "was killed (SIGKILL)"
+        until(lambda: killed in tower.run("journal", "--app", "tower:host"), "the journal to say how it ended")
         until(lambda: tower.service()["waiting"] == ["east"], "the one that was killed, in line again")
         assert "is active in strike" in tower.run("resign", "strike", "--app", "tower:host")
         assert "token 4" in tower.run("transfer", "strike", "--to", "west", "--app", "tower:host")

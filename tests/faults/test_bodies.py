@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(environment={"FAULTS_FAREWELL": "0.03"})
 @pytest.mark.parametrize(("kind", "full"), [("terminated", 100), ("resigned", 100)], ids=["terminated", "resigned"])
 @pytest.mark.timeout(1800)

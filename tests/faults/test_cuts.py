@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.faults.kit.cluster import Cluster, Instance
 
 pytestmark = [NEEDS_UNSHARE, pytest.mark.timeout(1800)]
-EVERYWHERE: Final = pytest.mark.stores(*SERVERS)
+EVERYWHERE: Final = pytest.mark.stores(*SERVERS, thorough=True)
 
 
 class Road(Protocol):
@@ -49,7 +49,7 @@ def others_elsewhere(cluster: Cluster, active: Instance) -> None:
     assert cluster.stand() is active
 
 
-@EVERYWHERE
+@pytest.mark.stores(*SERVERS)
 def test_f40_worker_killed_and_all_others_are_elsewhere(cluster: Cluster) -> None:
     """Its keeper says so: that costs a write and a wake-up, and no TTL."""
     for _ in range(count(25, on=cluster.place)):

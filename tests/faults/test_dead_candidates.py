@@ -49,7 +49,7 @@ def stands_in_line_again(cluster: Cluster, instance: Instance, dead: str) -> Non
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=6.0)
 def test_f34_session_closed_from_outside(cluster: Cluster) -> None:
     """Neither it nor its keeper knows of that yet."""

@@ -50,7 +50,7 @@ def test_every_kind_of_injury_is_taken_over_and_nothing_is_lost_or_doubled(tmp_p
     audited(tmp_path)
 
 
-@pytest.mark.stores(*SERVERS)
+@pytest.mark.stores(*SERVERS, thorough=True)
 @pytest.mark.timeout(150)
 def test_the_demo_is_the_same_on_any_store(tmp_path: Path, place: Place) -> None:
     (folder := tmp_path / "demo").mkdir()

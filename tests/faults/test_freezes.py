@@ -37,7 +37,7 @@ def freeze_for_three_ttls(cluster: Cluster, *, spinning: bool = False) -> None:
     assert after.at > before.at
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @SHORT_TTL
 @pytest.mark.timeout(1800)
 def test_f04_frozen(cluster: Cluster) -> None:

@@ -50,7 +50,7 @@ def reset(place: Place) -> None:
 INJURIES: list[Callable[[Place], None]] = [wipe, put_back, reset]
 
 
-@pytest.mark.stores(own=True)
+@pytest.mark.stores(own=True, thorough=True)
 @pytest.mark.cluster(app="fenced", ttl=TTL)
 @pytest.mark.parametrize("injure", INJURIES, ids=lambda one: one.__name__)
 @pytest.mark.timeout(300)
@@ -65,7 +65,7 @@ def test_f32_a_file_that_was_restored_in_place(cluster: Cluster) -> None:
     forget(cluster, restore_in_place, terms=3)
 
 
-@pytest.mark.stores(*SERVERS, own=True)
+@pytest.mark.stores(*SERVERS, own=True, thorough=True)
 @pytest.mark.cluster(app="fenced", ttl=TTL)
 @pytest.mark.timeout(300)
 def test_f48_a_server_that_has_lost_its_tail(cluster: Cluster) -> None:

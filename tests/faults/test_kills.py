@@ -28,7 +28,7 @@ def test_f01_worker_killed(tmp_path: Path, place: Place) -> None:
     assert len(takeovers("worker-killed", many, tmp_path, place=place)) == many
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.timeout(1800)
 def test_f02_keeper_and_worker_killed(tmp_path: Path, place: Place) -> None:
     many = count(100, on=place)

@@ -144,7 +144,7 @@ async def run_all(place: Place, folder: Path, scenarios: Sequence[tuple[str, Seq
     assert not failed, "\n".join(failed)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 async def test_f31_the_calls_of_a_trip(tmp_path: Path, place: Place) -> None:
     """All of them are lost in the tests below: whoever adds one adds it there."""
     seen: set[str] = set()
@@ -159,7 +159,7 @@ async def test_f31_the_calls_of_a_trip(tmp_path: Path, place: Place) -> None:
     assert seen - BESIDE == set(CALLS)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.timeout(1800)
 async def test_f31_one_answer_lost(tmp_path: Path, place: Place, fault: str) -> None:
@@ -169,7 +169,7 @@ async def test_f31_one_answer_lost(tmp_path: Path, place: Place, fault: str) -> 
     await run_all(place, tmp_path, scenarios)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 async def test_f31_a_take_that_broke_is_swept(tmp_path: Path, place: Place) -> None:
     """Its answer is one that nobody expects, so nobody settles it: the sweep finds that we hold it (R17)."""
     ground, terms = Ground(place.url, tmp_path / "orders.db"), Terms()
@@ -189,7 +189,7 @@ async def test_f31_a_take_that_broke_is_swept(tmp_path: Path, place: Place) -> N
         await judge(ground)
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 async def test_f31_a_take_is_answered_late_and_no_beat_is_answered(tmp_path: Path, place: Place) -> None:
     """Its lease has run out when it learns that it holds the grant: no body begins (R15).
 

@@ -28,7 +28,7 @@ def pulses(cluster: Cluster, instance: Instance) -> RowFile:
     return found
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @TTL
 def test_f15_background_goes_on(cluster: Cluster) -> None:
     """Where no term runs nothing is killed, and background work does not even notice."""
@@ -47,7 +47,7 @@ def test_f15_background_goes_on(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @TTL
 @pytest.mark.parametrize("how", ["", "spin"], ids=["obedient", "loop-blocked"])
 def test_f15_lost_term(cluster: Cluster, how: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.faults.kit.places import Place
     from tests.faults.kit.rows import Row
 
-pytestmark = [pytest.mark.stores(*SERVERS, own=True), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stores(*SERVERS, own=True, thorough=True), pytest.mark.timeout(1800)]
 
 PROCESSES: Final = 4
 ENOUGH: Final = 20

@@ -35,7 +35,7 @@ def stubborn_one(cluster: Cluster) -> tuple[Instance, Row]:
     return active, before
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(ttl=3.0)
 def test_f23_lost_lease(cluster: Cluster) -> None:
     """Cancelled at 60 % of the TTL and there at 80 %: ended by its keeper, behind which the kernel stands at 85 %.
@@ -111,11 +111,14 @@ def test_f24_terminated(cluster: Cluster) -> None:
 @pytest.mark.stores(thorough=True)
 @PATIENT
 def test_f24_terminated_by_force(cluster: Cluster) -> None:
-    """Who asks twice does not wait."""
+    """Who asks a third time does not wait: the second signal cancels, and this body ignores that too."""
     active, before = stubborn_one(cluster)
     keeper = cluster.pids(active).keeper
     send(keeper, signal.SIGTERM)
     until(lambda: "stops." in active.text, "the first signal to be heard")
+    send(keeper, signal.SIGTERM)
+    until(lambda: "a second time" in active.text, "the second signal to be heard")
+    assert cluster.stand() is active, "twice is not by force"
     send(keeper, signal.SIGTERM)
     cluster.takeover(before.token)
     assert active.leave() == exit_codes.forced_by(signal.SIGTERM)

@@ -72,7 +72,7 @@ def judge(cluster: Cluster) -> None:
     cluster.judge()
 
 
-@pytest.mark.stores
+@pytest.mark.stores(thorough=True)
 @pytest.mark.cluster(environment={"FAULTS_FAREWELL": "0.03"})
 @pytest.mark.timeout(1800)
 def test_f30_transfer_to_the_last_in_line(cluster: Cluster) -> None:

@@ -13,6 +13,8 @@ tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py
 tests postgresql postgresql the store postgresql://
 tests pgbouncer pgbouncer the store postgresql:// behind a pooler
 tests redis redis-server the store redis://, and the peers redis-py and tooz (benchmarks/peers)
+tests nats nats-server the broker nats:// (tests/faults/test_relay.py)
+tests systemd systemd the unit files of the documentation (tests/docs/test_operations.py)
 tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
 tests ip iproute2 instances in networks of their own
 tests nft nftables networks that lose what is sent
@@ -46,6 +48,9 @@ has_nft() { command -v nft >/dev/null || [ -x /usr/sbin/nft ]; }
 has_redis() {
     command -v redis-server >/dev/null
 }
+
+has_nats() { command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ]; }
+has_systemd() { command -v systemd-analyze >/dev/null; }
 
 has_etcd() {
     command -v etcd >/dev/null

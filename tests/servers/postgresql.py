@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import psycopg
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pooler", "Postgresql", "Schema", "shared"]
 
+_IN_MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # others' disks are not kept busy
 _TABLES = ("store", "namespaces", "days", "sessions", "records")
 
 
@@ -47,7 +48,7 @@ class Postgresql(Server):
     password: ClassVar[str] = "correct-horse"  # noqa: S105 - of a server that goes with its test
 
     def __init__(self, *, settings: Mapping[str, str] | None = None, certificates: Certificates | None = None) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-")))
+        super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-", dir=_IN_MEMORY)))
         self.user = "postgres" if os.geteuid() == 0 else None
         self.settings = {
             "listen_addresses": "127.0.0.1",

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.faults.kit.waiting import LONG, until
 
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 __all__ = ["NotInstalledError", "Server", "free_port"]
 
 
+_HIGHEST: Final = 55535
+
+
 class NotInstalledError(Exception):
     """The server's program is not there; the message says how to get it."""
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback that nobody listens on now; a Redis of a cluster wants one that is 10,000 higher, too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= _HIGHEST:
+            return port
 
 
 class Server(ABC):

@@ -122,11 +122,12 @@ async def test_a_loop_that_is_left_leaves_nothing_behind(thread: OwnThread) -> N
 
 
 async def test_readiness_and_wishes_reach_the_loop_from_a_thread(thread: OwnThread, handle: term.Term) -> None:
-    waiting = asyncio.ensure_future(handle._ready.wait())
+    ready = asyncio.Event()
+    handle.when_ready(ready.set)
     over = asyncio.ensure_future(handle.over())
     await turns()
     await soon(thread.call(blocking.Term(handle).ready))
-    await soon(waiting)
+    await soon(ready.wait())
     await soon(thread.call(lambda: handle.ask_to_resign("was asked to resign")))
     await soon(over)
 

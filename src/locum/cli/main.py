@@ -18,9 +18,11 @@ __all__ = ["main"]
 _COMMANDS: Final = (
     "run",
     "status",
+    "health",
     "resign",
     "transfer",
     "journal",
+    "lock",
     "doctor",
     "store",
     "config",

@@ -1,4 +1,4 @@
-"""One acquisition of one scope, from the line to the release: the trip that every exclusive hold makes.
+"""One acquisition of one scope alone, from the line to the release: the trip that every exclusive hold makes.
 
 Read the grant, then its holder's session; gone? compare-and-set {me, attempt, token + 1}; settle what got no answer;
 raise the fences; have the kernel's timer stand; look at the clock; and only then the body. When the body has ended,
@@ -10,76 +10,103 @@ from __future__ import annotations
 import asyncio
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from locum.clock import seconds
-from locum.coordination.grant import Grant, Holder, Past, Reserved, grant_key
-from locum.coordination.line import Entry, entry_key, line_prefix
-from locum.coordination.lookout import Lookout
-from locum.coordination.settling import Settling
+from locum.clock import nanoseconds, seconds
+from locum.coordination.candidacy import Candidacy, why_not
+from locum.coordination.grant import MOST_VALUE, Grant, Past, Reserved
+from locum.coordination.line import line_of, line_prefix
 from locum.coordination.term import Term
 from locum.errors import (
-    CoordinationError,
+    ConfigurationError,
+    ConflictError,
     SessionLostError,
     StaleTermError,
-    StoreError,
 )
 from locum.floor import Floor
 from locum.journal import Entry as JournalEntry
 from locum.keeper.owner import Ending
-from locum.names import random_id
-from locum.scopes import Backoff, happens
-from locum.store import ABSENT, ANY
-from locum.telemetry import TermStarted, logger
+from locum.telemetry import TermStarted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locum.coordination.commons import Commons
+    from locum.coordination.grant import Holder
     from locum.coordination.lookout import View
     from locum.keeper.lease import Lease
     from locum.store import Record
 
-__all__ = ["Claim"]
-
-_log = logger("coordination.claim")
+__all__ = ["Claim", "Habits", "delay_of"]
 
 
-class Claim:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """What differs between the recipes that hold something alone.
+
+    Attributes:
+        make_term: Makes the terms.
+        priority: Those with a higher one go before.
+        delay: For so long (ns) nobody follows a holder that failed.
+        eyes: How many of the line watch the grant.
+        can_be_paused: Whether takeovers may be forbidden.
+        keeps_value: Whether the value outlives the holder; otherwise it is of its time in office.
+        tells: Whether each beginning and end is told and noted; otherwise only the ends that were no releases.
+    """
+
+    make_term: Callable[..., Term] = Term
+    priority: int = 0
+    delay: int = 0
+    eyes: int = 2
+    can_be_paused: bool = True
+    keeps_value: bool = False
+    tells: bool = True
+
+
+def delay_of(lock_delay: float) -> int:
+    """A lock-delay in nanoseconds.
+
+    Raises:
+        ConfigurationError: It is negative.
+    """
+    if lock_delay < 0:
+        raise ConfigurationError(f"a lock-delay of {lock_delay:g} s cannot be: it is 0 or more")
+    return nanoseconds(lock_delay)
+
+
+class Claim(Candidacy):
     """One acquisition.
 
     Args:
         commons: Whose it is.
         scope: What is to be held.
         name: What the terms are called, for people.
+        habits: What differs between the recipes.
     """
 
-    def __init__(self, commons: Commons, scope: str, name: str) -> None:
-        self._commons, self._scope, self._name = commons, scope, name
-        self._store, self._clock = commons.store, commons.clock
-        self._attempt = random_id()
-        self._key = grant_key(scope)
-        self._entry_key = entry_key(scope, self._attempt)
-        self._handle: int | None = None
-        self._holder: Holder | None = None
-        self._settling = Settling(scope, self._clock)
-        self._lookout = Lookout(self._store, self._clock, scope, self._attempt)
+    def __init__(self, commons: Commons, scope: str, name: str, habits: Habits | None = None) -> None:
+        habits = habits or Habits()
+        super().__init__(commons, scope, priority=habits.priority, eyes=habits.eyes, can_be_paused=habits.can_be_paused)
+        self._name, self._habits = name, habits
+        self._changing = asyncio.Lock()
+        self._held: Holder | None = None
+        self._followed = True
+        self.value: bytes | None = None
+        """The value that goes with what is held."""
 
-    async def win(self, lease: Lease) -> Term:
+    async def win(self, lease: Lease, *, patient: bool = True) -> Term:
         """Stand in line under a lease, take the grant when it is our turn, and make everything ready for a body.
 
         Raises:
+            NotOurTurnError: It is not our turn at the first look, and we are not patient.
             SessionLostError: The session ended meanwhile.
             TimeoutError: An older transaction holds a registered fence.
         """
-        self._commons.attempts.add(self._attempt)
-        try:
-            await self._stand_in_line(lease)
-            view, record = await self._wait_for_turn(lease)
-        except BaseException:
-            self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
-            raise
+        view, record = await self._stand_and_take(lease, patient=patient)
         grant = Grant.of(record)
+        self.value, self._held, self._followed = grant.value, grant.holder, view.followed
         self._commons.remember(grant.token)
-        term = Term(
+        term = self._habits.make_term(
             self._name,
             scope=self._scope,
             fence_name=f"{self._store.namespace}/{self._scope}",
@@ -93,11 +120,28 @@ class Claim:
             await self._make_ready(term)
         except BaseException as error:
             self._note_before(view)
-            self._commons.settle(self._release(term, _why_not(error)), f"release {self._scope}")
+            self._commons.settle(self._release(term, why_not(error)), f"release {self._scope}")
             raise
         self._note_before(view)  # only now: a takeover does not wait for it
-        self._tell(term, view)
+        if self._habits.tells:
+            self._tell(term, view)
         return term
+
+    async def set_value(self, term: Term, value: bytes | None) -> None:
+        """Change the value that goes with what is held; it goes on even if the caller no longer waits (R16).
+
+        Raises:
+            TermEndedError: The term is over; nothing was changed, or the session ended before an answer told.
+            StaleTermError: A later term holds it; nothing was changed.
+        """
+        if value is not None and len(value) > MOST_VALUE:
+            raise ConfigurationError(
+                f"the value of {self._scope} has {len(value)} bytes, and has room for {MOST_VALUE}: keep it elsewhere,"
+                " and say here where"
+            )
+        setting = self._commons.settle(self._set_value(term, value), f"set the value of {self._scope}")
+        await asyncio.wait([setting])
+        setting.result()
 
     async def release(self, term: Term, why: str) -> None:
         """Give the scope up, after its body has ended (R18); it goes on even if the caller no longer waits (R16)."""
@@ -114,17 +158,22 @@ class Claim:
         past = Past(self._attempt, term.instance, term.since.isoformat(), why, ended_at, self._commons.key)
         # for one TTL: whoever is silent for longer has no lease by then, and could not work
         reserved = Reserved(term.successor, term.lease.budget.ttl) if term.successor else None
-        vacant = Grant(term.token).given_up(past, reserved)
         try:
-            await self._settling.write(
-                lambda: self._store.write(self._key, vacant.to_bytes(), expect=term.revision),
-                lambda grant: grant.holder is None and grant.is_done_with(self._attempt),
-                term.lease,
-            )
+            async with self._changing:  # a value that is still on its way moves the revision
+                value = self.value if self._habits.keeps_value else None
+                vacant = Grant(term.token, value=value).given_up(past, reserved)
+                record = await self._settling.write(
+                    lambda: self._store.write(self._key, vacant.to_bytes(), expect=term.revision),
+                    lambda grant: grant.holder is None and grant.is_done_with(self._attempt),
+                    term.lease,
+                )
         except SessionLostError:
             pass  # the close of the session has ended it; the successor notes how
         else:
-            self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
+            if self._habits.tells:
+                self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
+            elif record is not None and not self._followed:
+                self._commons.is_idle(self._scope, record.revision, vacant)
             if reserved is not None:
                 self._commons.settle(
                     self._wake(reserved.instance, term.lease), f"wake {reserved.instance} in {self._scope}"
@@ -141,60 +190,16 @@ class Claim:
         self._disarm()
         self._commons.attempts.discard(self._attempt)
 
-    # -- the way in
+    # -- what differs from a hold together with others
 
-    async def _stand_in_line(self, lease: Lease) -> None:
-        value = Entry.value(self._commons.instance)
-        await self._settling.write(
-            lambda: self._store.write(self._entry_key, value, expect=ABSENT, session=lease.session), None, lease
-        )
-
-    async def _wait_for_turn(self, lease: Lease) -> tuple[View, Record]:
-        watch: tuple[str, ...] = (self._entry_key, self._key)
-        while True:
-            # the subscription stands before the look, so that nothing falls between the two
-            async with self._store.changes(watch) as changes:
-                while True:
-                    view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
-                    self._commons.remember(view.grant.token)
-                    if view.is_our_turn(lease):
-                        record = await self._take(view, lease)
-                        if record is not None:
-                            return view, record
-                        await self._clock.sleep(0.001)  # somebody was quicker, or a guard does not hold yet
-                        continue
-                    if view.watch != watch:
-                        watch = view.watch
-                        break
-                    await happens(anext(changes), within=view.patience(lease))
-
-    async def _take(self, view: View, lease: Lease) -> Record | None:
-        """Take the grant; if the caller gives up meanwhile, a settler goes on and releases what landed (R16)."""
-        taking = self._commons.settle(self._take_until_known(view, lease), f"take {self._scope}")
-        try:
-            await asyncio.wait([taking])
-        except asyncio.CancelledError:
-            self._commons.settle(self._undo(taking, lease), f"undo the take of {self._scope}")
-            raise
-        return taking.result()
-
-    async def _take_until_known(self, view: View, lease: Lease) -> Record | None:
+    async def _taken(self, view: View, lease: Lease) -> Grant:
         # read after the record (R20)
         floor = await self._settling.answer(lambda: Floor.read(self._store), lease)
-        holder = Holder(lease.session, self._attempt, self._commons.instance, self._clock.wall().isoformat())
-        taken = view.grant.taken_by(holder, floor=floor.token).to_bytes()
-        guarded = self._store.guarantees().guarded_writes
-        return await self._settling.write(
-            lambda: self._store.write(
-                self._key,
-                taken,
-                expect=view.grant.revision,
-                if_open=lease.session if guarded else None,
-                if_gone=view.guard if guarded else None,
-            ),
-            lambda grant: grant.is_held_by(self._attempt),
-            lease,
-        )
+        taken = view.grant.taken_by(self._holder(lease, delay=self._habits.delay), floor=floor.token)
+        return taken if self._habits.keeps_value else taken.with_value(None)
+
+    def _has(self, grant: Grant) -> bool:
+        return grant.is_held_by(self._attempt)
 
     async def _undo(self, taking: asyncio.Task[Record | None], lease: Lease) -> None:
         await asyncio.wait([taking])
@@ -221,25 +226,29 @@ class Claim:
         if self._handle is None or not term.is_current:
             raise SessionLostError(f"the lease ran out before the term {term.token} in {self._scope} began")
 
-    # -- the way out
-
-    def _disarm(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            self._commons.leases.disarm(handle)
-
-    async def _leave(self, lease: Lease) -> None:
-        """Leave the line: a place left behind would hold up each later turn for a claim window."""
-        self._commons.attempts.discard(self._attempt)
-        backoff = Backoff(0.02, seconds(lease.budget.beat))
-        while not lease.is_lost:  # then it goes with the session
+    async def _set_value(self, term: Term, value: bytes | None) -> None:
+        guarded = self._store.guarantees().guarded_writes
+        async with self._changing:  # one after the other: each names the revision of the one before
+            term.check()
+            held = Grant(term.token, self._held, value=value).to_bytes()
             try:
-                await self._store.delete(self._entry_key, expect=ANY)
-            except StoreError as error:
-                _log.debug("%s: %s", self._scope, error)
-                await self._clock.sleep(backoff.delay())
-            else:
-                return
+                record = await self._settling.answer(
+                    lambda: self._store.write(
+                        self._key, held, expect=term.revision, if_open=term.lease.session if guarded else None
+                    ),
+                    term.lease,
+                )
+            except ConflictError as error:
+                current = cast("Record | None", error.current)
+                grant = Grant.of(current)
+                if current is None or not grant.is_held_by(self._attempt):
+                    term.lose(f"lost it: it was taken over under token {grant.token}")
+                    raise StaleTermError(self._scope, term.token, grant.token) from error
+                record = current  # an earlier sending had landed
+            except SessionLostError as error:
+                term.lose(f"lost its session: {error}")
+                raise term.over_error(term.ended or "lost its session") from error
+            term.revision, self.value = record.revision, value
 
     async def _wake(self, instance: str, lease: Lease) -> None:
         """Wake the candidates of an instance: they may stand too far back in the line to watch the grant.
@@ -249,14 +258,17 @@ class Claim:
         prefix = line_prefix(self._scope)
         try:
             records = (await self._settling.answer(lambda: self._store.list(prefix), lease)).records
+            theirs = {entry.key for entry in line_of(records) if entry.instance == instance}
             for record in records:
-                if Entry.of(record).instance == instance:
+                if record.key in theirs:
                     again = functools.partial(
                         self._store.write, record.key, record.value, expect=record.revision, session=record.session
                     )
                     await self._settling.write(again, None, lease)
         except SessionLostError:
             pass  # theirs, and nobody is left to be woken; or ours, and they look by themselves in time
+
+    # -- what is told
 
     async def _note(self, term: Term, why: str) -> None:
         await self._commons.note(self._entry(term.token, term.instance, term.since.isoformat(), why))
@@ -275,7 +287,7 @@ class Claim:
     def _note_before(self, view: View) -> None:
         """Note the end of the term before, unless its holder did so itself."""
         before = _before(view)
-        if before is None:
+        if before is None or (view.grant.holder is None and not self._habits.tells):
             return
         entry = self._entry(view.grant.token, before.instance, before.since, before.ending.why)
         self._commons.settle(
@@ -314,11 +326,3 @@ def _before(view: View) -> _Before | None:
     if past is not None:
         return _Before(past.instance, past.since, Ending(past.why, past.at, past.key))
     return None
-
-
-def _why_not(error: BaseException) -> str:
-    if isinstance(error, asyncio.CancelledError):
-        return "stopped before it began"
-    if isinstance(error, (CoordinationError, TimeoutError)):
-        return f"could not begin: {error}"
-    return f"could not begin: {type(error).__name__}: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from locum.coordination.fence import Fence
+    from locum.coordination.grant import Grant
     from locum.coordination.request import Request
     from locum.coordination.term import Term
     from locum.journal import Entry
@@ -24,10 +26,25 @@ if TYPE_CHECKING:
     from locum.store import Store
     from locum.telemetry import Events
 
-__all__ = ["Commons"]
+__all__ = ["Commons", "Idle"]
 
 _log = logger("coordination")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """A grant that nobody has or waits for.
+
+    Attributes:
+        revision: The revision by which it is deleted.
+        token: Its token, to which the floor is raised first.
+        since: When it was given up (boot clock, ns).
+    """
+
+    revision: int
+    token: int
+    since: int
 
 
 class Commons:
@@ -50,10 +67,16 @@ class Commons:
         """The acquisitions that somebody here runs or settles (R17)."""
         self.terms: dict[str, Term] = {}
         """The running terms by scope."""
+        self.entered: dict[tuple[str, object], Any] = {}
+        """The holds that may be entered again, by scope and by whose they are."""
         self.leads: set[asyncio.Task[Any]] = set()
         """Who sees to the end of the blocks that lead; each ends within its own time."""
         self.requests: dict[str, Request] = {}
         """Who is asked for a planned end, by scope."""
+        self.opened: set[str] = set()
+        """The incarnations that were seen out of quarantine."""
+        self.idle: dict[str, Idle] = {}
+        """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
         self._token = self._met = 0
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
@@ -88,6 +111,11 @@ class Commons:
     def remember(self, token: int) -> None:
         """A token was seen: should the store forget it, it is not given out again (R24)."""
         self._token = max(self._token, token)
+
+    def is_idle(self, scope: str, revision: int, grant: Grant) -> None:
+        """A grant was given up, and nobody waits for it: unless it is used again, it is collected."""
+        if grant.value is None and grant.reserved is None:
+            self.idle[scope] = Idle(revision, grant.token, self.clock.now())
 
     def enter(self, term: Term) -> None:
         """A term runs from here on; what was asked of it while it was being made ready is heard now."""

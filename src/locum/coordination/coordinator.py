@@ -1,4 +1,4 @@
-"""The entry to the recipes: elections now; and what must be looked after for all of them at once."""
+"""The entry to the recipes, and what must be looked after for all of them at once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from locum.clock import Clock, seconds
+from locum.coordination.barrier import Barrier
+from locum.coordination.collecting import Collector
 from locum.coordination.commons import Commons
+from locum.coordination.contest import Wishes
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
+from locum.coordination.lock import Lock
 from locum.coordination.request import REQUESTS, Request
+from locum.coordination.shared import ReadWriteLock, Semaphore
 from locum.errors import ConflictError, CorruptRecordError, StoreError, StoreUnavailableError
 from locum.identity import host_name
 from locum.keeper.budget import Budget
@@ -24,8 +29,9 @@ from locum.store import ANY
 from locum.telemetry import Events, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from locum.coordination.grant import Holder
     from locum.store import Record
 
 __all__ = ["Coordinator"]
@@ -36,7 +42,7 @@ _MODES_A_RECORD: Final = 200  # a name has up to 128 letters: so many fit into a
 
 
 class Coordinator:
-    """Takes part in elections under one instance's session; one that is made without a host comes from `connect`.
+    """Elections, locks and barriers under one instance's session; one that is made without a host comes from `connect`.
 
     Args:
         commons: The store, the leases and what else the recipes share.
@@ -44,6 +50,7 @@ class Coordinator:
 
     def __init__(self, commons: Commons) -> None:
         self._commons = commons
+        self._collector = Collector(commons)
 
     @classmethod
     @asynccontextmanager
@@ -124,9 +131,12 @@ class Coordinator:
         """Begin to look after requests and leftovers."""
         self._commons.spawn(self._hear_requests(), "requests")
         self._commons.spawn(self._sweep(), "leftovers")
+        self._commons.spawn(self._collector.run(), "idle grants")
 
     async def close(self, *, patience: float) -> None:
         """Let what must be settled be settled, at most so many seconds, and end."""
+        if self._commons.idle:
+            self._commons.settle(self._collector.collect(idle_for=0.0), "collect idle grants")
         await self._commons.close(patience=patience)
 
     async def end_leads(self, why: str) -> None:
@@ -136,10 +146,93 @@ class Coordinator:
         if self._commons.leads:
             await asyncio.wait(self._commons.leads)
 
-    def election(self, name: str) -> Election:
-        """The election of that name."""
+    def election(self, name: str, *, priority: int | None = 0, lock_delay: float = 0.0) -> Election:
+        """The election of that name.
+
+        Args:
+            name: Its name.
+            priority: Of those who wait, the ones with the highest are next; `None` waits without ever leading.
+            lock_delay: Seconds for which nobody follows this instance if its term ends by a failure.
+        """
         self._commons.origin.check()
-        return Election(self._commons, check_name(name, what="the name of an election"))
+        name = check_name(name, what="the name of an election")
+        return Election(self._commons, name, priority=priority, lock_delay=lock_delay)
+
+    def lock(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        reentrant: bool = False,
+        lock_delay: float = 0.0,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> Lock:
+        """The lock of that name: `async with coordinator.lock("invoice-42") as held`.
+
+        Args:
+            name: Its name.
+            timeout: Seconds to wait in line; `None` waits for ever, `0` asks once.
+            reentrant: Whether the task that holds it may enter it again.
+            lock_delay: Seconds for which nobody follows this holder if it fails; a release is followed at once.
+            stop_timeout: Seconds that the block may take to end when somebody asks for it.
+            on_lost: Called once, in the event loop, with the reason, when it is lost.
+        """
+        wishes = Wishes(timeout=timeout, reentrant=reentrant, stop_timeout=stop_timeout, on_lost=on_lost)
+        return Lock(self._commons, self._named(name, "lock"), wishes, lock_delay=lock_delay)
+
+    def read_write_lock(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> ReadWriteLock:
+        """The read-write lock of that name: `async with lock.read()`, `async with lock.write() as held`.
+
+        Args:
+            name: Its name.
+            timeout: Seconds to wait in line; `None` waits for ever, `0` asks once.
+            stop_timeout: Seconds that the block may take to end when somebody asks for it.
+            on_lost: Called once, in the event loop, with the reason, when it is lost.
+        """
+        wishes = Wishes(timeout=timeout, stop_timeout=stop_timeout, on_lost=on_lost)
+        return ReadWriteLock(self._commons, self._named(name, "lock"), wishes)
+
+    def semaphore(
+        self,
+        name: str,
+        *,
+        permits: int,
+        timeout: float | None = None,
+        stop_timeout: float = 30.0,
+        on_lost: Callable[[str], object] | None = None,
+    ) -> Semaphore:
+        """The semaphore of that name: `async with coordinator.semaphore("api", permits=3)`.
+
+        Args:
+            name: Its name.
+            permits: How many there are, 1 to 160; all are to name the same number.
+            timeout: Seconds to wait in line; `None` waits for ever, `0` asks once.
+            stop_timeout: Seconds that the block may take to end when somebody asks for it.
+            on_lost: Called once, in the event loop, with the reason, when it is lost.
+        """
+        wishes = Wishes(timeout=timeout, stop_timeout=stop_timeout, on_lost=on_lost)
+        return Semaphore(self._commons, self._named(name, "semaphore"), permits, wishes)
+
+    def barrier(self, name: str, *, parties: int) -> Barrier:
+        """The barrier of that name: `await coordinator.barrier("loaded", parties=3).wait()`.
+
+        Args:
+            name: Its name.
+            parties: How many wait for each other, 1 to 160; all are to name the same number.
+        """
+        return Barrier(self._commons, self._named(name, "barrier"), parties)
+
+    def _named(self, name: str, kind: str) -> str:
+        self._commons.origin.check()
+        return check_name(name, what=f"the name of a {kind}")
 
     async def publish(self, modes: dict[str, dict[str, object]]) -> None:
         """Show what this instance's services do, for people; the records die with the session.
@@ -189,21 +282,41 @@ class Coordinator:
                 await self._release_if_left_over(record, lease.session)
             for record in places:
                 await self._leave_if_left_over(record, lease.session)
+            try:
+                await self._collector.look(grants, places)
+            except StoreError as error:
+                _log.debug("idle grants are not collected: %s", error)
 
     async def _release_if_left_over(self, record: Record, session: str) -> None:
         try:
-            grant = Grant.of(record)
-            holder = grant.holder
-            if holder is None or holder.session != session or holder.attempt in self._commons.attempts:
+            left = self._without_ours(Grant.of(record), session)
+            if left is None:
                 return
-            now, key = self._commons.clock.now(), self._commons.key
-            past = Past(holder.attempt, holder.instance, holder.since, "held it without knowing", now, key)
-            await self._commons.store.write(record.key, grant.given_up(past).to_bytes(), expect=record.revision)
+            await self._commons.store.write(record.key, left.to_bytes(), expect=record.revision)
             _log.warning("%s named us, though nobody here held it: released.", record.key)
         except ConflictError:
             pass  # it has moved on by itself
         except StoreError as error:
             _log.debug("%s: %s", record.key, error)
+
+    def _without_ours(self, grant: Grant, session: str) -> Grant | None:
+        """A grant without what it says of us and nobody here knows; `None` if there is no such thing."""
+
+        def is_unknown(one: Holder) -> bool:
+            return one.session == session and one.attempt not in self._commons.attempts
+
+        if grant.holder is not None:
+            if not is_unknown(grant.holder):
+                return None
+            now, key = self._commons.clock.now(), self._commons.key
+            holder = grant.holder
+            return grant.given_up(
+                Past(holder.attempt, holder.instance, holder.since, "held it without knowing", now, key)
+            )
+        left = grant
+        for share in filter(is_unknown, grant.shares):
+            left = left.without(share.attempt)
+        return None if left is grant else left
 
     async def _leave_if_left_over(self, record: Record, session: str) -> None:
         if record.session != session or record.key.rpartition("/")[2] in self._commons.attempts:

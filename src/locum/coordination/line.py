@@ -12,15 +12,20 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from locum.coordination.turn import ALONE
 from locum.errors import CorruptRecordError, TransferRefusedError
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from locum.coordination.grant import Grant
+    from locum.coordination.turn import Manner
     from locum.store import Record
 
-__all__ = ["Entry", "Place", "check_successor", "entry_key", "find_place", "line_prefix", "waiting_in"]
+__all__ = ["Entry", "Place", "check_successor", "entry_key", "find_place", "line_of", "line_prefix", "waiting_in"]
+
+_log = logger("coordination.line")
 
 
 def line_prefix(scope: str) -> str:
@@ -42,26 +47,42 @@ class Entry:
         attempt: Which acquisition it is.
         instance: The instance's name.
         session: The session with which it dies.
+        manner: How it wants to hold it; empty for alone.
+        priority: The higher ones go before, wherever they stand.
     """
 
     key: str
     attempt: str
     instance: str
     session: str
+    manner: str = ""
+    priority: int = 0
 
     @classmethod
     def of(cls, record: Record) -> Entry:
         """The entry that a record holds."""
         try:
             value = json.loads(record.value)
-            return cls(record.key, record.key.rpartition("/")[2], value["instance"], record.session or "")
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(
+                record.key,
+                record.key.rpartition("/")[2],
+                value["instance"],
+                record.session or "",
+                str(value.get("manner", "")),
+                int(value.get("priority", 0)),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptRecordError(record.key, f"it is no place in a line ({error!r})") from error
 
     @staticmethod
-    def value(instance: str) -> bytes:
+    def value(instance: str, *, manner: str = "", priority: int = 0) -> bytes:
         """The value of an entry's record."""
-        return json.dumps({"instance": instance}).encode()
+        value: dict[str, object] = {"instance": instance}
+        if manner:
+            value["manner"] = manner
+        if priority:
+            value["priority"] = priority
+        return json.dumps(value).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +96,20 @@ class Place:
 
     ahead: int
     watch: tuple[str, ...]
+
+
+def line_of(records: Iterable[Record]) -> list[Entry]:
+    """The line as its records say, the first one first: by priority, then by coming.
+
+    A record that cannot be read is nobody's place: it holds up none, and goes with its session.
+    """
+    entries = []
+    for record in records:
+        try:
+            entries.append(Entry.of(record))
+        except CorruptRecordError as error:
+            _log.warning("passed over in line: %s", error)
+    return sorted(entries, key=lambda entry: -entry.priority)  # a stable sort: those of one priority stay as they came
 
 
 def waiting_in(entries: Sequence[Entry], grant: Grant) -> list[str]:
@@ -102,11 +137,18 @@ def check_successor(name: str, to: str, *, holder: str, waiting: Sequence[str]) 
 
 
 def find_place(
-    entries: Sequence[Entry], attempt: str, grant: Grant, grant_key: str, *, kept_for: str | None = None
+    entries: Sequence[Entry],
+    attempt: str,
+    grant: Grant,
+    grant_key: str,
+    *,
+    kept_for: str | None = None,
+    manner: Manner = ALONE,
+    eyes: int = 2,
 ) -> Place | None:
     """Where a candidate stands in a line.
 
-    The first two watch the grant; everyone watches its own entry and the one before it, so that one change wakes few.
+    The first ones watch the grant; everyone watches its own entry and the one before it, so that one change wakes few.
 
     Args:
         entries: The line.
@@ -114,7 +156,9 @@ def find_place(
         grant: The grant it waits for.
         grant_key: Its key.
         kept_for: The instance for which the grant is reserved at this moment (R22): its candidates have only each other
-            before them. The first two of all watch for those to leave.
+            before them. The first ones of all watch for those to leave.
+        manner: How the candidate wants to hold it, which says who goes before.
+        eyes: How many watch the grant.
 
     Returns:
         Its place, or `None` if its entry is gone: its session has died.
@@ -123,15 +167,23 @@ def find_place(
     if mine is None:
         return None
     before = list(entries[: entries.index(mine)])
-    ahead = [entry for entry in before if not grant.is_done_with(entry.attempt)]
+    waiting = [entry for entry in before if not grant.is_done_with(entry.attempt)]
     if mine.instance == kept_for:
-        ahead = [entry for entry in ahead if entry.instance == kept_for]
+        waiting = [entry for entry in waiting if entry.instance == kept_for]
     watch = [mine.key, *(entry.key for entry in before[-1:])]
-    if grant.holder is not None and len(ahead) <= 1:
-        # the holder's entry may stand behind ours (it came later and was quicker): it is watched wherever it stands
-        watch += [entry.key for entry in entries if grant.is_held_by(entry.attempt) and entry.key not in watch]
-    if kept_for is not None and len(ahead) <= 1:
-        watch += [entry.key for entry in entries if entry.instance == kept_for and entry.key not in watch]
-    if len(ahead) <= 1:
+    if len(waiting) < eyes:
+        watch += _of_the_first(entries, grant, kept_for, watch)
         watch.append(grant_key)
-    return Place(len(ahead), tuple(watch))
+    return Place(len([entry for entry in waiting if manner.waits_behind(entry.manner)]), tuple(watch))
+
+
+def _of_the_first(entries: Sequence[Entry], grant: Grant, kept_for: str | None, watched: Sequence[str]) -> list[str]:
+    """What the first in a line watch besides."""
+    more: list[str] = []
+    if grant.holder is not None:
+        # the holder's entry may stand behind ours (it came later and was quicker): it is watched wherever it stands
+        more += [entry.key for entry in entries if grant.is_held_by(entry.attempt) and entry.key not in watched]
+    if kept_for is not None:
+        more += [entry.key for entry in entries if entry.instance == kept_for and entry.key not in watched]
+    # those who hold it together stand in line no more: only their sessions tell of their deaths
+    return more + [f"session/{session}" for session in dict.fromkeys(share.session for share in grant.shares)]

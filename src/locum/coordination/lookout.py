@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from locum.clock import seconds
 from locum.coordination.grant import Grant, grant_key
-from locum.coordination.line import Entry, Place, find_place, line_prefix
+from locum.coordination.line import Place, find_place, line_of, line_prefix
+from locum.coordination.turn import ALONE
 from locum.errors import ConflictError, SessionLostError
 from locum.keeper.owner import Ending
 from locum.store import ABSENT, INCARNATION
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from locum.clock import Clock
+    from locum.coordination.line import Entry
+    from locum.coordination.turn import Manner
     from locum.keeper.lease import Lease
     from locum.store import Sessions, Store
 
@@ -34,20 +37,28 @@ class View:
         grant: The grant.
         place: Our place in the line.
         free_for: Nanoseconds for which we have seen the grant free; `None` if it is held, or kept for others.
+        windows: How many claim windows it must have been free before we may take it.
+        delay: Nanoseconds that it must have been free besides, because its holder died and wished so.
         kept_for: Nanoseconds for which it is yet kept for another instance (R22); `None` if it is not.
         ending: How its holder ended, where that is still named by the grant.
         guard: The holder's session, whose tombstone the take demands (R14). `None` where the grant is vacant, and where
             no tombstone is known and the record was watched for the longest TTL instead (R11).
+        gone: The sessions that the grant names and that are gone.
         quarantined: Whether the store is in quarantine.
+        followed: Whether others stand in line behind us.
     """
 
     grant: Grant
     place: Place
     free_for: int | None = None
+    windows: int = 0
+    delay: int = 0
     kept_for: int | None = None
     ending: Ending | None = None
     guard: str | None = None
+    gone: frozenset[str] = frozenset()
     quarantined: bool = False
+    followed: bool = False
 
     @property
     def watch(self) -> tuple[str, ...]:
@@ -59,7 +70,7 @@ class View:
         if not lease.is_current:
             return False  # nothing could begin under it: the take would only skip a token
         # a head that does not take within its window yields to the next (R23)
-        return self.free_for is not None and self.free_for >= self.place.ahead * lease.budget.claim_window
+        return self.free_for is not None and self.free_for >= self._wait(lease)
 
     def patience(self, lease: Lease) -> float:
         """Seconds after which to look again, even if nothing was told."""
@@ -69,7 +80,10 @@ class View:
             return seconds(lease.budget.ttl)
         if not lease.is_current:
             return seconds(lease.budget.beat)
-        return max(0.001, seconds(self.place.ahead * lease.budget.claim_window - self.free_for))
+        return max(0.001, seconds(self._wait(lease) - self.free_for))
+
+    def _wait(self, lease: Lease) -> int:
+        return self.delay + self.windows * lease.budget.claim_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +103,26 @@ class Lookout:
         clock: On which it is remembered.
         scope: What is waited for.
         attempt: The candidate.
+        manner: How it is to be held.
+        eyes: How many of a line watch the grant.
+        opened: The incarnations that were seen out of quarantine, into which none of them comes back; shared by all who
+            look through one store.
     """
 
-    def __init__(self, store: Store, clock: Clock, scope: str, attempt: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        scope: str,
+        attempt: str,
+        *,
+        manner: Manner = ALONE,
+        eyes: int = 2,
+        opened: set[str] | None = None,
+    ) -> None:
         self._store, self._clock, self._scope, self._attempt = store, clock, scope, attempt
+        self._manner, self._eyes = manner, eyes
+        self._opened = set() if opened is None else opened
         self._key = grant_key(scope)
         self._seen: tuple[int, int] = (0, 0)  # the revision of the grant that was seen, and since when
         self._free: tuple[int, int] = (0, 0)  # the same, and since when it was free
@@ -105,21 +135,43 @@ class Lookout:
             StoreError: The store does not answer.
         """
         grant = await self._grant()
-        # the session is read after the grant: an absence from before it would prove nothing (R11, R14)
-        sessions = await self._store.sessions([] if grant.holder is None else [grant.holder.session])
-        entries = [Entry.of(entry) for entry in (await self._store.list(line_prefix(self._scope))).records]
+        sessions = await self._sessions(grant)
+        entries = line_of((await self._store.list(line_prefix(self._scope))).records)
         now = self._clock.now()
-        if not sessions.quarantined and self._seen[0] != grant.revision:
+        quarantined = sessions is not None and sessions.quarantined
+        if not quarantined and self._seen[0] != grant.revision:
             self._seen = (grant.revision, now)
         kept = self._kept(grant, entries, now)
-        place = find_place(entries, self._attempt, grant, self._key, kept_for=kept.instance if kept else None)
+        place = find_place(
+            entries,
+            self._attempt,
+            grant,
+            self._key,
+            kept_for=kept.instance if kept else None,
+            manner=self._manner,
+            eyes=self._eyes,
+        )
         if place is None:
             why = lease.loss or "its entry is gone"
             raise SessionLostError(f"the session ended in the line of {self._scope}: {why}")
-        view = View(grant, place, quarantined=sessions.quarantined)
+        view = View(grant, place, quarantined=quarantined, followed=entries[-1].attempt != self._attempt)
         if kept is not None and not kept.is_ours:
             return replace(view, kept_for=kept.left)
         return self._judge(view, sessions, now)
+
+    async def _sessions(self, grant: Grant) -> Sessions | None:
+        """The sessions that a grant names; `None` where it names none and quarantine is known to be over.
+
+        They are read after the grant: an absence from before it would prove nothing (R11, R14).
+        """
+        seen = self._store.seen
+        named = [occupant.session for occupant in grant.occupants]
+        if not named and seen is not None and seen.incarnation in self._opened:
+            return None
+        sessions = await self._store.sessions(list(dict.fromkeys(named)))
+        if not sessions.quarantined:
+            self._opened.add(sessions.incarnation)
+        return sessions
 
     async def _grant(self) -> Grant:
         while True:
@@ -143,21 +195,36 @@ class Lookout:
             return None  # nobody is there to take it, or nobody has in time
         return _Kept(reserved.instance, left, self._attempt in theirs)
 
-    def _judge(self, view: View, sessions: Sessions, now: int) -> View:
+    def _judge(self, view: View, sessions: Sessions | None, now: int) -> View:
         """The view, with whether the grant is free; in quarantine none is (R25)."""
-        if sessions.quarantined:
+        if view.quarantined:
             return view
-        revision = view.grant.revision
-        ending: Ending | None = None
-        guard: str | None = None
-        if view.grant.holder is not None:
-            status = sessions.by_id[view.grant.holder.session]
+        grant = view.grant
+        ends = {} if sessions is None else self._ends(grant, sessions, now)
+        holder = grant.holder
+        windows = self._manner.windows(
+            alone=holder is not None and holder.session not in ends,
+            shares=len([share for share in grant.shares if share.session not in ends]),
+            ahead=view.place.ahead,
+        )
+        if windows is None:
+            return view
+        if self._free[0] != grant.revision:
+            self._free = (grant.revision, now)
+        view = replace(view, free_for=now - self._free[1], windows=windows, gone=frozenset(ends))
+        if holder is None:
+            return view
+        ending, is_proven = ends[holder.session]
+        return replace(view, ending=ending, guard=holder.session if is_proven else None, delay=holder.delay)
+
+    def _ends(self, grant: Grant, sessions: Sessions, now: int) -> dict[str, tuple[Ending, bool]]:
+        """How the sessions ended that a grant names and that are gone, and whether a tombstone says so."""
+        ends = {}
+        for session in {occupant.session: None for occupant in grant.occupants}:
+            status = sessions.by_id[session]
             if status.is_closed:
-                ending, guard = Ending.from_bytes(status.reason), status.id
-            elif status.is_open or now - self._seen[1] < sessions.max_ttl:
-                return view
-            else:
-                ending = Ending("is gone without a trace")  # unknown, and watched for the longest TTL (R11)
-        if self._free[0] != revision:
-            self._free = (revision, now)
-        return replace(view, free_for=now - self._free[1], ending=ending, guard=guard)
+                ends[session] = (Ending.from_bytes(status.reason), True)
+            elif not status.is_open and now - self._seen[1] >= sessions.max_ttl:
+                # unknown, and watched for the longest TTL (R11)
+                ends[session] = (Ending("is gone without a trace"), False)
+        return ends

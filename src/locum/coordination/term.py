@@ -1,20 +1,16 @@
-"""A term: one uninterrupted time of holding something, as the code that works under it sees it."""
+"""A term: one uninterrupted time of holding something alone, as the code that works under it sees it."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from locum.clock import seconds
-from locum.context import Context
 from locum.coordination.fence import fence_of
+from locum.coordination.hold import Hold
 from locum.errors import TermEndedError
-from locum.scopes import post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import datetime
 
     from locum.clock import Clock
     from locum.coordination.fence import Fence
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Term"]
 
 
-class Term(Context):
+class Term(Hold):
     """One uninterrupted time of being active.
 
     Promises: no two terms of one scope share a token, and tokens only grow.
@@ -50,46 +46,14 @@ class Term(Context):
         clock: Clock,
         revision: int,
     ) -> None:
-        super().__init__(name, clock=clock)
-        self.scope, self.token, self.instance = scope, token, instance
-        self.since: datetime = clock.wall()
-        self.lease, self.revision = lease, revision
+        super().__init__(name, scope=scope, instance=instance, lease=lease, clock=clock)
+        self.token, self.revision = token, revision
         self._fence_name = fence_name
         self._fences: dict[str, Fence] = {}
         self._warned_of: set[str] = set()
-        self._ended: str | None = None
-        self._lost = False
-        self._wish: str | None = None
         self._successor = ""
-        self._changed = asyncio.Event()
-        self._forget = lease.on_end(self.lose)
 
     # -- for the body
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the work may go on at this very moment: a memory read, no I/O.
-
-        Once `False`, never `True` again (R5).
-        """
-        if self._ended is None and not self.lease.is_current:
-            self.lose("lost its lease: its deadline has passed")
-        return self._ended is None
-
-    @property
-    def remaining(self) -> float:
-        """Seconds for which the term is certain, if no further beat is answered; 0 if it is over."""
-        return max(0.0, seconds(self.lease.cancel_at - self._clock.now())) if self.is_current else 0.0
-
-    @property
-    def ended(self) -> str | None:
-        """Why the term is over, in words that follow the instance's name; `None` while it is not."""
-        return None if self.is_current else self._ended
-
-    def check(self) -> None:
-        """Raise `TermEndedError` if the term is over; no I/O."""
-        if not self.is_current:
-            raise TermEndedError(self.scope, self.token, self._ended or "it ended")
 
     @asynccontextmanager
     async def transaction(self, target: Any) -> AsyncIterator[Any]:
@@ -129,15 +93,9 @@ class Term(Context):
 
     # -- for those who run the body
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether the term was taken from us (otherwise it was given up, or still runs)."""
-        return self._lost
-
-    @property
-    def wish(self) -> str | None:
-        """Why somebody asked for the term's planned end, in words that follow the instance's name."""
-        return self._wish
+    def over_error(self, why: str) -> TermEndedError:
+        """What is raised where it is over."""
+        return TermEndedError(self.scope, self.token, why)
 
     async def raise_fence(self, fence: Fence) -> None:
         """Raise a registered fence, before the body reads state (R21).
@@ -160,27 +118,8 @@ class Term(Context):
     def ask_to_resign(self, why: str, *, successor: str = "") -> None:
         """Wish for a planned end; the first wish counts."""
         if self._wish is None:
-            self._wish, self._successor = why, successor
-        post(self._loop, self._changed.set)
-
-    async def over(self) -> None:
-        """Wait until the term is lost or its planned end is wished for."""
-        await self._changed.wait()
-
-    def end(self, why: str) -> None:
-        """The term is given up: nothing is current any more, writes are refused."""
-        if self._ended is None:
-            self._ended = why
-        self._forget()
-        # also when a thread finds out: an event that is set elsewhere than in its loop wakes nobody
-        post(self._loop, self._stopping.set)
-        post(self._loop, self._changed.set)
-
-    def lose(self, why: str) -> None:
-        """The term was taken from us."""
-        if self._ended is None:
-            self._lost = True
-            self.end(why)
+            self._successor = successor
+        super().ask_to_resign(why)
 
     async def _raised(self, fence: Fence) -> Fence:
         await fence.open()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from locum import Host, Stopping, TermStarted
+from locum.demo.brokers import Broker, broker_for
 from locum.demo.folder import DEMO_VARIABLE, Folder
 from locum.demo.grace_period import GracePeriod
 from locum.demo.orders import Orders
+from locum.demo.settings import DemoSettings, open_settings, read_settings
 from locum.demo.trace import Trace
-from locum.identity import stat_fields
+from locum.identity import parent_of
 
 __all__ = ["host"]
 
 host = Host("demo")
+broker_for(read_settings().broker, "")  # its library is loaded before there is a loop that it would hold up
 
 
 def open_orders() -> Iterator[Orders]:
@@ -33,8 +36,18 @@ def open_trace() -> Iterator[Trace]:
     trace.close()
 
 
+async def open_broker(settings: DemoSettings) -> AsyncIterator[Broker]:
+    """The broker that the settings name."""
+    broker = broker_for(settings.broker, Folder.of_this_run().path.name)
+    await broker.open()
+    yield broker
+    await broker.close()
+
+
+host.provide(open_settings)
 host.provide(open_orders)
 host.provide(open_trace)
+host.provide(open_broker)
 host.fence(Orders)
 host.add(GracePeriod, stop_timeout=2)
 
@@ -53,10 +66,9 @@ async def end_with_demo(stopping: Stopping) -> None:
     demo = os.environ.get(DEMO_VARIABLE)
     if demo is None:
         return  # somebody runs it by hand
-    keeper = stat_fields(os.getppid())
-    guardian = int(keeper[1]) if keeper else 0
+    guardian = parent_of(os.getppid()) or 0
     async for _ in stopping.every(0.5):
-        fields = stat_fields(guardian)
-        if fields is not None and fields[1] != demo:
+        parent = parent_of(guardian)
+        if parent is not None and parent != int(demo):
             os.kill(guardian, signal.SIGTERM)
             return

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from locum.demo.brokers import Message
     from locum.demo.injury import Injury
     from locum.demo.orders import Event, Order
     from locum.demo.trace import Row
 
 __all__ = [
+    "Relayed",
     "Span",
     "Takeover",
     "Tally",
     "Trail",
     "overlap",
+    "relayed",
     "reused_tokens",
     "stale_writes",
     "takeovers",
@@ -79,6 +82,21 @@ class Tally:
     published: int
     lost: int
     duplicated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What reached the broker.
+
+    Attributes:
+        messages: How many.
+        lost: The orders that were due and of which none did.
+        twice: The orders of which more than one did.
+    """
+
+    messages: int
+    lost: tuple[int, ...]
+    twice: tuple[int, ...]
 
 
 class Trail:
@@ -147,6 +165,16 @@ def tally(orders: Sequence[Order], events: Iterable[Event], *, now: int) -> Tall
         published=published,
         lost=len(due) - published,
         duplicated=sum(1 for count in times.values() if count > 1),
+    )
+
+
+def relayed(orders: Sequence[Order], messages: Iterable[Message], *, now: int) -> Relayed:
+    """What has reached the broker of the orders that are due at an instant (boot clock, ns)."""
+    times = Counter(message.order for message in messages)
+    return Relayed(
+        messages=times.total(),
+        lost=tuple(order.id for order in orders if order.due_at <= now and not times[order.id]),
+        twice=tuple(sorted(order for order, count in times.items() if count > 1)),
     )
 
 

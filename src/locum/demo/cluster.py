@@ -14,13 +14,14 @@ from locum.demo.folder import DEMO_VARIABLE, FOLDER_VARIABLE
 from locum.demo.plan import TTL
 from locum.host.host import instance_command
 from locum.host.settings import INSTANCE_VARIABLE, STORE_VARIABLE, TTL_VARIABLE
-from locum.identity import stat_fields
+from locum.identity import parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from locum.clock import Clock
     from locum.demo.folder import Folder
+    from locum.demo.settings import DemoSettings
 
 __all__ = ["Cluster", "Victim"]
 
@@ -61,11 +62,12 @@ class Cluster:
         folder: Where their files are.
         store: The URL of the store.
         clock: For pauses.
+        settings: What their service is to do.
     """
 
-    def __init__(self, count: int, folder: Folder, store: str, *, clock: Clock) -> None:
+    def __init__(self, count: int, folder: Folder, store: str, *, clock: Clock, settings: DemoSettings) -> None:
         self.names = [f"web-{number}" for number in range(1, count + 1)]
-        self._folder, self._store, self._clock = folder, store, clock
+        self._folder, self._store, self._clock, self._settings = folder, store, clock, settings
         self._instances: dict[str, subprocess.Popen[bytes]] = {}
         self._others: list[subprocess.Popen[bytes]] = []
         self.broken: str | None = None
@@ -99,8 +101,8 @@ class Cluster:
         except ProcessLookupError:
             return None
         # read after the descriptor was opened: if it descends from ours, it is the process that is meant
-        keeper = _parent(worker)
-        guardian = _parent(keeper)
+        keeper = parent_of(worker) or 0
+        guardian = parent_of(keeper) or 0
         name = self._guardians().get(guardian)
         if name is None:
             os.close(worker_fd)
@@ -126,6 +128,7 @@ class Cluster:
             TTL_VARIABLE: str(TTL),
             FOLDER_VARIABLE: str(self._folder.path),
             DEMO_VARIABLE: str(os.getpid()),
+            **self._settings.to_environment(),
         }
         with self._folder.log(name).open("ab") as log:
             return subprocess.Popen(
@@ -142,8 +145,3 @@ class Cluster:
         for process in processes:
             for number in numbers:
                 process.send_signal(number)  # does nothing to one that has ended
-
-
-def _parent(pid: int) -> int:
-    fields = stat_fields(pid)
-    return int(fields[1]) if fields else 0

@@ -1,4 +1,4 @@
-"""The service: publishes each order exactly once, when its grace period is over."""
+"""The service: publishes each order when its grace period is over."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Final
 
 from locum import ActivePassiveService, Term
 from locum.clock import Clock
+from locum.demo.brokers import Broker, Message
 from locum.demo.orders import Orders
+from locum.demo.settings import DemoSettings
 from locum.demo.trace import Trace
 
 __all__ = ["GracePeriod"]
 
 _ROW_EVERY: Final = 0.001  # s
-_POLL_EVERY: Final = 5  # rows
 
 
 class GracePeriod(ActivePassiveService):
@@ -21,13 +22,19 @@ class GracePeriod(ActivePassiveService):
     It reads first and writes what it has read in a fenced transaction. Nothing but being the only active, and the fence
     that was raised before the first read, keeps two of them from publishing the same order: that is what is shown.
 
+    A broker is outside of that transaction: what lies in the outbox is handed over first and marked as sent afterwards.
+    Whoever is killed in between leaves it unmarked, and the next one sends it again: at least once, and never lost.
+
     Args:
         orders: The database.
         trace: Where it shows that it runs.
+        broker: Where the outbox is relayed to.
+        settings: How often it looks.
     """
 
-    def __init__(self, orders: Orders, trace: Trace) -> None:
-        self._orders, self._trace = orders, trace
+    def __init__(self, orders: Orders, trace: Trace, broker: Broker, settings: DemoSettings) -> None:
+        self._orders, self._trace, self._broker = orders, trace, broker
+        self._poll_every = max(1, round(settings.interval / _ROW_EVERY))  # rows
         self._clock = Clock()
 
     async def run_active(self, term: Term) -> None:
@@ -36,7 +43,7 @@ class GracePeriod(ActivePassiveService):
         async for turn in term.every(_ROW_EVERY):
             self._trace.append(term.token)
             if turn >= next_poll:
-                next_poll = turn + _POLL_EVERY
+                next_poll = turn + self._poll_every
                 await self._submit(term)
                 await self._publish(term)
 
@@ -49,5 +56,7 @@ class GracePeriod(ActivePassiveService):
     async def _publish(self, term: Term) -> None:
         unsent = self._orders.unsent()
         if unsent:
+            term.check()
+            await self._broker.publish([Message(row, order, term.token) for row, order in unsent])
             async with term.transaction(self._orders.connection):
                 self._orders.publish(unsent, term.token, now=self._clock.now())

@@ -289,6 +289,12 @@ def _findings(result: Result) -> RenderableType:
         (overlap, f"{overlap:g} ms", "with two bodies at work"),
     ):
         table.add_row(Text(value, style="bold red" if is_wrong else "bold green"), name)
+    if result.relayed is not None:
+        lost, twice = len(result.relayed.lost), result.relayed.twice
+        table.add_row(f"{result.relayed.messages:,}", "messages reached the broker")
+        table.add_row(Text(f"{lost:,}", style="bold red" if lost else "bold green"), "orders did not")
+        which = f": {', '.join(map(str, twice[:20]))}{' ...' if len(twice) > 20 else ''}" if twice else ""
+        table.add_row(f"{len(twice):,}", f"were sent again, for their sender ended before it had marked them{which}")
     return Padding(table, (0, 0, 0, 2))
 
 

@@ -16,6 +16,7 @@ from locum import exit_codes
 from locum.clock import Clock, nanoseconds, seconds
 from locum.demo import generator
 from locum.demo.audit import Trail, takeovers
+from locum.demo.brokers import NoBroker, broker_for
 from locum.demo.cluster import Cluster
 from locum.demo.direction import Direction
 from locum.demo.folder import Folder
@@ -33,7 +34,9 @@ from locum.scopes import Scope, run
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from locum.demo.brokers import Message
     from locum.demo.live import View
+    from locum.demo.settings import DemoSettings
     from locum.demo.verdict import Result
 
 __all__ = ["run_demo"]
@@ -46,14 +49,20 @@ _DRAW_EVERY: Final = 0.2  # s
 
 
 def run_demo(
-    *, seconds: float, kills: int, rate: float, instances: int, store: str | None = None, as_json: bool = False
+    *,
+    seconds: float,
+    kills: int,
+    settings: DemoSettings,
+    instances: int,
+    store: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Start instances, hurt the active one again and again, and audit what the bodies wrote.
 
     Args:
         seconds: How long orders are placed.
         kills: How often the active instance is hurt, the four kinds in turn.
-        rate: Orders a second.
+        settings: How many orders are placed, how often the service looks, and where it relays to.
         instances: How many instances run.
         store: The URL of the store through which they agree; a SQLite file in the run's own folder if none is given.
         as_json: Print nothing but one JSON object on stdout.
@@ -62,7 +71,7 @@ def run_demo(
         The exit code: 0 if nothing was lost, doubled or overlapped and every takeover came; 1 if not; 2 if it cannot be
         asked for so.
     """
-    wanted = Wanted(seconds=seconds, kills=kills, rate=rate, instances=instances)
+    wanted = Wanted(seconds=seconds, kills=kills, rate=settings.rate, instances=instances)
     objection = _objection(wanted)
     if objection is not None:
         _complain(objection)
@@ -72,7 +81,7 @@ def run_demo(
     view = view_for(as_json=as_json)
     code = _FAILED
     try:
-        code = run(_Run(wanted, folder, store, view, as_json=as_json).run())
+        code = run(_Run(wanted, folder, store, view, settings, as_json=as_json).run())
     except ConfigurationError as error:
         _complain(str(error))
         code = exit_codes.BAD_CONFIGURATION
@@ -105,10 +114,14 @@ def _complain(sentence: str) -> None:
 class _Run:
     """One run."""
 
-    def __init__(self, wanted: Wanted, folder: Folder, store: str, view: View, *, as_json: bool) -> None:
+    def __init__(
+        self, wanted: Wanted, folder: Folder, store: str, view: View, settings: DemoSettings, *, as_json: bool
+    ) -> None:
         self._wanted, self._folder, self._view, self._as_json = wanted, folder, view, as_json
         self._clock = Clock()
-        self._cluster = Cluster(wanted.instances, folder, store, clock=self._clock)
+        self._cluster = Cluster(wanted.instances, folder, store, clock=self._clock, settings=settings)
+        self._broker = broker_for(settings.broker, folder.path.name)
+        self._messages: list[Message] | None = None
         self._lineup = Lineup(store, clock=self._clock)
         self._watch = Watch(folder, clock=self._clock)
         self._direction = Direction(wanted, self._cluster, self._watch, self._lineup, self._clock, self._tell)
@@ -158,6 +171,7 @@ class _Run:
         """Everything up to the end of the last process; the reasons why it was cut short."""
         self._view.begin(self._wanted)
         try:
+            await self._broker.open()
             async with Scope("play") as scope:
                 scope.spawn(self._cluster.keep_up(), name="instances")
                 scope.spawn(self._look(), name="looking")
@@ -168,6 +182,10 @@ class _Run:
             self._view.end()
             await self._cluster.end()
             self._watch.close()
+        if not isinstance(self._broker, NoBroker):
+            self._messages = await self._broker.all_messages()
+            await self._broker.clear()
+        await self._broker.close()
         return reasons
 
     async def _act(self) -> list[str]:
@@ -267,6 +285,7 @@ class _Run:
             events=orders.all_events(),
             spans=Trail(TraceReader(self._folder.trace).read()).spans,
             injuries=self._direction.injuries,
+            messages=self._messages,
             ended_at=self._ended_at,
             audited_at=self._clock.now(),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,15 @@ from locum.demo.plan import injuries
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from locum.demo.audit import Takeover, Tally
+    from locum.demo.audit import Relayed, Takeover, Tally
+    from locum.demo.brokers import Message
     from locum.demo.injury import Injury
     from locum.demo.orders import Event, Order
 
 __all__ = ["Evidence", "Result", "Wanted", "judge"]
 
 _ENOUGH = 0.9
+_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Evidence:
         events: Every event, in the order of writing.
         spans: The trace, by token.
         injuries: What was done, in order.
+        messages: What reached the broker; `None` if there was none.
         ended_at: When the injuries were over and the instances were told to stop (boot clock, ns).
         audited_at: When it was read (boot clock, ns).
     """
@@ -55,6 +58,7 @@ class Evidence:
     events: Sequence[Event]
     spans: Sequence[audit.Span]
     injuries: Sequence[Injury]
+    messages: Sequence[Message] | None = None
     ended_at: int
     audited_at: int
 
@@ -71,6 +75,7 @@ class Result:
         takeovers: One for each injury that was followed by one.
         reused: Tokens under which more than one process ran.
         unasked: Tokens of takeovers that nobody caused: safe, and worth a look.
+        relayed: What reached the broker; `None` if there was none.
     """
 
     wanted: Wanted
@@ -80,6 +85,7 @@ class Result:
     takeovers: Sequence[Takeover]
     reused: Sequence[int]
     unasked: Sequence[int]
+    relayed: Relayed | None = None
 
     def to_dict(self) -> dict[str, object]:
         """As `--json` prints it."""
@@ -97,6 +103,7 @@ class Result:
             "overlap_ms": self.overlap_ms,
             "stale_writes_accepted": self.stale_writes,
             "takeovers": [{"kind": one.kind, "ms": one.ms, "token": one.token} for one in self.takeovers],
+            "relay": None if self.relayed is None else asdict(self.relayed),
         }
 
     def objections(self) -> list[str]:
@@ -109,6 +116,8 @@ class Result:
             found.append(f"{orders.lost} of {orders.due} orders that were due were not published.")
         if orders.duplicated:
             found.append(f"{orders.duplicated} orders were published more than once.")
+        if self.relayed is not None and self.relayed.lost:
+            found.append(f"{len(self.relayed.lost)} orders did not reach the broker: {_listed(self.relayed.lost)}.")
         if self.overlap_ms:
             found.append(f"Two bodies ran at once, for {self.overlap_ms:g} ms in all.")
         if self.stale_writes:
@@ -133,6 +142,11 @@ class Result:
         return found
 
 
+def _listed(orders: Sequence[int]) -> str:
+    more = "" if len(orders) <= _LISTED else f" and {len(orders) - _LISTED} more"
+    return ", ".join(map(str, orders[:_LISTED])) + more
+
+
 def judge(wanted: Wanted, evidence: Evidence) -> Result:
     """Audit a run."""
     spans = evidence.spans
@@ -145,4 +159,7 @@ def judge(wanted: Wanted, evidence: Evidence) -> Result:
         takeovers=taken,
         reused=audit.reused_tokens(spans),
         unasked=audit.unasked(spans, taken, until=evidence.ended_at),
+        relayed=None
+        if evidence.messages is None
+        else audit.relayed(evidence.orders, evidence.messages, now=evidence.audited_at),
     )

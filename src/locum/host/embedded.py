@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, SchemaError, StartError, StopTimeoutError
-from locum.host.process import leave, set_logging_up
-from locum.host.runtime import Runtime
+from locum.host.notify import Notifier
+from locum.host.process import leave, set_logging_up, tell_failed_start
+from locum.host.runtime import Runtime, StoppedWhileStartingError
+from locum.host.signals import Signals
 from locum.identity import ProcessId
-from locum.keeper.control import STOP_SIGNALS
 from locum.keeper.thread import KeeperThread
-from locum.scopes import Scope, run
+from locum.scopes import Scope, run, told_by_result
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -37,37 +37,32 @@ def run_embedded(plan: Plan) -> NoReturn:
         _log.error("%s cannot run: %s", plan.name, error)
         code = exit_codes.BAD_CONFIGURATION
     except StartError as failure:
-        _log.error("%s", failure, exc_info=failure.__cause__)
-        code = exit_codes.SERVICE_FAILED
+        code = tell_failed_start(failure)
     leave(code)
 
 
 @asynccontextmanager
 async def running(plan: Plan) -> AsyncIterator[None]:
     """Run a host's services beside somebody else's code for the length of the block."""
-    async with _Embedded(plan).serving():
+    host = _Embedded(plan)
+    async with host.serving(), Scope(f"end of {plan.name}", on_error=told_by_result) as scope:
+        scope.spawn(host.stop_when_told(), name="stop of the services")
         yield
 
 
 async def _run(plan: Plan) -> int:
     host = _Embedded(plan)
     host.owns_process = True
-    told_to_stop = asyncio.Event()
-    signals: list[int] = []
-
-    def hear(number: int) -> None:
-        signals.append(number)
-        if len(signals) > 1:
-            leave(exit_codes.forced_by(number))
-        told_to_stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-            loop.add_signal_handler(number, hear, number)
-    async with Scope(f"signals of {plan.name}", on_error=_told_by_result) as scope:
-        stop = scope.spawn(told_to_stop.wait(), name="stop")
-        serve = scope.spawn(_serve_until(host, told_to_stop), name="services")
+    async with Scope(f"signals of {plan.name}", on_error=told_by_result) as scope:
+        Signals(
+            stop=host.end,
+            hurry=host.hurry,
+            on_reload=plan.on_reload,
+            reloading=host.reloading,
+            spawn=lambda work, name: scope.spawn(work, name=name),
+        ).hear()
+        stop = scope.spawn(host.told_to_end.wait(), name="stop")
+        serve = scope.spawn(_serve_until_told(host), name="services")
         await asyncio.wait([stop, serve], return_when=asyncio.FIRST_COMPLETED)
         if not host.is_up and not serve.done():
             return exit_codes.CLEAN  # told to stop before it had a session
@@ -75,16 +70,15 @@ async def _run(plan: Plan) -> int:
         serve.result()
         if host.code == exit_codes.WOULD_NOT_STOP:
             leave(host.code)  # what would not stop does not let the loop end either
-    return host.code
+    return exit_codes.SERVICE_FAILED if host.failures and host.code == exit_codes.CLEAN else host.code
 
 
-def _told_by_result(task: str, error: BaseException) -> None:
-    """Whoever waits for the task has its error, which stands for an exit code."""
-
-
-async def _serve_until(host: _Embedded, told_to_stop: asyncio.Event) -> None:
-    async with host.serving():
-        await told_to_stop.wait()
+async def _serve_until_told(host: _Embedded) -> None:
+    try:
+        async with host.serving():
+            await host.told_to_end.wait()
+    except StoppedWhileStartingError:
+        pass  # as it should
 
 
 class _Embedded(Runtime):
@@ -106,7 +100,9 @@ class _Embedded(Runtime):
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """The whole road: a session, the services, and back."""
-        async with Scope(self._plan.name, on_error=self._on_error) as scope:
+        # a process that is somebody else's speaks to systemd itself
+        notifier = Notifier.take(pids=(os.getpid(),)) if self.owns_process else None
+        async with Scope(self._plan.name, on_error=self._on_error) as scope, self.reporting(scope, notifier):
             self._keeper = KeeperThread(
                 self.make_store,
                 self.instance,
@@ -124,6 +120,11 @@ class _Embedded(Runtime):
                     yield
             finally:
                 await self._keeper.close()
+
+    async def stop_when_told(self) -> None:
+        """Stop the services when one of them ends the host: the application goes on."""
+        await self.told_to_end.wait()
+        await self._phases.stop("was stopped")
 
     def fail(self, why: str, code: int) -> None:
         """With `kill`, end this process; with `cancel` it goes on, and what would not end counts as ended (R19)."""

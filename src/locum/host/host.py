@@ -8,20 +8,22 @@ import re
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from locum.errors import ConfigurationError
 from locum.host.configuration import Configuration
 from locum.host.layers import Sources
 from locum.host.options import provide_options
 from locum.host.plain import check_body
-from locum.host.plan import Declaration, Plan
+from locum.host.plan import Declaration, Plan, kind_of, rhythm_of, workers_of
+from locum.host.reporting import Reports
+from locum.host.restart import Restart
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
 from locum.keeper.owner import ENFORCEMENTS
 from locum.names import check_name, snake_case
-from locum.services.active_passive import ActivePassiveService
-from locum.services.background import BackgroundService
+from locum.services.periodic import Overlap, Rhythm
+from locum.services.work_queue import WorkQueue
 from locum.telemetry import Event
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from locum.host.configuration import Options
     from locum.host.container import Lifetime
+    from locum.host.plan import Kind, ServiceOptions
 
 __all__ = ["Host", "instance_command", "keeper_command", "worker_command"]
 
@@ -51,6 +54,12 @@ class Host:
             start that blocks too; `math.inf` for never.
         config: A file of settings (TOML, JSON or YAML), beside the user's module if its path is relative.
         env_file: A file of variables, which need not be there.
+        stop_timeout: Seconds that the stop of all services may take; what the longest chain of them may, if none
+            are given.
+        drain_delay: Seconds between the announcement of a stop (not ready any more) and the stop, in which all
+            services run: for load balancers to look elsewhere.
+        health: Where probes are answered, as HOST:PORT: `/livez`, `/readyz`, `/health`, `/active`, `/standby`.
+        health_file: A file that is touched as long as the instance is live, for probes that run a command.
     """
 
     def __init__(
@@ -64,6 +73,10 @@ class Host:
         hang_timeout: float = 30.0,
         config: str | None = None,
         env_file: str | None = None,
+        stop_timeout: float | None = None,
+        drain_delay: float = 0.0,
+        health: str | None = None,
+        health_file: str | None = None,
     ) -> None:
         if enforcement not in (None, *ENFORCEMENTS):
             raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {' or '.join(ENFORCEMENTS)}")
@@ -78,7 +91,15 @@ class Host:
             folder=Path(file).absolute().parent if file else Path.cwd(),
         )
         sources = Sources(settings.folder, config, env_file)
-        self.plan = Plan(name, Configuration(settings, sources), enforcement=enforcement)
+        configuration = Configuration(settings, sources)
+        self.plan = Plan(
+            name,
+            configuration,
+            enforcement=enforcement,
+            stop_timeout=stop_timeout,
+            drain_delay=drain_delay,
+            reports=Reports(address=health, file=health_file),
+        )
 
     @property
     def settings(self) -> Settings:
@@ -123,41 +144,27 @@ class Host:
         """
         self.plan.fences.append(target)
 
-    def add(self, service: Any, *, name: str | None = None, stop_timeout: float = 30.0) -> None:
+    def add(self, service: Any, *, active_passive: bool = False, **options: Unpack[ServiceOptions]) -> None:
         """Add a service: a class, which is built with its collaborators, or an object.
 
         Args:
-            service: An `ActivePassiveService` or `BackgroundService`.
-            name: Its name; the class's in snake case if none is given.
-            stop_timeout: Seconds it may take to stop.
+            service: An `ActivePassiveService`, `BackgroundService`, `PeriodicService` or `ConsumerService`.
+            active_passive: Let a `PeriodicService` or `ConsumerService` work on one instance; it runs on all otherwise.
+            options: See `ServiceOptions`.
         """
+        kind = kind_of(service, active_passive=active_passive)
         cls = service if inspect.isclass(service) else type(service)
-        if issubclass(cls, ActivePassiveService):
-            kind = "active_passive"
-        elif issubclass(cls, BackgroundService):
-            kind = "background"
-        else:
-            raise ConfigurationError(
-                f"{cls.__qualname__} is no service: derive it from ActivePassiveService or BackgroundService, or"
-                " decorate a function with @host.active_passive or @host.background"
-            )
+        options.setdefault("name", snake_case(cls.__name__))
+        self._declare(kind, service, options, rhythm=rhythm_of(service), workers=workers_of(service))
         if inspect.isclass(service):
             self.plan.container.add_class(cls)
-        self._declare(kind, service, name or snake_case(cls.__name__), None, stop_timeout)
 
     @overload
     def active_passive(self, function: F) -> F: ...
     @overload
+    def active_passive(self, *, every: float | None = None, **options: Unpack[ServiceOptions]) -> Callable[[F], F]: ...
     def active_passive(
-        self, *, every: float | None = None, name: str | None = None, stop_timeout: float = 30.0
-    ) -> Callable[[F], F]: ...
-    def active_passive(
-        self,
-        function: F | None = None,
-        *,
-        every: float | None = None,
-        name: str | None = None,
-        stop_timeout: float = 30.0,
+        self, function: F | None = None, *, every: float | None = None, **options: Unpack[ServiceOptions]
     ) -> F | Callable[[F], F]:
         """Declare a function that works on one instance; it may ask for the `Term`, and collaborators by type.
 
@@ -166,23 +173,85 @@ class Host:
         Args:
             function: The body.
             every: Call it every so many seconds while active; without it, once a term.
-            name: The service's name; the function's if none is given.
-            stop_timeout: Seconds it may take to stop.
+            options: See `ServiceOptions`.
         """
-        return self._function("active_passive", function, every, name, stop_timeout)
+        return self._function(
+            "active_passive", function, options, rhythm=None if every is None else Rhythm(every=every)
+        )
 
     @overload
     def background(self, function: F) -> F: ...
     @overload
-    def background(self, *, name: str | None = None, stop_timeout: float = 30.0) -> Callable[[F], F]: ...
-    def background(
-        self, function: F | None = None, *, name: str | None = None, stop_timeout: float = 30.0
-    ) -> F | Callable[[F], F]:
+    def background(self, **options: Unpack[ServiceOptions]) -> Callable[[F], F]: ...
+    def background(self, function: F | None = None, **options: Unpack[ServiceOptions]) -> F | Callable[[F], F]:
         """Declare a function that runs on every instance; it may ask for `Stopping`, and collaborators by type.
 
         A plain `def` runs in a thread of its own, and is given the `locum.blocking.Stopping`.
+
+        Args:
+            function: The body.
+            options: See `ServiceOptions`.
         """
-        return self._function("background", function, None, name, stop_timeout)
+        return self._function("background", function, options)
+
+    def periodic(
+        self,
+        *,
+        every: float,
+        jitter: float = 0.0,
+        overlap: Overlap = "coalesce",
+        most: int = 10,
+        limit: float | None = None,
+        active_passive: bool = False,
+        **options: Unpack[ServiceOptions],
+    ) -> Callable[[F], F]:
+        """Declare a function that is called every so many seconds, without drift, on every instance or the active one.
+
+        Args:
+            every: Seconds from one turn to the next.
+            jitter: Seconds that a turn may come late, by chance.
+            overlap: What becomes of turns that are due while one runs: `coalesce` into one at once after it, `skip`
+                them, or let them `overlap`.
+            most: How many turns may overlap.
+            limit: Seconds that a turn may take.
+            active_passive: Work on one instance, under a `Term`; otherwise on all.
+            options: See `ServiceOptions`.
+        """
+        rhythm = Rhythm(every=every, jitter=jitter, overlap=overlap, most=most, limit=limit)
+        return self._function(_kind(active_passive), None, options, rhythm=rhythm)
+
+    def consumer(
+        self, source: Any, *, workers: int = 1, active_passive: bool = False, **options: Unpack[ServiceOptions]
+    ) -> Callable[[F], F]:
+        """Declare a function that handles what comes from a source; its first parameter is the message.
+
+        Args:
+            source: An asynchronous iterator with `ack` and `nack` (`Source`), or of messages that have them; a function
+                that gives one, called anew for each run, which may ask for collaborators; or a collaborator's type.
+            workers: How many messages are handled at once; no more than that are taken from the source.
+            active_passive: Work on one instance, under a `Term`; otherwise on all.
+            options: See `ServiceOptions`.
+        """
+        return self._function(_kind(active_passive), None, options, source=source, workers=workers)
+
+    def queue(
+        self, *, size: int = 100, workers: int = 1, active_passive: bool = False, **options: Unpack[ServiceOptions]
+    ) -> Callable[[Callable[..., object]], WorkQueue[Any]]:
+        """Declare a function that does work items, one after another; it becomes the `WorkQueue` that takes them in.
+
+        Args:
+            size: How many items may wait; whoever puts in more waits itself.
+            workers: How many items are done at once.
+            active_passive: Do them while this instance is active only; until then they wait.
+            options: See `ServiceOptions`.
+        """
+
+        def take(body: Callable[..., object]) -> WorkQueue[Any]:
+            queue: WorkQueue[Any] = WorkQueue(options.get("name") or _name_of(body), size)
+            self._function(_kind(active_passive), body, options, source=queue, workers=workers)
+            return queue
+
+        return take
 
     def on(self, kind: type[Event]) -> Callable[[H], H]:
         """Call the decorated function (plain or async) with every event of that type."""
@@ -194,6 +263,19 @@ class Host:
             return handler
 
         return take
+
+    def critical(self, service: str, *, within: float) -> None:
+        """Take the instance for hung if this service's body, while it works, does not beat every so many seconds.
+
+        `every` and `sleep` of what a body is given beat by themselves; a long step calls `beat()`.
+
+        Args:
+            service: Its name.
+            within: Seconds from one beat to the next, at most.
+        """
+        if not 0 < within < float("inf"):
+            raise ConfigurationError(f"{service}: within={within!r} must be a number of seconds above 0")
+        self.plan.critical[service] = within
 
     def run(self, *, embedded: bool = False) -> None:
         """Run until told to stop, under a keeper: this process becomes the keeper, and starts itself as its worker.
@@ -240,27 +322,26 @@ class Host:
         async with running(self.plan):
             yield
 
-    def _function(
-        self, kind: str, function: F | None, every: float | None, name: str | None, stop_timeout: float
-    ) -> F | Any:
+    def _function(self, kind: Kind, function: F | None, options: ServiceOptions, **how: Any) -> F | Any:
         def take(body: F) -> F:
             check_body(body)
-            self._declare(kind, body, name or str(getattr(body, "__name__", body)), every, stop_timeout)
+            self._declare(kind, body, {"name": _name_of(body), **options}, **how)
             return body
 
         return take if function is None else take(function)
 
-    def _declare(self, kind: str, what: Any, name: str, every: float | None, stop_timeout: float) -> None:
-        check_name(name, what="the name of a service")
-        if any(declared.name == name for declared in self.plan.declarations):
-            raise ConfigurationError(f"{self.name} has a service {name!r} already: give one of them another name=")
-        if every is not None and not every > 0:
-            raise ConfigurationError(f"{name}: every={every!r} must be more than 0 seconds")
-        if not 0 < stop_timeout < float("inf"):
-            raise ConfigurationError(f"{name}: stop_timeout={stop_timeout!r} must be a number of seconds above 0")
-        self.plan.declarations.append(
-            Declaration(name=name, kind=kind, what=what, every=every, stop_timeout=stop_timeout)
-        )
+    def _declare(self, kind: Kind, what: Any, options: Any, **how: Any) -> None:
+        if "restart" in options:
+            options = {**options, "restart": Restart.of(options["restart"])}
+        self.plan.declare(Declaration(kind=kind, what=what, **options, **how))
+
+
+def _kind(active_passive: bool) -> Kind:
+    return "active_passive" if active_passive else "background"
+
+
+def _name_of(body: object) -> str:
+    return str(getattr(body, "__name__", body))
 
 
 def keeper_command(worker: list[str]) -> list[str]:

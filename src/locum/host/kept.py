@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
-import signal
+import os
 from typing import TYPE_CHECKING
 
 from locum import exit_codes
 from locum.errors import ConfigurationError, StartError, StopTimeoutError
-from locum.host.process import leave, set_logging_up
-from locum.host.runtime import Runtime
-from locum.keeper.control import STOP_SIGNALS, Hello, WorkerEnd
+from locum.host.notify import Notifier
+from locum.host.process import leave, set_logging_up, tell_failed_start
+from locum.host.runtime import Runtime, StoppedWhileStartingError
+from locum.host.signals import Signals, dump_threads_on_signal
+from locum.identity import parent_of
+from locum.keeper.control import Hello, WorkerEnd
 from locum.keeper.link import KeeperGoneError, KeeperLink
 from locum.registry import load_driver
 from locum.scopes import Scope, run
@@ -27,7 +29,7 @@ _log = logger("host")
 
 def work(plan: Plan, end: WorkerEnd) -> None:
     """Run a host's services under a keeper; does not return."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    dump_threads_on_signal()
     set_logging_up(plan, end.keeper)
     try:
         load_driver(plan.configuration.read().settings.store_url)
@@ -51,27 +53,30 @@ class _Worker(Runtime):
         settings = plan.configuration.load().settings
         super().__init__(plan, settings, settings.instance_under(end.keeper))
         self._end = end
-        self._told_to_stop = asyncio.Event()
         self._code = exit_codes.CLEAN
 
     async def run(self) -> int:
         """Run until told to stop; the exit code."""
-        loop = asyncio.get_running_loop()
-        async with Scope(self._plan.name, on_error=self._on_error) as scope:
+        notifier = Notifier.take(pids=(os.getpid(), self._end.keeper, parent_of(self._end.keeper) or 0))
+        async with Scope(self._plan.name, on_error=self._on_error) as scope, self.reporting(scope, notifier):
             link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self.events(scope))
-            for number in STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-                    loop.add_signal_handler(number, self._told_to_stop.set)
+            Signals(
+                stop=self.end,
+                hurry=self.hurry,
+                on_reload=self._plan.on_reload,
+                reloading=self.reloading,
+                spawn=lambda work, name: scope.spawn(work, name=name),
+            ).hear()
             hello = Hello(
                 instance=self.instance,
                 store=self._settings.store_url,
                 namespace=self._plan.name,
                 ttl=self.ttl,
-                stop_timeout=sum(one.stop_timeout for one in self._plan.declarations),
+                stop_timeout=self._plan.stop_limit,
                 hang_timeout=self._settings.hang_timeout,
             )
             opening = scope.spawn(link.open(hello), name="start gate")
-            stop = scope.spawn(self._told_to_stop.wait(), name="stop")
+            stop = scope.spawn(self.told_to_end.wait(), name="stop")
             await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
             if not opening.done():
                 return exit_codes.CLEAN
@@ -79,23 +84,24 @@ class _Worker(Runtime):
             try:
                 async with self.running(link, scope):
                     link.started()
-                    await self._told_to_stop.wait()
+                    await self.told_to_end.wait()
+            except StoppedWhileStartingError:
+                return exit_codes.SERVICE_FAILED if self.failures else exit_codes.CLEAN
             except StartError as failure:
-                _log.error("%s", failure, exc_info=failure.__cause__)
-                return exit_codes.SERVICE_FAILED
+                return tell_failed_start(failure)
         return self._code
 
     def fail(self, why: str, code: int) -> None:
         """End this process, at once unless it ends anyway; the keeper ends what it leaves behind."""
         _log.warning("%s ends its worker: %s", self.instance, why)
-        if not self._told_to_stop.is_set() or code == exit_codes.FENCED:
+        if not self.told_to_end.is_set() or code == exit_codes.FENCED:
             leave(code)
 
     def stopped(self, errors: list[Exception]) -> None:
         """The exit code of what went wrong while the services were stopped."""
         if any(isinstance(error, StopTimeoutError) for error in errors):
             leave(exit_codes.WOULD_NOT_STOP)  # what would not stop does not let the loop end either
-        self._code = exit_codes.SERVICE_FAILED if errors else exit_codes.CLEAN
+        self._code = exit_codes.SERVICE_FAILED if errors or self.failures else exit_codes.CLEAN
 
     def _on_error(self, task: str, error: BaseException) -> None:
         if isinstance(error, KeeperGoneError):

@@ -7,13 +7,18 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from locum import exit_codes
 from locum.errors import ConfigurationError
 from locum.logs import log_to_console
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
+    from locum.errors import StartError
     from locum.host.plan import Plan
 
-__all__ = ["leave", "set_logging_up"]
+__all__ = ["leave", "set_logging_up", "tell_failed_start"]
+
+_log = logger("host")
 
 
 def set_logging_up(plan: Plan, keeper: int) -> None:
@@ -24,6 +29,16 @@ def set_logging_up(plan: Plan, keeper: int) -> None:
         log_to_console()
     else:
         log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
+
+
+def tell_failed_start(failure: StartError) -> int:
+    """Say what did not start, why, and what went wrong while the others were stopped again; the exit code for it."""
+    sentences = "\n".join([str(failure), *getattr(failure, "__notes__", [])])
+    if isinstance(failure.__cause__, ConfigurationError):
+        _log.error("%s", sentences)  # it says what to do: a stack would not
+        return exit_codes.BAD_CONFIGURATION
+    _log.error("%s", sentences, exc_info=failure.__cause__)
+    return exit_codes.SERVICE_FAILED
 
 
 def leave(code: int) -> NoReturn:

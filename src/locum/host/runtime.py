@@ -7,9 +7,11 @@ else's process it is a part of theirs (`embedded.py`).
 from __future__ import annotations
 
 import asyncio
+import typing
 from abc import ABC, abstractmethod
 from collections import Counter
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from locum.clock import Clock
@@ -18,18 +20,27 @@ from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
 from locum.coordination.term import Term
-from locum.errors import ConfigurationError, LocumError, StartError, StopTimeoutError
-from locum.host.lifecycle import start_all, stop_all
-from locum.host.plan import hooks_of
+from locum.errors import ConfigurationError, CrashLoopError, LocumError, StartError, StopTimeoutError
+from locum.host.groups import Groups
+from locum.host.health import State
+from locum.host.notify import Notifier
+from locum.host.phases import Limits, Phases
+from locum.host.plan import health_of, hooks_of, queue_of
+from locum.host.reporting import Reporting
+from locum.host.restart import Restarts
 from locum.keeper.budget import Budget
 from locum.logs import bound
 from locum.registry import make_store, open_when_there, without_secrets
+from locum.scopes import cancel_and_wait
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.services.background import BackgroundRunner
-from locum.telemetry import Events, logger
+from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
+from locum.services.periodic import Periodic
+from locum.telemetry import Events, ServiceFailed, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
@@ -39,14 +50,22 @@ if TYPE_CHECKING:
     from locum.store import Store
     from locum.telemetry import Event
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "StoppedWhileStartingError"]
 
 _log = logger("host")
 _ROLES = {Term: "active", Standby: "passive"}
 
 
+class StoppedWhileStartingError(Exception):
+    """The host was told to stop before all its services had started; what had begun was taken back."""
+
+
 class Runtime(ABC):
     """One run of a host.
+
+    Attributes:
+        told_to_end: Set when the services are to stop, whatever the cause.
+        failures: What services failed with for good.
 
     Args:
         plan: What it runs.
@@ -58,9 +77,7 @@ class Runtime(ABC):
     """
 
     def __init__(self, plan: Plan, settings: Settings, instance: str) -> None:
-        if not plan.declarations:
-            raise ConfigurationError(f"the host {plan.name} has no services: host.add(...) one before it runs")
-        plan.container.check([body for one in plan.declarations for body in one.bodies])
+        plan.check()
         self._plan, self._settings = plan, settings
         self.instance = instance
         self.clock = Clock()
@@ -69,6 +86,18 @@ class Runtime(ABC):
         self._modes_changed = asyncio.Event()
         self._fences: list[Fence] = []
         self._attempts: Counter[tuple[str, str]] = Counter()
+        self.health = plan.health = health_of(plan, instance, clock=self.clock, changed=self._report)
+        self._reporting: Reporting | None = None
+        self.told_to_end = asyncio.Event()
+        self.failures: list[BaseException] = []
+        self._done: set[str] = set()
+        self._phases = Phases(
+            plan.order,
+            {one.name: Limits(start=one.start_timeout, stop=one.stop_timeout) for one in plan.declarations},
+            clock=self.clock,
+            host=plan.stop_limit,
+            drain=plan.drain_delay,
+        )
 
     @abstractmethod
     def fail(self, why: str, code: int) -> None:
@@ -82,15 +111,19 @@ class Runtime(ABC):
 
     def tell(self, event: Event) -> None:
         """Tell an event."""
+        if isinstance(event, ServiceFailed):
+            self.health.failed(event.service, event.error, again=event.retry_in is not None)
         self._events.tell(event)
 
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """Show what a service does now."""
         self._modes[service] = {"mode": mode.value, "token": token, "since": self.clock.wall().isoformat()}
         self._modes_changed.set()
+        self.health.show(service, mode, token)
 
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
+        self.health.began(given)
         with self._line_of(*given):
             return await self._plan.container.call(function, *given)
 
@@ -109,7 +142,35 @@ class Runtime(ABC):
             attempt=self._attempts[context.name, role],
         )
 
+    def one_run(self) -> AbstractAsyncContextManager[Callable[..., Awaitable[object]]]:
+        """One run of a body, in which functions are called one after another."""
+        return self._plan.container.run()
+
+    def over(self, service: str, error: BaseException | None) -> None:
+        """A service is not run again: for its group, its host, or for nobody else, as its declaration says."""
+        if isinstance(error, CrashLoopError):
+            if not self._groups.begin_anew(service, error):
+                self._escalate(error)
+            return
+        if error is not None:
+            self.failures.append(error)
+        self._done.add(service)
+        completion = next(one.completion for one in self._plan.declarations if one.name == service)
+        waited_for = {one.name for one in self._plan.declarations if one.completion == completion}
+        if completion == "stop_host" or (completion == "stop_when_all_done" and waited_for <= self._done):
+            how = "has completed" if error is None else "has failed"
+            _log.info("%s %s: %s stops, as was declared.", service, how, self._plan.name)
+            self.end()
+
     # -- for those who begin and end it
+
+    def end(self) -> None:
+        """Have the services stopped, if they run."""
+        self.told_to_end.set()
+
+    def hurry(self) -> None:
+        """Cancel what is ending by itself."""
+        self._phases.hurry()
 
     def events(self, scope: Scope) -> Events:
         """Where events are told, with the user's handlers."""
@@ -121,7 +182,26 @@ class Runtime(ABC):
         self._plan.configuration.spawn_with(spawn)
         for kind, handler in self._plan.handlers:
             self._events.on(kind, handler)
+        self._events.on(StoreLost, lambda _: self.health.lost_store(lost=True))
+        self._events.on(StoreRestored, lambda _: self.health.lost_store(lost=False))
         return self._events
+
+    @asynccontextmanager
+    async def reporting(self, scope: Scope, notifier: Notifier | None = None) -> AsyncIterator[None]:
+        """The host's health is reported for the length of the block; only with a notifier to systemd too.
+
+        Raises:
+            ConfigurationError: It cannot be reported where it was asked for.
+        """
+        self._reporting = Reporting(
+            self.health, self._plan.reports, notifier or Notifier(), clock=self.clock, scope=scope
+        )
+        async with self._reporting.reporting():
+            yield
+
+    def reloading(self) -> AbstractContextManager[None]:
+        """A reload is told of for the length of the block."""
+        return self._reporting.reloading() if self._reporting is not None else nullcontext()
 
     def make_store(self) -> Store:
         """A store of one's own, not yet opened."""
@@ -140,10 +220,23 @@ class Runtime(ABC):
         await open_when_there(store, clock=self.clock, told=lambda why: _log.debug("%s", why))
         coordinator = Coordinator(Commons(store, leases, events=self._events, fences=lambda: self._fences))
         try:
+            self.health.enter(State.STARTING)
             await coordinator.open()
             publishing = scope.spawn(self._publish(coordinator, leases), name="modes of the services")
             scope.spawn(self._plan.configuration.watch(self.clock), name="changes of the settings")
-            runners = await self._start(coordinator)
+            make = partial(self._make, coordinator)
+            self._groups = Groups(
+                self._plan.declarations,
+                restart=lambda names: self._phases.restart(names, make),
+                escalate=self._escalate,
+                clock=self.clock,
+            )
+            try:
+                await self._start(make, scope)
+            except BaseException:
+                await self._groups.close()
+                await self._plan.container.close()
+                raise
             _log.info(
                 "%s of %s runs %s on %s%s, TTL %g s.",
                 self.instance,
@@ -153,11 +246,15 @@ class Runtime(ABC):
                 " (one machine only)" if coordinator.one_machine else "",
                 self._settings.ttl,
             )
+            self.health.enter(State.READY)
             try:
                 yield
             finally:
+                self.health.enter(State.STOPPING)
                 _log.info("%s stops.", self.instance)
-                errors = await stop_all(runners, "was stopped")
+                self.end()
+                await self._groups.close()
+                errors = await self._phases.stop("was stopped")
                 await self._plan.container.close()
                 for error in errors:
                     if not isinstance(error, StopTimeoutError):  # who told it already
@@ -165,25 +262,46 @@ class Runtime(ABC):
                 self.stopped(errors)
                 publishing.cancel()
         finally:
+            await self._phases.close()
             await coordinator.close(patience=budget.call_seconds)
             await store.close()
 
     # -- inside
 
-    async def _start(self, coordinator: Coordinator) -> list[Runner]:
-        runners: list[Runner] = []
-        try:
+    def _report(self) -> None:
+        if self._reporting is not None:
+            self._reporting.change()
+
+    async def _start(self, make: Callable[[str], Awaitable[Runner]], scope: Scope) -> None:
+        """Make the services and start them, unless the host is told to stop meanwhile."""
+
+        async def start() -> None:
             for target in self._plan.fences:
                 self._fences.append(
                     fence_of(await self._plan.container.get(target) if isinstance(target, type) else target)
                 )
-            for declaration in self._plan.declarations:
-                runners.append(await self._runner(declaration, coordinator))
-            await start_all(runners)
-        except BaseException:
-            await self._plan.container.close()
-            raise
-        return runners
+            await self._phases.start({one.name: await make(one.name) for one in self._plan.declarations})
+
+        starting = scope.spawn(start(), name="start")
+        told = scope.spawn(self.told_to_end.wait(), name="told to end")
+        try:
+            await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+            await cancel_and_wait(starting)
+        if starting.cancelled():
+            raise StoppedWhileStartingError
+        starting.result()
+
+    def _escalate(self, error: Exception) -> None:
+        """It cannot go on so: the host ends, and whoever started it may begin anew."""
+        _log.error("%s stops: %s", self._plan.name, error)
+        self.failures.append(error)
+        self.end()
+
+    async def _make(self, coordinator: Coordinator, name: str) -> Runner:
+        declaration = next(one for one in self._plan.declarations if one.name == name)
+        return await self._runner(declaration, coordinator)
 
     async def _runner(self, declaration: Declaration, coordinator: Coordinator) -> Runner:
         what = declaration.what
@@ -195,35 +313,42 @@ class Runtime(ABC):
             except Exception as error:
                 raise StartError(declaration.name, f"it could not be built: {type(error).__name__}: {error}") from error
         hooks = hooks_of(what)
+        options: dict[str, Any] = {
+            "surroundings": self,
+            "restarts": Restarts(declaration.name, declaration.restart, clock=self.clock),
+            "stop_timeout": declaration.stop_timeout,
+            "says_ready": declaration.says_ready,
+        }
+        active_passive = isinstance(what, ActivePassiveService)
+        if declaration.rhythm is not None:
+            tick = what.tick if hooks else what
+            body = Periodic(declaration.name, tick, declaration.rhythm, surroundings=self).run
+        elif declaration.is_consumer:
+            body = self._consumer(declaration, what).run
+        else:
+            body = (what.run_active if active_passive else what.run) if hooks else what
         if declaration.kind == "background":
-            return BackgroundRunner(
-                declaration.name,
-                what.run if hooks else what,
-                hooks,
-                surroundings=self,
-                stop_timeout=declaration.stop_timeout,
-            )
-        return ActivePassiveRunner(
+            return BackgroundRunner(declaration.name, body, hooks, **options)
+        overridden = active_passive and type(what).run_passive is not ActivePassiveService.run_passive
+        passive = what.run_passive if overridden else None
+        election = coordinator.election(declaration.name)
+        return ActivePassiveRunner(declaration.name, body, passive, hooks, election=election, **options)
+
+    def _consumer(self, declaration: Declaration, what: Any) -> Consumer:
+        is_class = isinstance(what, ConsumerService)
+        handler = what.handle if is_class else what
+
+        async def open_source(call: Callable[..., Awaitable[object]]) -> Any:
+            return what.source() if is_class else await open_given(declaration.source, call)
+
+        return Consumer(
             declaration.name,
-            what.run_active if hooks else self._repeated(what, declaration.every),
-            what.run_passive if hooks and type(what).run_passive is not ActivePassiveService.run_passive else None,
-            hooks,
-            election=coordinator.election(declaration.name),
+            open_source,
+            Delivery.taken_by(handler, typing.get_type_hints(handler)),
+            workers=declaration.workers,
+            drains=queue_of(declaration) is not None,
             surroundings=self,
-            stop_timeout=declaration.stop_timeout,
         )
-
-    def _repeated(self, function: Any, every: float | None) -> Callable[..., object]:
-        if every is None:
-            return function  # type: ignore[no-any-return]
-
-        async def repeat(term: Term) -> None:
-            async with self._plan.container.run() as call:
-                async for _ in term.every(every):
-                    await call(function, term)
-
-        repeat.__annotations__["term"] = Term
-        return repeat
 
     async def _publish(self, coordinator: Coordinator, leases: LeaseSource) -> None:
         """Show the services' modes in the store: changes that come together are one write."""

@@ -17,10 +17,22 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator
 
-__all__ = ["STOP_SIGNALS", "WORKER_VARIABLE", "Control", "Hello", "WorkerEnd"]
+__all__ = [
+    "DUMP_SIGNAL",
+    "RELOAD_SIGNAL",
+    "STOP_SIGNALS",
+    "WORKER_VARIABLE",
+    "Control",
+    "Hello",
+    "WorkerEnd",
+]
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""What asks an instance to stop."""
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+"""What asks an instance to stop: in order, the second time by cancelling, the third time at once."""
+RELOAD_SIGNAL: Final = signal.SIGHUP
+"""What asks a worker to reload what can be."""
+DUMP_SIGNAL: Final = signal.SIGUSR1
+"""What asks a worker for its stacks."""
 WORKER_VARIABLE: Final = "LOCUM_WORKER"
 """The environment variable by which a worker finds its keeper: CONTROL_FD:CELL_FD:KEEPER_PID."""
 

@@ -20,10 +20,13 @@ __all__ = ["stand_guard"]
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
 
 
-def stand_guard() -> None:
+def stand_guard(*, when_killed: int | None = None) -> None:
     """Fork: the child returns and becomes the keeper, the parent stays as guardian and leaves with its exit code.
 
     To be called while the process has one thread.
+
+    Args:
+        when_killed: The exit code where the keeper was killed; 128 + 9 if none is given.
     """
     guardian = os.getpid()
     kernel.become_subreaper()
@@ -46,6 +49,8 @@ def stand_guard() -> None:
         if keeper in ended:
             _end_what_is_left()
             code = os.waitstatus_to_exitcode(ended[keeper])
+            if code == -signal.SIGKILL and when_killed is not None:
+                os._exit(when_killed)
             os._exit(exit_codes.forced_by(-code) if code < 0 else code)
 
 

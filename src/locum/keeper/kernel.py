@@ -20,6 +20,7 @@ __all__ = [
     "clock_discipline",
     "delete_timer",
     "die_with_parent",
+    "has_terminal",
     "make_timer",
     "make_timerfd",
     "set_timer",
@@ -104,6 +105,15 @@ def die_with_parent(parent: int) -> bool:
 def become_subreaper() -> None:
     """Adopt every orphan among the descendants, so that it can be ended and reaped here."""
     _check(_libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def has_terminal() -> bool:
+    """Whether this process's session has a terminal: one that was hung up is gone."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def make_timer(signal_number: int) -> ctypes.c_void_p:

@@ -18,7 +18,7 @@ from locum.clock import nanoseconds, seconds
 from locum.errors import ConfigurationError, SchemaError
 from locum.identity import MachineKey, ProcessId, host_name, process_state, start_time
 from locum.keeper.cell import Cell
-from locum.keeper.control import STOP_SIGNALS, WORKER_VARIABLE, Control, Hello, WorkerEnd
+from locum.keeper.control import DUMP_SIGNAL, STOP_SIGNALS, WORKER_VARIABLE, Control, Hello, WorkerEnd
 from locum.keeper.hang import HangWatch, look_after_loop
 from locum.keeper.keeping import Keeping
 from locum.keeper.owner import Ending, Owner
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from locum.keeper.timer import KillTimer
     from locum.store import Seen, Store
 
-__all__ = ["DUMP_SIGNAL", "End", "Life"]
+__all__ = ["End", "Life"]
 
 _log = logger("keeper")
-DUMP_SIGNAL: Final = signal.SIGUSR1
-"""What asks a worker for its stacks."""
 _STOP_GRACE: Final = 5.0
 _STOPPED: Final = ("T", "t")
 
@@ -117,7 +115,7 @@ class Life:
             limit = self._hello.result().stop_timeout if self._hello.done() else 0.0
             self._stop_at = self._clock.now() + nanoseconds(limit + _STOP_GRACE)
             self._give_up.set(self._stop_at)
-        if number == DUMP_SIGNAL and not self._began:
+        if number not in STOP_SIGNALS and not self._began:
             return  # it does not know the signal yet, and would die of it
         if not self._ended.is_set():
             os.kill(self._worker.pid, signal.SIGKILL if force else number)

@@ -15,8 +15,8 @@ from locum.errors import ConfigurationError, UnsupportedError
 from locum.identity import sees_own_processes
 from locum.keeper import kernel
 from locum.keeper.complaint import Complaint
-from locum.keeper.control import STOP_SIGNALS
-from locum.keeper.life import DUMP_SIGNAL, Life
+from locum.keeper.control import DUMP_SIGNAL, RELOAD_SIGNAL, STOP_SIGNALS
+from locum.keeper.life import Life
 from locum.keeper.memory import Memory
 from locum.keeper.timer import KillTimer
 from locum.registry import make_store, open_when_there
@@ -35,6 +35,7 @@ __all__ = ["Keeper"]
 _log = logger("keeper")
 _RESTART_FIRST, _RESTART_LAST = 0.1, 5.0
 _HEALTHY_AFTER: Final = 10.0
+_GENTLE: Final = 2  # how often it may be told to stop before the worker is killed: in order, and by cancelling
 _NEVER_AGAIN: Final = (exit_codes.CLEAN, exit_codes.USAGE, exit_codes.BAD_CONFIGURATION)
 
 
@@ -53,6 +54,7 @@ class Keeper:
         self._stores: dict[tuple[str, str], Store] = {}
         self._signals: list[int] = []
         self._told_to_stop = asyncio.Event()
+        self._had_terminal = kernel.has_terminal()
 
     async def run(self) -> int:
         """Run until the worker leaves for good or a signal asks for it.
@@ -73,7 +75,7 @@ class Keeper:
             return exit_codes.BAD_CONFIGURATION
         kernel.become_subreaper()
         loop = asyncio.get_running_loop()
-        for number in (*STOP_SIGNALS, DUMP_SIGNAL):
+        for number in (*STOP_SIGNALS, RELOAD_SIGNAL, DUMP_SIGNAL):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 loop.add_signal_handler(number, self._on_signal, number)
         try:
@@ -110,7 +112,7 @@ class Keeper:
                 return exit_codes.CLEAN
 
     def _code_of_a_stop(self, end: End) -> int:
-        if len(self._signals) > 1:
+        if len(self._signals) > _GENTLE:
             return exit_codes.forced_by(self._signals[-1])
         if -end.code in STOP_SIGNALS:
             return exit_codes.CLEAN  # it had not yet taken the signals over
@@ -119,11 +121,13 @@ class Keeper:
         return exit_codes.CLEAN if end.code == exit_codes.FENCED else end.code
 
     def _on_signal(self, number: int) -> None:
+        if number == RELOAD_SIGNAL and self._had_terminal and not kernel.has_terminal():
+            number = signal.SIGTERM  # it was hung up: nobody asks for a reload, and nobody could end us by Ctrl-C
         if number in STOP_SIGNALS:
             self._signals.append(number)
             self._told_to_stop.set()
         if self._life is not None:
-            self._life.pass_on(number, force=number in STOP_SIGNALS and len(self._signals) > 1)
+            self._life.pass_on(number, force=number in STOP_SIGNALS and len(self._signals) > _GENTLE)
 
     async def _find_store(self, hello: Hello) -> Store:
         """The store that a worker named, opened as soon as it can be.

@@ -29,7 +29,7 @@ from locum.keeper.owner import ENFORCEMENTS, Ending, Owner
 from locum.keeper.session import Loss
 from locum.keeper.timer import KillTimer
 from locum.registry import open_when_there
-from locum.scopes import Scope, cancel_and_wait, happens, run
+from locum.scopes import Scope, cancel_and_wait, happens, run, told_by_result
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class _Keeper:
         store = self._make_store()
         if self._enforcement == "kill":
             self._timer = KillTimer()
-        async with Scope(f"keeper of {self.name}", on_error=_told_by_result) as scope:
+        async with Scope(f"keeper of {self.name}", on_error=told_by_result) as scope:
             stop = scope.spawn(self._stop.wait(), name="stop")
             watch = HangWatch(seconds(self._ttl), self._hang_timeout)
             scope.spawn(look_after_loop(watch, self, clock=self._clock), name="turns of the application's loop")
@@ -377,7 +377,3 @@ class _Keeper:
 def _settle(answer: asyncio.Future[bool], ok: bool) -> None:
     if not answer.done():
         answer.set_result(ok)
-
-
-def _told_by_result(task: str, error: BaseException) -> None:
-    """Whoever waits for the task has its error."""

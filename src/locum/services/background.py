@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable  # in a signature that is read when the program runs
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
 from locum.clock import seconds
 from locum.errors import StopTimeoutError
-from locum.scopes import Backoff, Scope
-from locum.service import Mode, ServiceHooks, Stopping
+from locum.scopes import Scope
+from locum.service import Mode, ServiceHooks, Stopping, grace_of
 from locum.services.bodies import Body
-from locum.telemetry import ServiceFailed, logger
+from locum.services.supervised import Supervised
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
-    from locum.service import Surroundings
+    from locum.service import Restarting, Surroundings
 
 __all__ = ["BackgroundRunner", "BackgroundService"]
 
 _log = logger("services.background")
-_HEALTHY_AFTER = 10.0
 
 
 class BackgroundService(ServiceHooks):
@@ -37,15 +37,17 @@ class BackgroundService(ServiceHooks):
         raise NotImplementedError(f"{type(self).__name__} must say what it does: override run(self, stopping)")
 
 
-class BackgroundRunner:
+class BackgroundRunner(Supervised):
     """Runs a background service.
 
     Args:
         name: The service's name.
         body: Its body, called with a `Stopping`.
-        hooks: Its start and close; `None` for a function.
+        hooks: Its hooks; `None` for a function.
         surroundings: Its host.
+        restarts: Judges whether and when it is run again.
         stop_timeout: Seconds it may take to stop.
+        says_ready: Whether its body says when it is ready; otherwise it is once it has begun.
     """
 
     def __init__(
@@ -55,69 +57,80 @@ class BackgroundRunner:
         hooks: ServiceHooks | None,
         *,
         surroundings: Surroundings,
+        restarts: Restarting,
         stop_timeout: float,
+        says_ready: bool = False,
     ) -> None:
-        self.name, self.stop_timeout = name, stop_timeout
-        self._body, self._hooks, self._surroundings = body, hooks, surroundings
+        super().__init__(
+            name,
+            hooks,
+            surroundings=surroundings,
+            restarts=restarts,
+            stop_timeout=stop_timeout,
+            says_ready=says_ready,
+        )
+        self._body = body
         self._scope = Scope(name, on_error=self._on_error)
         self._stopping = Stopping(name, clock=surroundings.clock)
+        self._asked = asyncio.Event()
         self._running: Body | None = None
         self._supervision: asyncio.Task[Any] | None = None
 
     async def start(self) -> None:
         """Start it and begin to supervise its body."""
-        self._surroundings.show(self.name, Mode.STARTING)
-        if self._hooks is not None:
-            await self._hooks.start()
+        await self._begin()
         self._supervision = self._scope.spawn(self._supervise(), name="supervision")
 
-    async def stop(self, why: str) -> None:
-        """Ask the body to end, cancel it, and wait until it has ended."""
+    async def stop(self, why: str, *, within: float | None = None) -> None:
+        """Ask the body to end, cancel it if it does not, and wait until it has ended."""
         self._surroundings.show(self.name, Mode.STOPPING)
-        self._stopping.ask_to_stop(within=self.stop_timeout)
-        if self._running is None:
+        limit = self.stop_timeout if within is None else within
+        self._asked.set()
+        self._stopping.ask_to_stop(within=limit)
+        body = self._running
+        if body is None:
+            return
+        # what has never looked cannot know that it was asked: waiting for it would be waiting for nothing
+        grace = grace_of(limit) if self._stopping.listens else 0.0
+        self._stopping.when_going_on(body.hurry)
+        if grace and await body.ends_by_itself(within=grace):
             return
         try:
-            await self._running.end(timeout=self.stop_timeout)
-        except StopTimeoutError as error:
+            await body.end(timeout=limit - grace)
+        except StopTimeoutError:
+            error = StopTimeoutError(self.name, limit)
             self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
-            raise
+            raise error from None
+
+    def hurry(self) -> None:
+        """Cancel the body now, if it is ending by itself."""
+        if self._running is not None:
+            self._running.hurry()
 
     async def close(self) -> None:
         """Close the service."""
         await self._scope.close()
-        if self._hooks is not None:
-            await self._hooks.close()
-        self._surroundings.show(self.name, Mode.STOPPED)
+        await self._close_hooks()
 
     async def _supervise(self) -> None:
-        backoff = Backoff(0.1, 30.0)
         clock = self._surroundings.clock
-        while not self._asked_to_stop():
+        while not self._asked.is_set():
             begun = clock.now()
             self._surroundings.show(self.name, Mode.RUNNING)
             self._running = Body(self.name, self._surroundings.call(self._body, self._stopping), scope=self._scope)
+            self._has_begun(self._stopping)
             await self._running.ended()
             error = self._running.error
-            if self._asked_to_stop():
+            if self._asked.is_set():
                 if error is not None:
                     _log.error("%s failed while it stopped", self.name, exc_info=error)
                 return
-            if error is None:
-                self._surroundings.show(self.name, Mode.COMPLETED)
+            if self._running.task.cancelled():
+                error = RuntimeError("the body was cancelled, and not by Locum")
+            delay = self._judge(error, ran=seconds(clock.now() - begun))
+            if delay is None:
                 return
-            if seconds(clock.now() - begun) > _HEALTHY_AFTER:
-                backoff.reset()
-            delay = backoff.delay()
-            _log.error("%s failed", self.name, exc_info=error)
-            self._surroundings.show(self.name, Mode.BACKOFF)
-            self._surroundings.tell(
-                ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=delay)
-            )
             await self._stopping.sleep(delay)
-
-    def _asked_to_stop(self) -> bool:
-        return self._stopping.stopping
 
     def _on_error(self, task: str, error: BaseException) -> None:
         _log.error("%s failed", task, exc_info=error)

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from locum.demo.audit import Trail, overlap, reused_tokens, stale_writes, takeovers, tally, unasked
+from locum.demo.audit import Relayed, Trail, overlap, relayed, reused_tokens, stale_writes, takeovers, tally, unasked
+from locum.demo.brokers import Message
 from locum.demo.injury import Injury
 from locum.demo.orders import Event, Order
 from locum.demo.plan import Kind
@@ -131,3 +132,9 @@ def test_a_takeover_that_nobody_caused_is_told() -> None:
     known = takeovers([hurt(Kind.FROZEN, 35)], spans)
     assert [one.token for one in known] == [3]
     assert unasked(spans, known, until=55 * MS) == [2]
+
+
+def test_what_the_broker_lacks_and_what_it_has_twice() -> None:
+    orders = [Order(number, number * MS) for number in range(1, 6)]  # the fifth is not due
+    messages = [Message(number, number, 1) for number in (1, 2, 4, 2)] + [Message(9, 4, 2)]
+    assert relayed(orders, messages, now=4 * MS) == Relayed(messages=5, lost=(3,), twice=(2, 4))

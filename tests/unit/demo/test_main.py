@@ -4,6 +4,7 @@ import pytest
 
 from locum import exit_codes
 from locum.demo.main import run_demo
+from locum.demo.settings import DemoSettings
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ from locum.demo.main import run_demo
 def test_what_does_not_fit_is_refused(
     seconds: float, kills: int, instances: int, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = run_demo(seconds=seconds, kills=kills, rate=50.0, instances=instances, as_json=True)
+    code = run_demo(seconds=seconds, kills=kills, settings=DemoSettings(), instances=instances, as_json=True)
     said = capsys.readouterr()
     assert code == exit_codes.USAGE
     assert said.out == ""

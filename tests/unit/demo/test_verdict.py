@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from locum.demo.audit import Takeover, Tally
+from locum.demo.audit import Relayed, Takeover, Tally
 from locum.demo.plan import Kind
 from locum.demo.verdict import Result, Wanted
 
@@ -45,6 +45,8 @@ def test_a_good_run_may_have_takeovers_that_nobody_caused() -> None:
         (replace(GOOD, takeovers=TAKEOVERS[:3]), "after: resigned."),
         (replace(GOOD, takeovers=[TAKEOVERS[0]] * 4), "after: instance-killed, frozen, resigned."),
         (replace(GOOD, reused=[7]), "token 7"),
+        (replace(GOOD, relayed=Relayed(1, lost=(4, 9), twice=())), "2 orders did not reach the broker: 4, 9."),
+        (replace(GOOD, relayed=Relayed(0, lost=tuple(range(25)), twice=())), "18, 19 and 5 more."),
     ],
 )
 def test_every_shortcoming_has_its_sentence(result: Result, word: str) -> None:
@@ -55,6 +57,12 @@ def test_fewer_kills_than_kinds_ask_for_the_first_kinds_only() -> None:
     wanted = replace(GOOD.wanted, kills=2)
     assert replace(GOOD, wanted=wanted, takeovers=TAKEOVERS[:2]).objections() == []
     assert replace(GOOD, wanted=wanted, takeovers=TAKEOVERS[1:3]).objections() != []
+
+
+def test_what_was_sent_again_is_told_and_is_no_shortcoming() -> None:
+    result = replace(GOOD, relayed=Relayed(3, lost=(), twice=(2,)))
+    assert result.objections() == []
+    assert result.to_dict()["relay"] == {"messages": 3, "lost": (), "twice": (2,)}
 
 
 def test_the_object_has_exactly_these_names() -> None:
@@ -70,4 +78,5 @@ def test_the_object_has_exactly_these_names() -> None:
             {"kind": "frozen", "ms": 12.5, "token": 4},
             {"kind": "resigned", "ms": 12.5, "token": 5},
         ],
+        "relay": None,
     }

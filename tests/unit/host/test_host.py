@@ -45,7 +45,10 @@ async def nothing(context: Any) -> None: ...
 
 
 def declared(host: Host) -> list[tuple[str, str, float | None, float]]:
-    return [(one.name, one.kind, one.every, one.stop_timeout) for one in host.plan.declarations]
+    return [
+        (one.name, one.kind, one.rhythm.every if one.rhythm else None, one.stop_timeout)
+        for one in host.plan.declarations
+    ]
 
 
 def test_services_are_declared_in_order_under_their_names(host: Host) -> None:

@@ -1,92 +1,138 @@
-"""Started in order, stopped in reverse; every step runs even if an earlier one failed."""
+"""Who waits for whom, and how long each step may take: decided without I/O, so tried by the hundred."""
 
 from __future__ import annotations
 
-import logging
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from locum.errors import StartError, StopTimeoutError
-from locum.host.lifecycle import start_all, stop_all
+from locum.clock import nanoseconds
+from locum.errors import ConfigurationError
+from locum.host.lifecycle import Order, Phase, StopTimes
 
-
-class Played:
-    """A runner that notes its steps, and fails where it is told to."""
-
-    stop_timeout = 20.0
-
-    def __init__(self, name: str, steps: list[str], **failures: Exception) -> None:
-        self.name, self._steps, self._failures = name, steps, failures
-
-    async def start(self) -> None:
-        self._note("start")
-
-    async def stop(self, why: str) -> None:
-        self._why = why
-        self._note("stop")
-
-    async def close(self) -> None:
-        self._note("close")
-
-    def _note(self, step: str) -> None:
-        self._steps.append(f"{step} {self.name}")
-        if step in self._failures:
-            raise self._failures[step]
+NAMES = "abcdefgh"
 
 
-def steps_of(text: str) -> list[str]:
-    return [step.strip() for step in text.split(",")]
-
-
-async def test_services_start_in_order_and_stop_in_reverse_all_before_any_is_closed() -> None:
-    steps: list[str] = []
-    runners = [Played(name, steps) for name in "abc"]
-    await start_all(runners)
-    assert await stop_all(runners, "was stopped") == []
-    assert steps == steps_of("start a, start b, start c, stop c, stop b, stop a, close c, close b, close a")
-
-
-async def test_a_start_that_fails_stops_what_was_started_and_itself_and_nothing_else_is_started() -> None:
-    steps: list[str] = []
-    cause = KeyError("x")
-    with pytest.raises(StartError, match="b did not start: KeyError: 'x'") as failure:
-        await start_all([Played("a", steps), Played("b", steps, start=cause), Played("c", steps)])
-    assert steps == steps_of("start a, start b, stop b, stop a, close b, close a")
-    assert failure.value.__cause__ is cause
-    assert failure.value.service == "b"
-
-
-async def test_what_fails_while_stopping_again_is_noted_on_the_error() -> None:
-    steps: list[str] = []
-    runners = [Played("a", steps, stop=ValueError("stuck")), Played("b", steps, start=KeyError("x"))]
-    with pytest.raises(StartError) as failure:
-        await start_all(runners)
-    assert failure.value.__notes__ == ["while stopping again: stuck"]
-    assert steps[-1] == "close a"
-
-
-async def test_errors_are_collected_and_keep_nothing_from_being_stopped(caplog: pytest.LogCaptureFixture) -> None:
-    steps: list[str] = []
-    failures: dict[str, dict[str, Exception]] = {
-        "a": {"close": ValueError("a")},
-        "b": {"stop": StopTimeoutError("b", 1.0)},
-        "c": {"stop": KeyError("c"), "close": OSError("c too")},
+@st.composite
+def orders(draw: st.DrawFn) -> dict[str, set[str]]:
+    """Any order without a circle: each comes after some of those that were drawn before it, in any order of naming."""
+    names = draw(st.permutations(NAMES))
+    after = {
+        name: draw(st.sets(st.sampled_from(names[:place]))) if place else set() for place, name in enumerate(names)
     }
-    runners = [Played(name, steps, **errors) for name, errors in failures.items()]
-    with caplog.at_level(logging.ERROR):
-        errors = await stop_all(runners, "was stopped")
-    assert steps == steps_of("stop c, stop b, stop a, close c, close a"), "a close of b would wait for its body"
-    assert [type(error) for error in errors] == [KeyError, StopTimeoutError, OSError, ValueError]
-    told = [record.getMessage() for record in caplog.records]
-    assert told == ["c failed in its stop", "c failed in its close", "a failed in its close"], "ours say so themselves"
+    return {name: after[name] for name in NAMES}
 
 
-async def test_everyone_is_told_why() -> None:
-    runner = Played("a", [])
-    await stop_all([runner], "was stopped")
-    assert runner._why == "was stopped"
+def one_by_one(data: st.DataObject, following: object) -> list[tuple[str, set[str], set[str]]]:
+    """Let any of those that go end next: each name as it begins, with what had begun and was done by then."""
+    steps, begun, done, going = [], set[str](), set[str](), list[str]()
+    while True:
+        for name in following(begun, done):  # type: ignore[operator]
+            steps.append((name, set(begun), set(done)))
+            begun.add(name)
+            going.append(name)
+        if not going:
+            return steps
+        done.add(going.pop(data.draw(st.integers(0, len(going) - 1))))
 
 
-async def test_nothing_is_started_and_stopped_too() -> None:
-    await start_all([])
-    assert await stop_all([], "was stopped") == []
+@given(orders(), st.data())
+def test_each_starts_once_when_all_that_it_comes_after_are_done_and_waits_for_nothing_else(
+    after: dict[str, set[str]], data: st.DataObject
+) -> None:
+    order = Order(after)
+
+    def following(begun: set[str], done: set[str]) -> list[str]:
+        found = order.startable(begun, done)
+        assert {*begun, *found} == {*begun, *(name for name in NAMES if after[name] <= done)}
+        return found
+
+    steps = one_by_one(data, following)
+    assert sorted(name for name, *_ in steps) == list(NAMES)
+    for name, _, done in steps:
+        assert after[name] <= done
+
+
+@given(orders(), st.sets(st.sampled_from(NAMES)), st.data())
+def test_the_way_back_is_the_way_there_in_reverse_among_those_that_were_started(
+    after: dict[str, set[str]], among: set[str], data: st.DataObject
+) -> None:
+    order = Order(after)
+    steps = one_by_one(data, lambda begun, done: order.stoppable(among, begun, done))
+    assert sorted(name for name, *_ in steps) == sorted(among)
+    for name, _, done in steps:
+        assert {other for other in among if name in after[other]} <= done
+
+
+def test_what_needs_nothing_goes_at_once_in_the_order_of_declaration() -> None:
+    order = Order({"a": [], "b": ["a"], "c": []})
+    assert order.startable(set(), set()) == ["a", "c"]
+    assert order.startable({"a", "c"}, {"c"}) == []
+    assert order.startable({"a", "c"}, {"a"}) == ["b"]
+    assert order.stoppable({"a", "b", "c"}, set(), set()) == ["c", "b"]
+
+
+@given(orders(), st.data())
+def test_a_circle_is_named(after: dict[str, set[str]], data: st.DataObject) -> None:
+    first = data.draw(st.sampled_from(NAMES))
+    last = data.draw(st.sampled_from(sorted(Order(after).with_dependants([first]))))
+    with pytest.raises(ConfigurationError, match="nobody could be first") as error:
+        Order({**after, first: {*after[first], last}})
+    circle = str(error.value).partition(":")[0].split(" after ")
+    assert circle[0] == circle[-1]
+    made = {**after, first: {*after[first], last}}
+    assert all(other in made[name] for name, other in pairwise(circle))
+
+
+def test_what_is_no_service_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"b comes after 'c', which is no service of this host: it has a, b"):
+        Order({"a": [], "b": ["c"]})
+
+
+@given(orders(), st.dictionaries(st.sampled_from(NAMES), st.integers(0, 50)))
+def test_the_longest_chain_is_as_long_as_a_start_in_which_each_takes_its_time(
+    after: dict[str, set[str]], some: dict[str, int]
+) -> None:
+    durations = {name: float(some.get(name, 1)) for name in NAMES}
+
+    def ends(name: str) -> float:
+        return durations[name] + max(map(ends, after[name]), default=0.0)
+
+    assert Order(after).longest(durations) == max(map(ends, NAMES))
+
+
+def test_who_comes_after_somebody_round_about_begins_anew_with_it() -> None:
+    order = Order({"a": [], "b": ["a"], "c": ["b"], "d": []})
+    assert order.with_dependants(["a"]) == {"a", "b", "c"}
+    assert order.with_dependants(["d"]) == {"d"}
+
+
+@given(st.floats(0.1, 100), st.floats(1, 100), st.lists(st.floats(0, 50), max_size=4))
+def test_no_step_is_given_more_than_is_left_of_the_services_time_and_of_the_hosts(
+    own: float, host: float, taken: list[float]
+) -> None:
+    now, times = 0, StopTimes(0, limits={"a": own}, host=host)
+    left = own
+    for duration in taken:
+        limit = times.limit("a", Phase.STOP, now=now)
+        assert 0 <= limit <= max(0.0, left) + 1e-6
+        assert limit <= max(0.0, host - now / 1e9) + 1e-6
+        spent = min(duration, limit)
+        now += nanoseconds(spent)
+        left -= spent
+        times.spend("a", nanoseconds(spent))
+
+
+def test_bodies_leave_some_of_the_hosts_time_for_what_comes_after_them() -> None:
+    times = StopTimes(0, limits={"a": 100.0}, host=60.0)
+    assert times.limit("a", Phase.STOP, now=0) == 55.0
+    times.spend("a", nanoseconds(100))
+    assert times.limit("a", Phase.STOPPED, now=nanoseconds(56)) == pytest.approx(4.0)
+    assert times.limit("a", Phase.STOPPED, now=nanoseconds(61)) == 0.0
+
+
+def test_a_host_takes_as_long_as_its_longest_chain_and_its_drain() -> None:
+    order = Order({"a": [], "b": ["a"], "c": []})
+    assert StopTimes.host_limit(order, {"a": 10.0, "b": 20.0, "c": 25.0}, drain=7.0) == 10 + 20 + 7 + 5

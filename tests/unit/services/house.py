@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from locum.clock import Clock
 from locum.host.container import Container
 from locum.host.plain import is_plain
+from locum.host.restart import Restart, Restarts
 from tests.unit.kit import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from locum.service import Mode
     from locum.telemetry import Event
@@ -45,6 +47,11 @@ class GatedClock(Clock):
         await self._gate.wait()
 
 
+def restarting(house: House, name: str, policy: Restart | None = None) -> Restarts:
+    """What judges the ends of a service's runs, with pauses that no test need wait for."""
+    return Restarts(name, policy or Restart(), clock=house.clock)
+
+
 class House:
     """The surroundings of a runner."""
 
@@ -54,6 +61,7 @@ class House:
         self.events: list[Event] = []
         self.shown: list[tuple[Mode, int | None]] = []
         self.failures: list[tuple[str, int]] = []
+        self.overs: list[BaseException | None] = []
         self._changed = asyncio.Event()
 
     def tell(self, event: Event) -> None:
@@ -64,6 +72,10 @@ class House:
         self.shown.append((mode, token))
         self._changed.set()
 
+    def over(self, service: str, error: BaseException | None) -> None:
+        self.overs.append(error)
+        self._changed.set()
+
     def fail(self, why: str, code: int) -> None:
         self.failures.append((why, code))
         self._changed.set()
@@ -72,6 +84,9 @@ class House:
         if inspect.isroutine(function) and is_plain(function):
             return await Container().call(function, *given)
         return await function(*given)
+
+    def one_run(self) -> AbstractAsyncContextManager[Callable[..., Awaitable[object]]]:
+        return Container().run()
 
     @property
     def modes(self) -> list[Mode]:

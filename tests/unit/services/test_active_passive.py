@@ -15,14 +15,15 @@ from locum import blocking, exit_codes
 from locum.coordination.fence import fence_of
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import line_prefix
-from locum.errors import StopTimeoutError
+from locum.errors import CrashLoopError, StopTimeoutError
+from locum.host.restart import Restart
 from locum.service import Mode, ServiceHooks
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.telemetry import ServiceFailed
 from locum.testing.faults import Held
 from locum.testing.instances import Instance
 from tests.unit.kit import instance, soon, turns, until
-from tests.unit.services.house import House
+from tests.unit.services.house import House, restarting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +64,16 @@ class Work:
 class Running:
     """A runner on an instance."""
 
-    def __init__(self, one: Instance, active: Any, passive: Any, hooks: ServiceHooks | None, timeout: float) -> None:
+    def __init__(
+        self,
+        one: Instance,
+        active: Any,
+        passive: Any,
+        hooks: ServiceHooks | None,
+        timeout: float,
+        restart: Restart | None = None,
+        says_ready: bool = False,
+    ) -> None:
         self.one, self.house = one, House(one.leases.owner.name)
         self.runner = ActivePassiveRunner(
             "settlement",
@@ -72,7 +82,9 @@ class Running:
             hooks,
             election=one.election("settlement"),
             surroundings=self.house,
+            restarts=restarting(self.house, "settlement", restart),
             stop_timeout=timeout,
+            says_ready=says_ready,
         )
 
     async def stop(self) -> None:
@@ -105,12 +117,14 @@ class Stage:
         name: str = "web-1",
         hooks: ServiceHooks | None = None,
         timeout: float = 20,
+        restart: Restart | None = None,
+        says_ready: bool = False,
         before: Callable[[Instance], object] | None = None,
     ) -> Running:
         one = await self._stack.enter_async_context(instance(self._path, name))
         if before is not None:
             before(one)
-        running = Running(one, active, passive, hooks, timeout)
+        running = Running(one, active, passive, hooks, timeout, restart, says_ready)
         self._runners.append(running)
         await running.runner.start()
         return running
@@ -649,7 +663,7 @@ async def test_a_thread_is_asked_and_the_term_is_released_when_it_has_ended(
     with caplog.at_level(logging.ERROR):
         thread.go.set()
         await soon(stopping)
-    assert thread.steps[-2:] == ["asked to end: True, is current: False", "ended"]
+    assert thread.steps[-2:] == ["asked to end: True, is current: True", "ended"], "who listens may finish"
     await running.nothing_is_left()
     grant = await running.grant()
     assert grant.past is not None
@@ -701,3 +715,148 @@ async def test_an_error_in_a_thread_gives_the_term_up_with_the_reason(stage: Sta
     grant = await running.grant()
     assert grant.past is not None
     assert grant.past.why == "raised ValueError: boom 1"
+
+
+# -- what listens ends by itself, and policies
+
+
+async def test_a_body_that_listens_finishes_under_a_term_that_is_still_current(stage: Stage) -> None:
+    went_on, go = asyncio.Event(), asyncio.Event()
+    current: list[bool] = []
+
+    async def work(term: Term) -> None:
+        async for _ in term.every(0.001):
+            await asyncio.sleep(0)
+        went_on.set()
+        await go.wait()
+        current.append(term.is_current)
+
+    running = await stage.run(work)
+    await running.house.shows(Mode.ACTIVE)
+    await turns()
+    stopping = asyncio.ensure_future(running.runner.stop("was stopped"))
+    await soon(went_on.wait())
+    assert (await running.grant()).holder is not None
+    go.set()
+    await soon(stopping)
+    assert current == [True]
+    await running.nothing_is_left()
+
+
+async def test_a_body_that_listens_and_does_not_end_is_cancelled_after_its_writes_are_refused(stage: Stage) -> None:
+    ends: list[str] = []
+
+    async def work(term: Term) -> None:
+        assert not term.stopping
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ends.append(f"cancelled, current: {term.is_current}")
+            raise
+
+    running = await stage.run(work)
+    await running.house.shows(Mode.ACTIVE)
+    await turns()
+    stopping = asyncio.ensure_future(running.runner.stop("was stopped"))
+    await turns()
+    assert ends == [], "it has time"
+    running.runner.hurry()
+    await soon(stopping)
+    assert ends == ["cancelled, current: False"]
+
+
+async def test_a_body_that_only_looks_whether_its_term_is_current_is_not_waited_for(stage: Stage) -> None:
+    async def work(term: Term) -> None:
+        while term.is_current:
+            await term.sleep(1)
+
+    running = await stage.run(work, timeout=3600)
+    await running.house.shows(Mode.ACTIVE)
+    await turns()
+    await running.stop()
+    await running.nothing_is_left()
+
+
+async def test_a_term_that_is_lost_while_its_body_ends_by_itself_is_lost(stage: Stage) -> None:
+    ended = asyncio.Event()
+
+    async def work(term: Term) -> None:
+        assert not term.stopping
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    running = await stage.run(work)
+    await running.house.shows(Mode.ACTIVE)
+    await turns()
+    stopping = asyncio.ensure_future(running.runner.stop("was stopped"))
+    await turns()
+    assert not ended.is_set()
+    running.one.leases.lose("was cut off")
+    await soon(ended.wait())
+    await soon(stopping)
+    assert running.house.failures[-1][1] == exit_codes.FENCED
+
+
+async def test_one_that_is_never_to_be_run_again_gives_its_term_up_and_stands_in_no_line(stage: Stage) -> None:
+    async def fails(term: Term) -> None:
+        raise ValueError("boom")
+
+    running = await stage.run(fails, restart=Restart(when="never"))
+    await running.house.shows(Mode.FAILED)
+    assert (await running.grant()).holder is None
+    assert (await running.one.store.list(LINE)).records == []
+    assert [str(error) for error in running.house.overs] == ["boom"]
+
+
+async def test_one_that_fails_too_often_stands_in_no_line_any_more_and_is_its_hosts_to_judge(stage: Stage) -> None:
+    async def fails(term: Term) -> None:
+        raise ValueError("boom")
+
+    running = await stage.run(fails, restart=Restart(most=0))
+    await running.house.shows(Mode.FAILED)
+    (crash,) = running.house.overs
+    assert isinstance(crash, CrashLoopError)
+    assert (await running.grant()).holder is None
+
+
+async def test_a_passive_body_that_fails_is_told_of_at_once_and_run_again(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs: list[str] = []
+
+    async def passive(standby: Standby) -> None:
+        runs.append("run")
+        if len(runs) == 1:
+            raise ValueError("cold")
+        await asyncio.Event().wait()
+
+    first = await stage.run(Work())
+    await first.house.shows(Mode.ACTIVE)
+    second = await stage.run(Work(), passive, name="web-2")
+    await second.house.sees(lambda: second.house.events)
+    async with asyncio.timeout(20):
+        while len(runs) < 2:  # noqa: ASYNC110 - a pause of real time
+            await asyncio.sleep(0.01)
+    assert "settlement failed in its passive body" in caplog.text
+
+
+@pytest.mark.parametrize("who", ["passive", "nobody"])
+async def test_a_passive_instance_is_ready_when_its_passive_body_says_so_or_there_is_none(
+    stage: Stage, who: str
+) -> None:
+    go = asyncio.Event()
+
+    async def passive(standby: Standby) -> None:
+        await go.wait()
+        standby.ready()
+        await asyncio.Event().wait()
+
+    first = await stage.run(Work())
+    await first.house.shows(Mode.ACTIVE)
+    second = await stage.run(Work(), passive if who == "passive" else None, name="web-2", says_ready=True)
+    await turns()
+    assert second.runner.is_ready == (who == "nobody")
+    go.set()
+    await soon(second.runner.until_ready())

@@ -18,6 +18,7 @@ _REWRITTEN = (
     "journals",
     "kit",
     "lines",
+    "locks",
     "losses",
     "outages",
     "processes",
@@ -34,6 +35,7 @@ from locum.testing.conformance.harness import Ability, StoreHarness, demand_serv
 from locum.testing.conformance.incarnations import IncarnationContract  # noqa: E402
 from locum.testing.conformance.journals import JournalContract  # noqa: E402
 from locum.testing.conformance.lines import LineContract  # noqa: E402
+from locum.testing.conformance.locks import LockContract, SharedContract  # noqa: E402
 from locum.testing.conformance.losses import DurabilityContract, LossContract  # noqa: E402
 from locum.testing.conformance.outages import OutageContract  # noqa: E402
 from locum.testing.conformance.processes import ProcessContract  # noqa: E402
@@ -51,11 +53,13 @@ __all__ = [
     "IncarnationContract",
     "JournalContract",
     "LineContract",
+    "LockContract",
     "LossContract",
     "ObserverContract",
     "OutageContract",
     "ProcessContract",
     "SessionContract",
+    "SharedContract",
     "StoreContract",
     "StoreHarness",
     "WakeUpContract",

@@ -13,6 +13,7 @@ from locum.testing.conformance.harness import Ability
 from locum.testing.conformance.incarnations import IncarnationContract
 from locum.testing.conformance.journals import JournalContract
 from locum.testing.conformance.lines import LineContract
+from locum.testing.conformance.locks import LockContract, SharedContract
 from locum.testing.conformance.losses import DurabilityContract, LossContract
 from locum.testing.conformance.outages import OutageContract
 from locum.testing.conformance.processes import ProcessContract
@@ -40,6 +41,8 @@ CONTRACTS: Final[tuple[type[Contract], ...]] = (
     ProcessContract,
     LineContract,
     ElectionContract,
+    LockContract,
+    SharedContract,
     JournalContract,
 )
 """All contracts."""

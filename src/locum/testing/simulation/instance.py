@@ -7,6 +7,7 @@ two, the death of the one with the other, the news of a death.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
@@ -14,6 +15,7 @@ from locum.clock import seconds
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.errors import StaleTermError, TermEndedError
+from locum.host.restart import Restart, Restarts
 from locum.identity import ProcessId
 from locum.keeper.cell import Cell
 from locum.keeper.control import Hello
@@ -33,7 +35,7 @@ from locum.testing.simulation.servers import DatabaseError, LocalFence
 from locum.testing.simulation.world import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from locum.clock import Clock
     from locum.coordination.term import Term
@@ -149,6 +151,7 @@ class _Worker:
             None,
             election=coordinator.election(BODY),
             surroundings=self,
+            restarts=Restarts(BODY, Restart(), clock=machine.clock),
             stop_timeout=_STOP_TIMEOUT,
         )
         await runner.start()
@@ -239,6 +242,10 @@ class _Worker:
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """A mode."""
 
+    def over(self, service: str, error: BaseException | None) -> None:
+        """It failed too often: its host ends, and its keeper starts a worker anew."""
+        self.fail(f"{service} is over: {error}", exit_codes.SERVICE_FAILED)
+
     def fail(self, why: str, code: int) -> None:
         """End this process."""
         self.world.history.remark(self.home.name, f"ends its worker: {why}")
@@ -248,6 +255,11 @@ class _Worker:
     async def call(self, function: Callable[..., Any], *given: object) -> object:
         """Call a body."""
         return await function(*given)
+
+    @asynccontextmanager
+    async def one_run(self) -> AsyncIterator[Callable[..., Any]]:
+        """A run, in which bodies are called as ever."""
+        yield self.call
 
     def _on_error(self, task: str, error: BaseException) -> None:
         self.world.unexpected(self.home.name, task, error)

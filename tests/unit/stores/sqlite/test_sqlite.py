@@ -61,7 +61,8 @@ def database_held(path: Path) -> Iterator[None]:
 
 async def test_a_call_that_does_not_get_its_turn_never_happens(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    async with opened(path, call_timeout=0.1) as store:
+    async with opened(path) as store:
+        store.call_timeout = 0.1
         with queue_held(path):
             for key in ("a", "b"):
                 with pytest.raises(StoreUnavailableError, match="did not get its turn"):

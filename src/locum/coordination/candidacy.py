@@ -1,0 +1,230 @@
+"""Standing in line for one scope, and taking it when it is our turn: what every hold begins with, alone or together.
+
+Read the grant, then the sessions that it names; room for us? compare-and-set; settle what got no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from locum.clock import seconds
+from locum.coordination.grant import Grant, Holder, grant_key
+from locum.coordination.line import Entry, entry_key
+from locum.coordination.lookout import Lookout
+from locum.coordination.pause import Pause, pause_key
+from locum.coordination.settling import Settling
+from locum.coordination.turn import ALONE
+from locum.errors import CoordinationError, NotOurTurnError, StoreError
+from locum.names import random_id
+from locum.scopes import Backoff, happens
+from locum.store import ABSENT, ANY
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from locum.coordination.commons import Commons
+    from locum.coordination.lookout import View
+    from locum.coordination.turn import Manner
+    from locum.keeper.lease import Lease
+    from locum.store import Change, Record
+
+__all__ = ["Candidacy", "why_not"]
+
+_log = logger("coordination.candidacy")
+
+
+class Candidacy(ABC):
+    """One acquisition, as far as it is the same for what is held alone and what is held together.
+
+    Args:
+        commons: Whose it is.
+        scope: What is to be held.
+        manner: How it is to be held.
+        priority: Those with a higher one go before.
+        eyes: How many of the line watch the grant: 2, so that one who is stuck at its head costs a claim window; 1, so
+            that a change of hands wakes nobody but the next, and one who is stuck costs up to a TTL besides.
+        can_be_paused: Whether somebody may have forbidden that it is taken over.
+    """
+
+    def __init__(
+        self,
+        commons: Commons,
+        scope: str,
+        *,
+        manner: Manner = ALONE,
+        priority: int = 0,
+        eyes: int = 2,
+        can_be_paused: bool = False,
+    ) -> None:
+        self._commons, self._scope = commons, scope
+        self._store, self._clock = commons.store, commons.clock
+        self._manner, self._priority, self._can_be_paused = manner, priority, can_be_paused
+        self._attempt = random_id()
+        self._key = grant_key(scope)
+        self._entry_key = entry_key(scope, self._attempt)
+        self._handle: int | None = None
+        self._settling = Settling(scope, self._clock)
+        self._lookout = Lookout(
+            self._store, self._clock, scope, self._attempt, manner=manner, eyes=eyes, opened=commons.opened
+        )
+
+    @property
+    def attempt(self) -> str:
+        """The random id of this acquisition (R12)."""
+        return self._attempt
+
+    # -- what differs
+
+    @abstractmethod
+    async def _taken(self, view: View, lease: Lease) -> Grant:
+        """The grant as it is to be written."""
+
+    @abstractmethod
+    def _has(self, grant: Grant) -> bool:
+        """Whether a grant says that this acquisition has it."""
+
+    @abstractmethod
+    async def _undo(self, taking: asyncio.Task[Record | None], lease: Lease) -> None:
+        """Give up what a take brings that nobody waits for any more."""
+
+    # -- the way in
+
+    async def _stand_and_take(self, lease: Lease, *, patient: bool) -> tuple[View, Record]:
+        """Stand in line under a lease, and take the grant when it is our turn.
+
+        Raises:
+            NotOurTurnError: It is not at the first look, and the candidate is not patient.
+            SessionLostError: The session ended meanwhile.
+        """
+        self._commons.attempts.add(self._attempt)
+        self._commons.idle.pop(self._scope, None)
+        try:
+            await self._stand_in_line(lease)
+            return await self._wait_for_turn(lease, patient=patient)
+        except BaseException:
+            self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
+            raise
+
+    async def _stand_in_line(self, lease: Lease) -> None:
+        value = Entry.value(self._commons.instance, manner=self._manner.name, priority=self._priority)
+        await self._settling.write(
+            lambda: self._store.write(self._entry_key, value, expect=ABSENT, session=lease.session), None, lease
+        )
+
+    async def _wait_for_turn(self, lease: Lease, *, patient: bool) -> tuple[View, Record]:
+        watch: tuple[str, ...] = (self._entry_key, self._key)
+        again = Backoff(0.001, 0.02)
+        while True:
+            # the subscription stands before the look, so that nothing falls between the two
+            async with self._store.changes(watch) as changes:
+                while True:
+                    view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
+                    self._commons.remember(view.grant.token)
+                    pause = await self._pause(view, lease)
+                    if view.is_our_turn(lease) and pause is None:
+                        record = await self._take(view, lease)
+                        if record is not None:
+                            return view, record
+                        await self._clock.sleep(again.delay())  # somebody was quicker, or a guard does not hold yet
+                        continue
+                    if not patient:
+                        raise NotOurTurnError(self._scope)
+                    now_watched = view.watch if pause is None else (*view.watch, pause)
+                    if now_watched != watch:
+                        watch = now_watched
+                        break
+                    await self._hear(changes, view, seconds(lease.budget.ttl) if pause else view.patience(lease))
+
+    async def _pause(self, view: View, lease: Lease) -> str | None:
+        """The key of the record that forbids us to take over, if one does; a transfer to us is no takeover."""
+        reserved = view.grant.reserved
+        if not self._can_be_paused or not view.is_our_turn(lease):
+            return None
+        if reserved is not None and reserved.instance == self._commons.instance:
+            return None
+        key = pause_key(self._scope)
+        record = await self._settling.answer(lambda: self._store.read(key), lease)
+        return None if Pause.of(record) is None else key
+
+    async def _hear(self, changes: AsyncIterator[Change], view: View, patience: float) -> None:
+        """Wait for what may bring our turn.
+
+        A wake-up that comes because nothing came for long is the first one's affair, where changes are pushed: of a
+        long line, each would look in vain. What is nevertheless missed is seen when the patience ends.
+        """
+        guarantees, until = self._store.guarantees(), self._clock.now() + int(patience * 1e9)
+        while (left := seconds(until - self._clock.now())) > 0:
+            begun = self._clock.now()
+            told: list[Change] = []
+            if not await happens(_next(changes, told), within=left):
+                return
+            waited = seconds(self._clock.now() - begun)
+            if told[0].keys or not view.place.ahead or not guarantees.pushed_changes:
+                return
+            if waited < 0.9 * guarantees.poll_interval:
+                return
+
+    async def _take(self, view: View, lease: Lease) -> Record | None:
+        """Take the grant; if the caller gives up meanwhile, a settler goes on and releases what landed (R16)."""
+        taking = self._commons.settle(self._take_until_known(view, lease), f"take {self._scope}")
+        try:
+            await asyncio.wait([taking])
+        except asyncio.CancelledError:
+            self._commons.settle(self._undo(taking, lease), f"undo the take of {self._scope}")
+            raise
+        return taking.result()
+
+    async def _take_until_known(self, view: View, lease: Lease) -> Record | None:
+        taken = (await self._taken(view, lease)).to_bytes()
+        guarded = self._store.guarantees().guarded_writes
+        return await self._settling.write(
+            lambda: self._store.write(
+                self._key,
+                taken,
+                expect=view.grant.revision,
+                if_open=lease.session if guarded else None,
+                if_gone=view.guard if guarded else None,
+            ),
+            self._has,
+            lease,
+        )
+
+    def _holder(self, lease: Lease, *, delay: int = 0) -> Holder:
+        return Holder(lease.session, self._attempt, self._commons.instance, self._clock.wall().isoformat(), delay)
+
+    # -- the way out
+
+    def _disarm(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._commons.leases.disarm(handle)
+
+    async def _leave(self, lease: Lease, *, done: bool = True) -> None:
+        """Leave the line: a place left behind would hold up each later turn for a claim window."""
+        if done:
+            self._commons.attempts.discard(self._attempt)
+        backoff = Backoff(0.02, seconds(lease.budget.beat))
+        while not lease.is_lost:  # then it goes with the session
+            try:
+                await self._store.delete(self._entry_key, expect=ANY)
+            except StoreError as error:
+                _log.debug("%s: %s", self._scope, error)
+                await self._clock.sleep(backoff.delay())
+            else:
+                return
+
+
+async def _next(changes: AsyncIterator[Change], told: list[Change]) -> None:
+    told.append(await anext(changes))
+
+
+def why_not(error: BaseException) -> str:
+    """Why what was taken could not begin, in words that follow the instance's name."""
+    if isinstance(error, asyncio.CancelledError):
+        return "stopped before it began"
+    if isinstance(error, (CoordinationError, TimeoutError)):
+        return f"could not begin: {error}"
+    return f"could not begin: {type(error).__name__}: {error}"

@@ -1,0 +1,1 @@
+"""Locum inside other frameworks, and those inside a host; each loads its library when it is used."""

@@ -1,0 +1,33 @@
+"""The programs of the pages about recipes run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+PROGRAMS = [
+    (page, number, text)
+    for page in ("locks", "read-write-locks", "semaphores", "barriers", "elections")
+    for number, text in enumerate(
+        re.findall(r"```python\n(.*?)```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+    )
+]
+SAYS = {
+    ("locks", 0): "token 1\nb'sent'\n",
+    ("read-write-locks", 0): "token 1\n",
+    ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+}
+
+
+@pytest.mark.parametrize(("page", "number", "text"), PROGRAMS, ids=[f"{page}-{number}" for page, number, _ in PROGRAMS])
+def test_it_runs(page: str, number: int, text: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == SAYS.get((page, number), done.stdout)
