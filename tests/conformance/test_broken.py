@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 def failures(driver: str, folder: Path) -> set[str]:
     """The tests of a driver that fail, by their contracts."""
     report = folder / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--timeout=60"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--timeout=10"]
     done = subprocess.run(
         [*command, f"tests/conformance/broken.py::Test{driver}", "-k", "not poll_interval and not another_process"],
         cwd=ROOT,
