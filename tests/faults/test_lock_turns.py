@@ -83,7 +83,8 @@ def test_f60_turns_in_the_order_of_coming_and_few_calls_a_hand_over(
             expected = waiters.in_line(number)
         calls = waiters.ended()
     assert waiters.turns.read_text().split() == expected
-    assert calls <= CALLS * number, f"{calls / number:.2f} calls a hand-over"
+    # a few more where a waiter looks again by itself: once a TTL, which a loaded machine may outlast
+    assert calls <= CALLS * number + processes, f"{calls / number:.2f} calls a hand-over"
 
 
 def test_f62_a_waiter_that_is_killed_leaves_nobody_behind_a_ghost(waiters: Waiters) -> None:

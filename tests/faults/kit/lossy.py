@@ -31,6 +31,7 @@ CALLS: Final = (
     "read the holder's session",
     "read the line",
     "read the floor",
+    "read the pause",
     "read the journal",
     "take",
     "raise the fence",
