@@ -82,9 +82,9 @@ async def held(hold: H, keeping: Keeping[H], commons: Commons, *, stop_timeout: 
     except BaseException as error:
         if cancelled and task.cancelling() > before:
             task.uncancel()  # it ended by another error than our cancellation, which must not outlive the block
-        why = hold.ended or hold.wish or f"raised {type(error).__name__}: {error}"
-        if not cancelled:
-            why = f"raised {type(error).__name__}: {error}"
+        # only our own cancellation asks the lease: a forked child that leaves the block must not
+        over = (hold.ended or hold.wish) if cancelled else None
+        why = over or f"raised {type(error).__name__}: {error}"
         raise
     finally:
         watching.cancel()

@@ -186,6 +186,7 @@ class Contest(ABC, Generic[H]):
             WaitTimeoutError: It was not ours in time; no place in line is left behind.
             HoldEndedError: It ended while the block ran.
         """
+        self._commons.origin.check()
         whose = (self.scope, by or asyncio.current_task())
         mine: H | None = self._commons.entered.get(whose) if self._wishes.reentrant else None
         if mine is not None:
