@@ -173,6 +173,7 @@ class SharedContract(RecipeContract):
     async def test_a_permit_of_the_dead_is_free_again(self, join: Join) -> None:
         dead, heir = await join("dead"), await join("heir")
         share = await soon(Semaphore(dead.commons, "api", 1).win())
+        await waiting_in(heir.store, "semaphore/api", 0)  # whoever has a permit leaves the line a moment later
         async with Scope("heir") as scope:
             turn = scope.spawn(Semaphore(heir.commons, "api", 1).win(), name="heir")
             await waiting_in(heir.store, "semaphore/api", 1)
@@ -219,6 +220,7 @@ class SharedContract(RecipeContract):
 
         async with Scope("crew") as scope:
             async with ours.read():
+                await waiting_in(one.store, "rwlock/index", 0)  # whoever reads leaves the line a moment later
                 writer = scope.spawn(note(theirs.write(), "write"), name="writer")
                 await waiting_in(one.store, "rwlock/index", 1)
                 reader = scope.spawn(note(ours.read(), "read"), name="reader")
