@@ -54,7 +54,11 @@ class Scope:
         if self._closed:
             work.close()
             raise RuntimeError(f"the scope {self.name} is closed: {name} was not started")
-        task = asyncio.get_running_loop().create_task(work, name=f"{self.name}: {name}")
+        try:
+            task = asyncio.get_running_loop().create_task(work, name=f"{self.name}: {name}")
+        except RuntimeError:  # no loop runs: what asks for this is being finalized
+            work.close()
+            raise
         self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task

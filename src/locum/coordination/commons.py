@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import nanoseconds, seconds
-from locum.errors import SessionLostError, StoreError
+from locum.errors import ForkedError, SessionLostError, StoreError
 from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
@@ -147,7 +147,11 @@ class Commons:
 
     def settle(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
-        self.origin.check()
+        try:
+            self.origin.check()
+        except ForkedError:
+            work.close()
+            raise
         task = self._scope.spawn(work, name=name)
         self._settlers[task] = None
         task.add_done_callback(self._settlers.pop)
