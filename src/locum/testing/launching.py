@@ -70,18 +70,16 @@ class Launcher:
         """
         deadline = self._clock.now() + nanoseconds(_LONG)
         try:
-            while left := kill_marked(self._mark):
+            # who is dying has lost its mark before it can be reaped
+            while left := [*kill_marked(self._mark), *self._unreaped()]:
                 if self._clock.now() > deadline:
                     raise TimeoutError(f"waited {_LONG:g} s in vain for the end of the processes {left}")
                 await self._clock.sleep(_PAUSE)
-                self._reap()
         finally:
-            self._reap()
             self._undertaker.communicate()  # its stdin is closed: it has a last look, and leaves
 
-    def _reap(self) -> None:
-        for process in self._started:
-            process.poll()
+    def _unreaped(self) -> list[int]:
+        return [process.pid for process in self._started if process.poll() is None]
 
     def _path(self) -> str:
         """What this process can import, and then the folder from which it was started."""
