@@ -55,6 +55,8 @@ def in_words(error: Exception, url: str) -> str | LocumError:
         return unusable(url, f"{_WRONG[code]} (it says: {said})")
     if code in _REFUSED:
         return StoreUnavailableError(url, f"{_REFUSED[code]} (it says: {said})")
+    if code.startswith("08"):  # the library's own, for a connection that is gone
+        return f"it cut the connection ({said}): see its log"
     if code.startswith("57P"):
         return f"it has ended the connection (it says: {said})"
     return f"it says: {said}"

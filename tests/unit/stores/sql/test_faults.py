@@ -1,0 +1,293 @@
+"""F44: what can be wrong with a PostgreSQL is one clear error each, and it works again when that is mended."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import randbytes
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from locum.clock import Clock, nanoseconds
+from locum.errors import ConfigurationError, StoreError, StoreUnavailableError
+from locum.names import random_id
+from locum.registry import make_store
+from locum.store import ANY
+from locum.testing.conformance import demand_server
+from tests.disks import NEEDS_ROOT, small_disk
+from tests.faults.kit.waiting import until
+from tests.servers.certificates import Certificates
+from tests.servers.postgresql import Postgresql, Schema, shared
+from tests.servers.server import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from locum.store import Store
+
+CANARY: Final = "c4n4ry"
+TTL: Final = nanoseconds(6)
+
+
+@pytest.fixture
+def schema() -> Iterator[Schema]:
+    """An empty schema on a server for all, and a role of the same name that may make it."""
+    demand_server("postgresql", Postgresql.is_installed())
+    schema = Schema(shared())
+    schema.server.run(
+        f"CREATE ROLE {schema.name} LOGIN PASSWORD '{CANARY}'",
+        f"GRANT CREATE ON DATABASE postgres TO {schema.name}",
+    )
+    yield schema
+    schema.server.run(f"ALTER ROLE {schema.name} RESET ALL")
+    schema.drop()
+    schema.server.run(f"DROP OWNED BY {schema.name}", f"DROP ROLE {schema.name}")
+
+
+def made(url: str, *, timeout: float = 10.0) -> Store:
+    """A store that is not open."""
+    store = make_store(url, namespace="billing", clock=Clock())
+    store.call_timeout = timeout
+    return store
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """A store that is open."""
+    store = made(url)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+async def session_of(store: Store) -> str:
+    session = random_id()
+    await store.open_session(b"me", TTL, session)
+    return session
+
+
+async def refusal(url: str) -> str:
+    """What is said of a store that cannot be right."""
+    with pytest.raises(ConfigurationError) as refusal:
+        async with opened(url):
+            pass
+    assert CANARY not in str(refusal.value)
+    return str(refusal.value)
+
+
+async def absence(url: str, *, timeout: float = 10.0) -> str:
+    """What is said of a store that is not there for now."""
+    store = made(url, timeout=timeout)
+    with pytest.raises(StoreUnavailableError) as absence:
+        await store.open()
+    await store.close()
+    assert CANARY not in str(absence.value)
+    return str(absence.value)
+
+
+def hang_up_on(schema: Schema) -> None:
+    """Cut all connections of the schema's own role."""
+    mine = f"FROM pg_stat_activity WHERE usename = '{schema.name}'"
+    schema.server.run(f"SELECT pg_terminate_backend(pid) {mine}")
+    until(lambda: schema.server.run(f"SELECT count(*) {mine}") == [(0,)], "the end of all connections")
+
+
+# -- it was never right, or is not there
+
+
+async def test_what_is_wrong_in_the_url_is_named(schema: Schema) -> None:
+    place = f"{schema.name}:{CANARY}@127.0.0.1:{schema.server.port}"
+    assert "it has no such database: create it" in await refusal(f"postgresql://{place}/nowhere")
+    assert "refuses this user or password" in await refusal(
+        f"postgresql://nobody:{CANARY}@127.0.0.1:{schema.server.port}/postgres"
+    )
+
+
+async def test_an_unknown_host_is_named() -> None:
+    said = await absence("postgresql://no-such-host.invalid/billing")
+    assert "its name is not known" in said
+    assert "DNS" in said
+
+
+async def test_nobody_who_listens_is_told() -> None:
+    assert "it is not reached" in await absence(f"postgresql://127.0.0.1:{free_port()}/billing")
+
+
+async def test_one_that_accepts_and_says_nothing_is_left_by_the_deadline() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        said = await absence(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/billing", timeout=0.2)
+        assert "there was no connection within 0.20 s" in said
+
+
+# -- it was right once, and is waited for
+
+
+async def test_a_changed_password_is_taken_up_by_the_next_connection(schema: Schema, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(CANARY)
+    place = f"127.0.0.1:{schema.server.port}/postgres?schema={schema.name}&password_file={file}"
+    async with opened(f"postgresql://{schema.name}@{place}") as store:
+        session = await session_of(store)
+        schema.server.run(f"ALTER ROLE {schema.name} PASSWORD 'an0ther'")
+        await store.beat(session, 1)  # the connection that is there stays good
+        hang_up_on(schema)
+        with pytest.raises(StoreError, match=r"(ended|cut) the connection"):
+            await store.beat(session, 2)
+        with pytest.raises(StoreUnavailableError, match="refuses this user or password") as refused:
+            await store.beat(session, 3)  # it was right once, and will be again
+        assert CANARY not in str(refused.value)
+        file.write_text("an0ther\n")
+        await store.beat(session, 4)
+
+
+async def test_one_that_was_set_to_read_only_changes_nothing_and_is_waited_for(schema: Schema) -> None:
+    async with opened(schema.url(user=schema.name, password=CANARY)) as store:
+        session = await session_of(store)
+        schema.server.run(f"ALTER ROLE {schema.name} SET default_transaction_read_only = on")
+        hang_up_on(schema)
+        with pytest.raises(StoreError):
+            await store.beat(session, 1)
+        with pytest.raises(StoreUnavailableError, match="it cannot be written to"):
+            await store.beat(session, 2)
+        schema.server.run(f"ALTER ROLE {schema.name} RESET default_transaction_read_only")
+        hang_up_on(schema)
+        with pytest.raises(StoreError, match=r"(ended|cut) the connection"):
+            await store.beat(session, 3)
+        await store.beat(session, 4)
+
+
+async def test_one_without_room_for_another_connection_is_waited_for(schema: Schema) -> None:
+    async with opened(schema.url(user=schema.name, password=CANARY)) as store:
+        session = await session_of(store)
+        schema.server.run(f"ALTER ROLE {schema.name} CONNECTION LIMIT 0")
+        hang_up_on(schema)
+        with pytest.raises(StoreError):
+            await store.beat(session, 1)
+        with pytest.raises(StoreUnavailableError, match="it has no room for another connection"):
+            await store.beat(session, 2)
+        schema.server.run(f"ALTER ROLE {schema.name} CONNECTION LIMIT -1")
+        await store.beat(session, 3)
+
+
+@NEEDS_ROOT
+async def test_a_full_disk_changes_nothing_and_it_goes_on_by_itself() -> None:
+    demand_server("postgresql", Postgresql.is_installed())
+    server = Postgresql()
+    with small_disk(server.folder / "disk", kilobytes=2048) as disk, server:
+        space = disk / "space"
+        space.mkdir()
+        shutil.chown(space, server.user or "root")
+        schema = Schema(server)
+        async with opened(schema.url()) as store:
+            session = await session_of(store)
+            server.run(
+                f"CREATE TABLESPACE small LOCATION '{space}'", f"ALTER TABLE {schema.name}.records SET TABLESPACE small"
+            )
+            (disk / "filler").write_bytes(bytes(_room(disk)))
+            with pytest.raises(StoreUnavailableError, match="its disk is full: free some space there"):
+                await fill(store)
+            await store.beat(session, 1)  # what has its place stays there
+            before = await store.list("p/")
+            (disk / "filler").unlink()
+            await store.write("p/last", randbytes(7000), expect=ANY)
+            assert len((await store.list("p/")).records) == len(before.records) + 1
+
+
+async def fill(store: Store) -> None:
+    """Write more than there is room for, and nothing that could be compressed."""
+    for number in range(200):
+        await store.write(f"p/{number}", randbytes(7000), expect=ANY)
+
+
+def _room(disk: Path) -> int:
+    return shutil.disk_usage(disk).free - 64 * 1024
+
+
+# -- TLS
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path / "certificates")
+
+
+@asynccontextmanager
+async def encrypted(certificates: Certificates, *, client: bool = False) -> AsyncIterator[Postgresql]:
+    """A server that takes nothing but TLS, and a client with a certificate only if that is wanted."""
+    demand_server("postgresql", Postgresql.is_installed())
+    with Postgresql(certificates=certificates) as server:
+        wanted = " clientcert=verify-ca" if client else ""
+        hba = server.data / "pg_hba.conf"
+        plain = "hostnossl all owner 127.0.0.1/32 scram-sha-256"  # the tests' own way in
+        hba.write_text(f"{plain}\nhostssl all all 127.0.0.1/32 scram-sha-256{wanted}\n")
+        server.run(f"CREATE ROLE billing LOGIN SUPERUSER PASSWORD '{CANARY}'", "SELECT pg_reload_conf()")
+        yield server
+
+
+def over_tls(server: Postgresql, options: str) -> str:
+    return f"postgresql://billing:{CANARY}@localhost:{server.port}/postgres?{options}"
+
+
+async def test_whoever_must_speak_tls_does(certificates: Certificates) -> None:
+    async with encrypted(certificates) as server:
+        assert "does not let this user in" in await refusal(over_tls(server, "tls=off"))
+        async with opened(over_tls(server, f"cafile={certificates.authority}")) as store:
+            await session_of(store)
+            spoken = server.run(
+                "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'billing'"
+            )
+            assert spoken == [(True,)]
+
+
+async def test_a_certificate_of_a_stranger_is_refused(certificates: Certificates, tmp_path: Path) -> None:
+    stranger = Certificates(tmp_path / "stranger")
+    async with encrypted(certificates) as server:
+        said = await refusal(over_tls(server, f"cafile={stranger.authority}"))
+        assert "its certificate is not trusted" in said
+        assert "cafile" in said
+
+
+async def test_an_expired_certificate_is_named_and_its_renewal_taken_up(tmp_path: Path) -> None:
+    old = Certificates(tmp_path / "old", expired_at=datetime.now(UTC) - timedelta(days=1))
+    async with encrypted(old) as server:
+        url = over_tls(server, f"cafile={old.authority}")
+        assert "its certificate is not good (certificate has expired): renew it on the server" in await absence(url)
+        old.renew()
+        shutil.copyfile(old.certificate, server.settings["ssl_cert_file"])
+        shutil.copyfile(old.key, server.settings["ssl_key_file"])
+        server.run("SELECT pg_reload_conf()")
+        store = made(url)
+        for _ in range(100):  # the server reads its files in its own time
+            try:
+                await store.open()
+                break
+            except StoreUnavailableError:
+                await Clock().sleep(0.05)
+        await session_of(store)
+        await store.close()
+
+
+async def test_a_certificate_of_ours_is_taken_up_when_it_is_renewed(certificates: Certificates) -> None:
+    certificate, key = certificates.client("billing")
+    async with encrypted(certificates, client=True) as server:
+        own = f"cafile={certificates.authority}"
+        assert "does not let this user in" in await refusal(over_tls(server, own))
+        async with opened(over_tls(server, f"{own}&certfile={certificate}&keyfile={key}")) as store:
+            session = await session_of(store)
+            certificates.client("billing", expired_at=datetime.now(UTC) - timedelta(days=1))
+            await store.beat(session, 1)  # the connection that is there stays good
+            server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'billing'")
+            with pytest.raises(StoreError):
+                await store.beat(session, 2)
+            with pytest.raises(StoreError):
+                await store.beat(session, 3)
+            certificates.client("billing")
+            await store.beat(session, 4)
