@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,17 +10,17 @@ import pytest
 from locum.testing.conformance import demand_server
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE, Cluster
 from tests.faults.kit.runs import count
+from tests.faults.kit.secrets import ANOTHER, CANARY, command_lines_told, secrets_in
 from tests.faults.kit.waiting import pass_by, until
 from tests.servers.redis import Redis, documented
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.faults.kit.cluster import Instance
 
 TTL = 3.0
-CANARY = "c4n4ry-of-the-password"
-ANOTHER = "an0ther-c4n4ry"
 
 Start = "Callable[..., tuple[Redis, Cluster]]"
 
@@ -151,7 +146,7 @@ def test_a_changed_password_ends_no_term_and_is_told_to_nobody(
     assert last.token == before.token, "the term went on"
     assert len(cluster.alive()) == 3
     cluster.judge()
-    assert secrets_in(cluster) == []
+    assert secrets_in(cluster, server=b"redis-server") == []
 
 
 def test_a_password_of_the_url_is_told_to_nobody(start: Callable[..., tuple[Redis, Cluster]]) -> None:
@@ -163,32 +158,5 @@ def test_a_password_of_the_url_is_told_to_nobody(start: Callable[..., tuple[Redi
     says(active, "refuses this user or password")
     server.demand("ACL", "SETUSER", "billing", f">{CANARY}")
     cluster.stand()
-    assert secrets_in(cluster) == []
-    for command in ("status", "journal", "doctor"):
-        told = subprocess.run(
-            [sys.executable, "-m", "locum", command, "--store", cluster.url, "--namespace", "faults"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
-        )
-        assert "redis://billing@127.0.0.1" in told.stdout + told.stderr or command == "journal"
-        assert CANARY not in told.stdout + told.stderr
-        assert "Traceback" not in told.stderr, told.stderr
-
-
-def secrets_in(cluster: Cluster) -> list[str]:
-    """Where a password is told: in what instances say, in the store, on command lines."""
-    secret = re.compile(f"{CANARY}|{ANOTHER}".encode())
-    told = [one.name for one in cluster.instances if secret.search(one.output.read_bytes())]
-    if secret.search(cluster.window.describe(cluster.service).encode()):
-        told.append("the store")
-    lines = Path("/proc").glob("[0-9]*/cmdline")
-    for line in lines:
-        try:
-            text = line.read_bytes()
-        except OSError:
-            continue
-        if secret.search(text) and b"redis-server" not in text and b"--store" not in text:
-            told.append(text.decode())
-    return told
+    assert secrets_in(cluster, server=b"redis-server") == []
+    command_lines_told(cluster, "redis://billing@127.0.0.1")

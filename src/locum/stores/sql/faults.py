@@ -48,6 +48,8 @@ def is_gone(error: Exception) -> bool:
 
 def in_words(error: Exception, url: str) -> str | LocumError:
     """What a failure of the library's means: a sentence if the call is in doubt, an error if it was refused."""
+    if isinstance(error, asyncpg.InternalClientError):  # a message of its end has come, which is not read whole yet
+        return f"it ended the connection ({error})"
     if not isinstance(error, asyncpg.PostgresError):
         return network_in_words(error, url)
     said, code = str(error), error.sqlstate or ""
@@ -56,7 +58,7 @@ def in_words(error: Exception, url: str) -> str | LocumError:
     if code in _REFUSED:
         return StoreUnavailableError(url, f"{_REFUSED[code]} (it says: {said})")
     if code.startswith("08"):  # the library's own, for a connection that is gone
-        return f"it cut the connection ({said}): see its log"
+        return f"it ended the connection ({said})"
     if code.startswith("57P"):
-        return f"it has ended the connection (it says: {said})"
+        return f"it ended the connection (it says: {said})"
     return f"it says: {said}"

@@ -139,7 +139,7 @@ async def test_a_changed_password_is_taken_up_by_the_next_connection(schema: Sch
         schema.server.run(f"ALTER ROLE {schema.name} PASSWORD 'an0ther'")
         await store.beat(session, 1)  # the connection that is there stays good
         hang_up_on(schema)
-        with pytest.raises(StoreError, match=r"(ended|cut) the connection"):
+        with pytest.raises(StoreError, match=r"ended the connection"):
             await store.beat(session, 2)
         with pytest.raises(StoreUnavailableError, match="refuses this user or password") as refused:
             await store.beat(session, 3)  # it was right once, and will be again
@@ -159,7 +159,7 @@ async def test_one_that_was_set_to_read_only_changes_nothing_and_is_waited_for(s
             await store.beat(session, 2)
         schema.server.run(f"ALTER ROLE {schema.name} RESET default_transaction_read_only")
         hang_up_on(schema)
-        with pytest.raises(StoreError, match=r"(ended|cut) the connection"):
+        with pytest.raises(StoreError, match=r"ended the connection"):
             await store.beat(session, 3)
         await store.beat(session, 4)
 
