@@ -73,6 +73,20 @@ def test_the_command_finds_the_token_and_its_exit_code_is_passed_on(begin: Begin
     assert (err, process.returncode) == ("locum: there-is-no-such-command: there is no such command.\n", 127)
 
 
+def test_options_stand_before_the_name_or_behind_it_and_the_commands_own_are_its_own(begin: Begin) -> None:
+    for words in (
+        ("--wait", "9", "a", "--", "echo", "--wait", "--", "-x"),
+        ("a", "--wait", "9", "--", "echo", "--wait", "--", "-x"),
+        ("a", "--wait", "9", "echo", "--wait", "--", "-x"),
+    ):
+        out, err = begin(*words).communicate()
+        assert (out, err) == ("--wait -- -x\n", "")
+    for too_few in ((), ("a",), ("a", "--wait", "9")):
+        _, err = (process := begin(*too_few)).communicate()
+        assert "Missing argument" in err
+        assert process.returncode == exit_codes.USAGE
+
+
 def test_who_does_not_get_it_in_time_is_told_and_a_signal_reaches_the_command(begin: Begin, tmp_path: Path) -> None:
     holder = begin("a", "--", sys.executable, "-c", TICKS, "ticks")
     until(lambda: ticks(tmp_path / "ticks"), "the command")

@@ -21,9 +21,10 @@ _COLUMNS: Final = (Column("Setting"), Column("Value", wraps=True), Column("From"
 
 @click.command("config", short_help="Every setting, and where it comes from.")
 @click.argument("app", metavar="[MODULE:HOST]", required=False)
+@click.option("--app", "named", metavar="MODULE:HOST", help="The same, as the other commands take it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings_options
-def command(app: str | None, as_json: bool, environment: dict[str, str]) -> int:
+def command(app: str | None, named: str | None, as_json: bool, environment: dict[str, str]) -> int:
     """Show each setting of the host that MODULE:HOST names, and which layer says so; secrets are hidden.
 
     The layers: code, file, environment file, environment, command line. It takes the options of `locum run`, so that
@@ -33,7 +34,7 @@ def command(app: str | None, as_json: bool, environment: dict[str, str]) -> int:
     os.environ.update(environment)
     from locum.cli.app import load_host
 
-    host = load_host(app)
+    host = load_host(app or named)
     values = host.plan.configuration.read().values
     if as_json:
         settings = [asdict(one) for one in values]

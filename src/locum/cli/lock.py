@@ -36,8 +36,27 @@ _PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUI
 _CANNOT_RUN, _NOT_FOUND = 126, 127  # as a shell says it
 
 
+class _NameThenCommand(click.Command):
+    """Options may stand before the name and behind it; from the command on every word is the command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before, rest = self._split(ctx, args)
+        if len(rest) > 1:
+            between, command_line = self._split(ctx, rest[1:])
+            args = [*before, *between, rest[0], *command_line]
+        return super().parse_args(ctx, args)
+
+    def _split(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
+        """The options that a line begins with, and all that follows."""
+        words = self.make_parser(ctx).parse_args(list(args))[0]
+        name, command_line = words.get("name"), words.get("command_line")
+        begin = len(args) - isinstance(name, str) - (len(command_line) if isinstance(command_line, tuple | list) else 0)
+        return args[:begin], args[begin:]
+
+
 @click.command(
     "lock",
+    cls=_NameThenCommand,
     short_help="Run a command while a lock is held.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )

@@ -36,7 +36,7 @@ def test_each_value_with_its_origin_for_people(app: str, tmp_path: Path, capsys:
 
 
 def test_and_for_programs(app: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", app, "--json", "--ttl", "4"]) == exit_codes.CLEAN
+    assert main(["config", "--app", app, "--json", "--ttl", "4"]) == exit_codes.CLEAN
     shown = json.loads(capsys.readouterr().out)
     assert shown["namespace"] == "billing"
     assert {"key": "locum.ttl", "value": 4.0, "origin": "--set locum.ttl"} in shown["settings"]
