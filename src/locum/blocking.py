@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from locum import context
-    from locum.coordination import barrier, contest, coordinator, election, hold, lock, shared, term
+    from locum.coordination import barrier, contest, coordinator, election, hold, lock, nodes, shared, term
 
 __all__ = [
     "Barrier",
@@ -396,12 +396,7 @@ class Election:
 
     def watch(self) -> Iterator[election.Office | None]:
         """Who leads and what it has proclaimed: at once, and again with each change; the last state always comes."""
-        states = self._handle.watch()
-        try:
-            while True:
-                yield self._portal.run(anext(states))  # type: ignore[arg-type]
-        finally:
-            self._portal.run(states.aclose())  # type: ignore[attr-defined]
+        return self._portal.each(self._handle.watch())
 
     def transfer(self, *, to: str) -> None:
         """End the term that is held here, and leave the lead to an instance that waits in line.
@@ -420,8 +415,61 @@ class Election:
         self._portal.run(self._handle.resume())
 
 
+class Nodes:
+    """Small values that are read, written by version and watched, for code that blocks.
+
+    See `locum.coordination.nodes.Nodes`.
+    """
+
+    def __init__(self, handle: nodes.Nodes, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    def create(
+        self, path: str, value: bytes = b"", *, session_bound: bool = False, numbered: bool = False
+    ) -> nodes.Node:
+        """Make a node that is not there yet.
+
+        Raises:
+            ConflictError: It is there already; carries it.
+            SessionLostError: The session that it was to live with has ended; it is not there.
+        """
+        return self._portal.run(self._handle.create(path, value, session_bound=session_bound, numbered=numbered))
+
+    def get(self, path: str) -> nodes.Node | None:
+        """The latest of a node; `None` if it is not there."""
+        return self._portal.run(self._handle.get(path))
+
+    def set(self, path: str, value: bytes, *, version: int | None = None) -> nodes.Node:
+        """Write a node, by version if one is given; otherwise it is made if it is not there.
+
+        Raises:
+            ConflictError: It has another version, or is not there; nothing was changed.
+        """
+        return self._portal.run(self._handle.set(path, value, version=version))
+
+    def delete(self, path: str, *, version: int | None = None) -> None:
+        """Delete a node, by version if one is given.
+
+        Raises:
+            ConflictError: It has another version; nothing was changed.
+        """
+        self._portal.run(self._handle.delete(path, version=version))
+
+    def list(self, folder: str = "") -> tuple[nodes.Node, ...]:
+        """The nodes below a folder, in the order of their creation; all without one."""
+        return self._portal.run(self._handle.list(folder))
+
+    def watch(self, path: str) -> Iterator[nodes.Node | None]:
+        """A node: at once, and again after each change; the last state always comes."""
+        return self._portal.each(self._handle.watch(path))
+
+    def watch_list(self, folder: str = "") -> Iterator[tuple[nodes.Node, ...]]:
+        """The nodes below a folder, just as `watch` shows one."""
+        return self._portal.each(self._handle.watch_list(folder))
+
+
 class Coordinator:
-    """Elections, locks and barriers under one instance's session, for code that blocks; it comes from `connect`.
+    """Elections, locks, barriers and nodes under one instance's session, for code that blocks; it comes from `connect`.
 
     The arguments are those of `locum.Coordinator`'s methods of the same names.
     """
@@ -490,6 +538,11 @@ class Coordinator:
         """The barrier of that name."""
         return Barrier(self._handle.barrier(name, parties=parties), self._portal)
 
+    @property
+    def nodes(self) -> Nodes:
+        """Small values that are read, written by version and watched."""
+        return Nodes(self._handle.nodes, self._portal)
+
 
 @contextmanager
 def connect(
@@ -534,6 +587,14 @@ class _Portal:
             work.close()
         self._origin.check()
         return run_in(self._loop, work)
+
+    def each(self, states: AsyncIterator[T]) -> Iterator[T]:
+        """What an asynchronous generator yields, for a plain `for`."""
+        try:
+            while True:
+                yield self.run(anext(states))  # type: ignore[arg-type]
+        finally:
+            self.run(states.aclose())  # type: ignore[attr-defined]
 
 
 async def _next(turns: AsyncIterator[int]) -> int | None:

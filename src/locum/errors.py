@@ -104,7 +104,7 @@ class ConflictError(StoreError):
 
     Attributes:
         key: The key of the record.
-        current: The record as it stands now (a `locum.store.Record`), or `None` if there is none.
+        current: What is there now: a `locum.store.Record`, or of nodes a `Node`; `None` if there is nothing.
     """
 
     def __init__(self, key: str, current: object | None, why: str = "it was changed by another") -> None:

@@ -17,6 +17,7 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    NodesContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
@@ -91,6 +92,7 @@ class TestMemory(
     ElectionContract,
     LockContract,
     SharedContract,
+    NodesContract,
     JournalContract,
 ):
     harness = MemoryHarness

@@ -15,6 +15,7 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    NodesContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
@@ -79,6 +80,7 @@ class TestPostgresql(
     LineContract,
     LockContract,
     ElectionContract,
+    NodesContract,
     JournalContract,
 ):
     harness = PostgresqlHarness

@@ -15,6 +15,7 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    NodesContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
@@ -85,6 +86,7 @@ class TestRedis(
     LineContract,
     LockContract,
     ElectionContract,
+    NodesContract,
     JournalContract,
 ):
     harness = RedisHarness

@@ -21,6 +21,7 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    NodesContract,
     ObserverContract,
     OutageContract,
     ProcessContract,
@@ -90,6 +91,7 @@ class TestSqlite(
     ElectionContract,
     LockContract,
     SharedContract,
+    NodesContract,
     JournalContract,
 ):
     harness = SqliteHarness

@@ -21,6 +21,7 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    NodesContract,
     OutageContract,
     ProcessContract,
     SessionContract,
@@ -102,6 +103,7 @@ class TestZooKeeper(
     LineContract,
     LockContract,
     ElectionContract,
+    NodesContract,
     JournalContract,
 ):
     harness = ZooKeeperHarness

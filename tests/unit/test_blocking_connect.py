@@ -126,3 +126,21 @@ with blocking.connect({url!r}) as coordinator:
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG)
     assert found.returncode == 0, found.stderr
+
+
+def test_nodes_are_made_written_and_watched_and_go_with_their_session(url: str) -> None:
+    with blocking.connect(url, instance="other") as other:
+        with blocking.connect(url, instance="first") as first:
+            made = first.nodes.create("here/first", b"1", session_bound=True)
+            lasting = first.nodes.set("config", b"1")
+            assert other.nodes.list() == (made, lasting)
+            states = other.nodes.watch("here/first")
+            assert next(states) == made
+        assert next(states) is None
+        states.close()  # type: ignore[attr-defined]
+        assert other.nodes.get("config") == lasting
+        folder = other.nodes.watch_list()
+        assert next(folder) == (lasting,)
+        other.nodes.delete("config", version=lasting.version)
+        assert next(folder) == ()
+        folder.close()  # type: ignore[attr-defined]

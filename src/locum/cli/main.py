@@ -23,6 +23,7 @@ _COMMANDS: Final = (
     "transfer",
     "journal",
     "lock",
+    "nodes",
     "doctor",
     "store",
     "config",

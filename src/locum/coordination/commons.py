@@ -108,6 +108,12 @@ class Commons:
             await Floor.lift(self.store, self._token)
         self._met = lease.generation
 
+    async def session(self) -> str:
+        """The session under which something of this instance is made, in a store that was accepted."""
+        lease = await self.leases.lease()
+        await self.meet(lease)
+        return lease.session
+
     def remember(self, token: int) -> None:
         """A token was seen: should the store forget it, it is not given out again (R24)."""
         self._token = max(self._token, token)

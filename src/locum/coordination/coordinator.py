@@ -16,6 +16,7 @@ from locum.coordination.contest import Wishes
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
 from locum.coordination.lock import Lock
+from locum.coordination.nodes import Nodes
 from locum.coordination.request import REQUESTS, Request
 from locum.coordination.shared import ReadWriteLock, Semaphore
 from locum.errors import ConflictError, CorruptRecordError, StoreError, StoreUnavailableError
@@ -42,7 +43,7 @@ _MODES_A_RECORD: Final = 200  # a name has up to 128 letters: so many fit into a
 
 
 class Coordinator:
-    """Elections, locks and barriers under one instance's session; one that is made without a host comes from `connect`.
+    """Elections, locks, barriers and nodes under one instance's session; without a host it comes from `connect`.
 
     Args:
         commons: The store, the leases and what else the recipes share.
@@ -229,6 +230,12 @@ class Coordinator:
             parties: How many wait for each other, 1 to 160; all are to name the same number.
         """
         return Barrier(self._commons, self._named(name, "barrier"), parties)
+
+    @property
+    def nodes(self) -> Nodes:
+        """Small values, written by version and watched: `await coordinator.nodes.get("config/limits")`."""
+        self._commons.origin.check()
+        return Nodes(self._commons.store, accept=self._commons.session, session=self._commons.session)
 
     def _named(self, name: str, kind: str) -> str:
         self._commons.origin.check()

@@ -20,6 +20,7 @@ _REWRITTEN = (
     "lines",
     "locks",
     "losses",
+    "nodes",
     "outages",
     "processes",
     "records",
@@ -37,6 +38,7 @@ from locum.testing.conformance.journals import JournalContract  # noqa: E402
 from locum.testing.conformance.lines import LineContract  # noqa: E402
 from locum.testing.conformance.locks import LockContract, SharedContract  # noqa: E402
 from locum.testing.conformance.losses import DurabilityContract, LossContract  # noqa: E402
+from locum.testing.conformance.nodes import NodesContract  # noqa: E402
 from locum.testing.conformance.outages import OutageContract  # noqa: E402
 from locum.testing.conformance.processes import ProcessContract  # noqa: E402
 from locum.testing.conformance.records import StoreContract  # noqa: E402
@@ -55,6 +57,7 @@ __all__ = [
     "LineContract",
     "LockContract",
     "LossContract",
+    "NodesContract",
     "ObserverContract",
     "OutageContract",
     "ProcessContract",
