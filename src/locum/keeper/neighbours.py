@@ -18,7 +18,7 @@ from locum.scopes import Scope
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from locum.clock import Clock
     from locum.keeper.budget import Budget
@@ -79,7 +79,7 @@ class Neighbours:
         self._memory.see(max_ttl=sessions.max_ttl)
         await self._lift_quarantine(sessions, arrived)
         own = self._own()
-        owners = _owners(sessions)
+        owners = _owners(sessions, self._known)
         await self._tell({session_id: owner for session_id, owner in owners.items() if session_id != own})
         witness.forget(set(sessions.by_id))
         for session_id, owner in owners.items():
@@ -119,11 +119,11 @@ class Neighbours:
             self._gone(known[session_id], Ending.from_bytes(reason).why)
 
 
-def _owners(sessions: Sessions) -> dict[str, Owner]:
+def _owners(sessions: Sessions, known: Mapping[str, Owner]) -> dict[str, Owner]:
     owners = {}
     for session in sessions.by_id.values():
         try:
-            owners[session.id] = Owner.from_bytes(session.owner)
+            owners[session.id] = known.get(session.id) or Owner.from_bytes(session.owner)  # a session keeps its owner
         except CorruptRecordError as error:
             _log.warning("session %s is only observed: %s", session.id, error)
     return owners

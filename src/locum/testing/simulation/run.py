@@ -117,12 +117,14 @@ def _chance_of(seed: int) -> Iterator[random.Random]:
     logging.disable(logging.CRITICAL)
     sys.unraisablehook = lambda unraisable: None  # what a dead process left unfinished is torn down in the end
     gc.disable()
+    gc.freeze()  # what was there before is nothing of this run's: it is not looked through in the end
     try:
         yield chance
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             gc.collect()
+        gc.unfreeze()
         gc.enable()
         sys.unraisablehook = hook
         logging.disable(level)
