@@ -12,10 +12,11 @@ from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import check_successor, line_of, line_prefix, waiting_in
 from locum.coordination.pause import Pause, pause_key
 from locum.coordination.term import Term
-from locum.errors import NotOurTurnError, StoreError, TransferRefusedError
+from locum.coordination.watching import accepting, states
+from locum.errors import NotOurTurnError, TransferRefusedError
 from locum.names import join
 from locum.store import ANY
-from locum.telemetry import TermEnded, logger
+from locum.telemetry import TermEnded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from locum.coordination.commons import Commons
 
 __all__ = ["NEVER", "Election", "Office"]
-
-_log = logger("coordination.election")
 
 NEVER: Final = None
 """The priority of a candidate that never leads."""
@@ -123,25 +122,13 @@ class Election(Contest[Term]):
         """
         return _office(Grant.of(await self._commons.store.read(grant_key(self.scope))))
 
-    async def watch(self) -> AsyncIterator[Office | None]:
+    def watch(self) -> AsyncIterator[Office | None]:
         """Who leads and what it has proclaimed: at once, and again with each change; the last state always comes.
 
         States between two looks are passed over. While the store does not answer nothing comes.
         """
         self._commons.origin.check()
-        shown: Office | None = None
-        first = True
-        async with self._commons.store.changes([grant_key(self.scope)]) as changes:
-            while True:
-                try:
-                    now = await self.leader()
-                except StoreError as error:
-                    _log.debug("%s cannot be watched: %s", self.scope, error)
-                else:
-                    if first or now != shown:
-                        yield now
-                    first, shown = False, now
-                await anext(changes)
+        return states(self._commons.store, grant_key(self.scope), lambda: accepting(self.leader, self._commons.session))
 
     async def pause(self, why: str, *, by: str = "") -> None:
         """Forbid that it is taken over by itself: whoever leads goes on, and a transfer is carried out.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from locum.coordination.grant import MOST_VALUE
+from locum.coordination.watching import accepting, states
 from locum.errors import (
     ConfigurationError,
     ConflictError,
@@ -20,10 +21,8 @@ from locum.errors import (
     SessionClosedError,
     SessionLostError,
     StoreError,
-    StoreReplacedError,
 )
 from locum.names import check_key, join, random_id
-from locum.scopes import happens
 from locum.store import ABSENT, ANY
 from locum.telemetry import logger
 
@@ -46,7 +45,6 @@ MOST_PATH: Final = 400
 
 _MARK: Final = 16  # bytes before each value: which writing it was, so that one whose answer was lost knows its own
 _SENDINGS: Final = 3
-_AFTER_AN_ERROR: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,39 +205,14 @@ class Nodes:
 
         States between two looks are passed over. While the store does not answer nothing comes; then what is there.
         """
-        return self._states(_key(path), lambda: self.get(path))
+        return states(self._store, _key(path), lambda: self.get(path))
 
     def watch_list(self, folder: str = "") -> AsyncIterator[tuple[Node, ...]]:
         """The nodes below a folder, in the order of their creation, just as `watch` shows one."""
-        return self._states(_prefix(folder), lambda: self.list(folder))
-
-    async def _states(self, prefix: str, look: Callable[[], Awaitable[S]]) -> AsyncIterator[S]:
-        shown: list[S] = []
-        while True:
-            async with self._store.changes([prefix]) as changes:  # stands before the look, so that none is missed
-                while True:
-                    replaced, patience = False, self._store.guarantees().poll_interval
-                    try:
-                        now = await look()
-                    except StoreError as error:
-                        _log.debug("%s cannot be watched: %s", prefix, error)
-                        replaced, patience = isinstance(error, StoreReplacedError), min(patience, _AFTER_AN_ERROR)
-                    else:
-                        if shown != [now]:
-                            shown = [now]
-                            yield now
-                    # whatever becomes of the wake-up, it is looked at again after a while
-                    await happens(anext(changes), within=patience)
-                    if replaced:
-                        break  # who accepts another store may have connected anew: listen anew
+        return states(self._store, _prefix(folder), lambda: self.list(folder))
 
     async def _accepting(self, call: Callable[[], Awaitable[S]]) -> S:
-        """Make a call; where the store is another one, once more after that was accepted."""
-        try:
-            return await call()
-        except StoreReplacedError:
-            await self._accept()
-            return await call()
+        return await accepting(call, self._accept)
 
     async def _write(self, key: str, value: bytes, *, expect: Expect, session: str | None) -> Node:
         """Write until an answer or a conflict tells, a few times at most: on one revision, only one sending lands."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from locum.clock import Clock
+from locum.coordination.election import Office
 from locum.coordination.nodes import Node, Nodes
 from locum.errors import ConfigurationError, CorruptRecordError
 from locum.scopes import Scope
@@ -135,6 +136,23 @@ async def test_f67_the_last_state_of_1000_changes_is_seen_in_order(seed: int) ->
     assert all(before != after for before, after in itertools.pairwise(watching.folder))
     assert store.lost > 0
     assert store.doubled > 0
+
+
+async def test_the_watch_of_an_election_needs_no_wake_up() -> None:
+    chance, server = random.Random(0), MemoryServer("offices", clock=Clock())
+    async with (
+        joined(LossyStore(server, chance), "watcher") as watcher,
+        joined(LossyStore(server, chance), "leader") as leader,
+    ):
+        assert isinstance(watcher.store, LossyStore)
+        watcher.store.loses_all = True
+        seen = watcher.election("settlement").watch()
+        assert await soon(anext(seen)) is None
+        term = await soon(leader.election("settlement").win())
+        assert await soon(anext(seen)) == Office("leader", 1, None)
+        await leader.election("settlement").resign(term, "resigned")
+        assert await soon(anext(seen)) is None
+        await seen.aclose()  # type: ignore[attr-defined]
 
 
 async def change(nodes: Nodes, path: str, chance: random.Random) -> None:
