@@ -32,17 +32,11 @@ def everything_of(cluster: Cluster, instance: Instance) -> list[int]:
     return [pids.guardian, *descendants(pids.guardian)]
 
 
-def last_row(cluster: Cluster) -> Row:
-    row = cluster.rows.last()
-    assert row is not None
-    return row
-
-
 def freeze_for_three_ttls(cluster: Cluster, freezer: Freezer, active: Instance) -> tuple[Row, int]:
     """Freeze the active one as a whole for 3 TTL; its last row before that, and the instant of the thaw."""
     cluster.phase()
     freezer.freeze(everything_of(cluster, active))
-    before = last_row(cluster)
+    before = cluster.last_row()
     pass_by(3 * cluster.ttl)
     thawed = now()
     freezer.thaw()
@@ -118,7 +112,7 @@ def test_f26_a_kill_that_is_pending_is_no_death(cluster: Cluster) -> None:
     sessions = cluster.window.sessions()
     with Freezer(1) as freezer:
         freezer.freeze([pids.worker])
-        before = last_row(cluster)
+        before = cluster.last_row()
         for _ in range(3):  # the third one forces the end
             send(pids.keeper, signal.SIGTERM)
             pass_by(0.1)  # signals that come together are one
@@ -128,7 +122,7 @@ def test_f26_a_kill_that_is_pending_is_no_death(cluster: Cluster) -> None:
         assert holder is not None
         assert holder.session == sessions[active.name].id, "the grant was released while its holder was frozen"
         assert cluster.window.session(holder.session).is_open, "the session was closed while its worker was frozen"
-        assert last_row(cluster) == before, "somebody worked while the holder was frozen"
+        assert cluster.last_row() == before, "somebody worked while the holder was frozen"
     assert active.leave() == 128 + signal.SIGTERM
     cluster.takeover(before.token, within=0.75 * cluster.ttl)
     cluster.judge()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.faults.kit.rows import Row
 
 TTL = 3.0
 READ_ONLY = "default_transaction_read_only"
@@ -59,20 +58,14 @@ def hang_up(server: Postgresql) -> None:
     server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'billing'")
 
 
-def last_row(cluster: Cluster) -> Row:
-    row = cluster.rows.last()
-    assert row is not None
-    return row
-
-
 def test_f43_backends_ended_ten_a_second_end_no_term(server: Postgresql, at: Callable[..., Cluster]) -> None:
     cluster = at(url_of(server), ttl=6.0)
     cluster.three()
-    before = last_row(cluster)
+    before = cluster.last_row()
     for _ in range(count(300, 80)):
         hang_up(server)
         pass_by(0.1)
-    assert last_row(cluster).token == before.token, "the lease lived, and the term did not"
+    assert cluster.last_row().token == before.token, "the lease lived, and the term did not"
     cluster.judge()
 
 
@@ -82,9 +75,9 @@ def test_f43_through_a_pooler_that_lends_four_servers(server: Postgresql, at: Ca
     with Pooler(server) as pooler:
         cluster = at(url_of(server, login=f"owner:{server.password}", port=pooler.port))
         active = cluster.three()
-        before = last_row(cluster)
+        before = cluster.last_row()
         pass_by(cluster.ttl)
-        assert last_row(cluster).token == before.token
+        assert cluster.last_row().token == before.token
         active.process.send_signal(signal.SIGTERM)
         cluster.takeover(before.token)
         cluster.judge()
@@ -95,15 +88,15 @@ def test_f44_a_server_set_to_read_only_ends_the_term_in_time_and_is_worked_with_
 ) -> None:
     cluster = at(url_of(server))
     active = cluster.three()
-    before = last_row(cluster)
+    before = cluster.last_row()
     server.run(f"ALTER ROLE billing SET {READ_ONLY} = on")
     hang_up(server)
     until(lambda: "it cannot be written to" in active.text, f"{active.name} to say that it cannot write")
     pass_by(cluster.ttl)
-    quiet = last_row(cluster)
+    quiet = cluster.last_row()
     assert quiet.token == before.token, "nobody leads whose place in the store nobody can write"
     pass_by(0.5 * cluster.ttl)
-    assert last_row(cluster) == quiet, "it works on without a lease"
+    assert cluster.last_row() == quiet, "it works on without a lease"
     server.run(f"ALTER ROLE billing RESET {READ_ONLY}")
     hang_up(server)
     cluster.takeover(before.token)
@@ -119,12 +112,12 @@ def test_a_changed_password_ends_no_term_and_is_told_to_nobody(
     monkeypatch.setenv("LOCUM_STORE_PASSWORD_FILE", str(file))
     cluster = at(url_of(server, login="billing"), ttl=6.0)
     cluster.three()
-    before = last_row(cluster)
+    before = cluster.last_row()
     server.run(f"ALTER ROLE billing PASSWORD '{ANOTHER}'")
     file.write_text(ANOTHER)
     hang_up(server)
     pass_by(2 * cluster.ttl)
-    assert last_row(cluster).token == before.token, "the term went on"
+    assert cluster.last_row().token == before.token, "the term went on"
     assert len(cluster.alive()) == 3
     cluster.judge()
     assert secrets_in(cluster, server=b"postgres -D") == []

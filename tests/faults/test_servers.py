@@ -24,19 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.faults.kit.places import Place
-    from tests.faults.kit.rows import Row
 
 pytestmark = [pytest.mark.stores(*SERVERS, own=True, thorough=True), pytest.mark.timeout(1800)]
 
 PROCESSES: Final = 4
 ENOUGH: Final = 20
 """Store calls until the next one is active, with a hundred who wait."""
-
-
-def last_row(cluster: Cluster) -> Row:
-    row = cluster.rows.last()
-    assert row is not None
-    return row
 
 
 def restart(place: Place) -> float:
@@ -54,14 +47,14 @@ def test_f42_server_restarts_for_a_moment(tmp_path: Path, place: Place) -> None:
     with Cluster(tmp_path, place=place, ttl=max(3.0, 10 * took)) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
-        before = last_row(cluster)
+        before = cluster.last_row()
         took = restart(place)
         assert took < cluster.ttl / 5, f"this test wants a restart within a fifth of the TTL, and it took {took:.1f} s"
         back = now()
         pass_by(1.2 * cluster.ttl)  # whoever had not beaten since would be lost by now
         assert cluster.stand() is active
         assert {name: status.id for name, status in cluster.window.sessions().items()} == sessions
-        last = last_row(cluster)
+        last = cluster.last_row()
         assert (last.token, last.pid) == (before.token, before.pid)
         assert last.at > back
         cluster.judge()
@@ -72,7 +65,7 @@ def test_f42_server_is_gone_for_three_ttls(cluster: Cluster) -> None:
     """The active one has stepped down in time; when the server is back, one leads, with a higher token."""
     assert isinstance(cluster.place, ServerPlace)
     cluster.three()
-    before = last_row(cluster)
+    before = cluster.last_row()
     cluster.order("spin")  # a body that looks at nothing: it has to be ended
     with cluster.place.ended():
         gone = now()
@@ -95,11 +88,11 @@ def test_f45_wall_clock_of_the_server_steps(tmp_path: Path, place: Place, ahead:
     with steps(place.server, tmp_path / "wall") as step, Cluster(tmp_path, place=place, ttl=2.0) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
-        before = last_row(cluster)
+        before = cluster.last_row()
         step(ahead)
         stepped = now()
         pass_by(2 * cluster.ttl)
-        last = last_row(cluster)
+        last = cluster.last_row()
         assert (last.token, last.pid) == (before.token, before.pid), "the leader has changed"
         assert last.at > stepped + round(1.5e9 * cluster.ttl), "the leader has lost its term"
         assert cluster.stand() is active
@@ -133,7 +126,7 @@ def calls_until_the_next(folder: Path, place: ServerPlace, *, waiting: int) -> i
             cluster.start(by_itself=True, below=("env", f"FAULTS_CANDIDATES={waiting // PROCESSES}"))
         until(lambda: len(cluster.window.line(cluster.service)) == waiting + 1, "everyone to stand in line", within=300)
         until(lambda: is_quiet(place), "all to have found that it is not their turn", within=100)
-        before, pids = last_row(cluster), cluster.pids(active)
+        before, pids = cluster.last_row(), cluster.pids(active)
         asked = place.calls()
         for pid in (pids.guardian, pids.keeper, pids.worker):
             send(pid, signal.SIGKILL)

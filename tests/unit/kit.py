@@ -104,12 +104,18 @@ async def opened(
 async def instance(path: Path, name: str, *, ttl: float = 60.0, clock: Clock | None = None) -> AsyncIterator[Instance]:
     """An instance on a store's file, with a session."""
     clock = clock or Clock()
-    async with opened(path, clock=clock) as store:
-        leases = InProcessLeases(store, name, clock, ttl)
-        await leases.begin()
-        made = Instance(store, leases)
-        try:
-            yield made
-        finally:
-            await made.commons.close(patience=LONG)
-            leases.close()
+    async with opened(path, clock=clock) as store, joined(store, name, ttl=ttl, clock=clock) as made:
+        yield made
+
+
+@asynccontextmanager
+async def joined(store: FaultyStore, name: str, *, ttl: float = 60.0, clock: Clock) -> AsyncIterator[Instance]:
+    """An instance on an open store, with a session."""
+    leases = InProcessLeases(store, name, clock, ttl)
+    await leases.begin()
+    made = Instance(store, leases)
+    try:
+        yield made
+    finally:
+        await made.commons.close(patience=LONG)
+        leases.close()

@@ -34,6 +34,8 @@ def command(app: str | None, named: str | None, as_json: bool, environment: dict
     os.environ.update(environment)
     from locum.cli.app import load_host
 
+    if app and named and app != named:
+        raise click.UsageError(f"two hosts are named, {app} and {named}: name one")
     host = load_host(app or named)
     values = host.plan.configuration.read().values
     if as_json:

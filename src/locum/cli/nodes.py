@@ -16,7 +16,7 @@ from locum import exit_codes
 from locum.cli.looking import look_again, looking_at, which_store
 from locum.cli.words import NOTHING, one_line
 from locum.clock import Clock
-from locum.coordination.nodes import Node, Nodes
+from locum.coordination.nodes import Node, Nodes, key_of
 from locum.errors import ConfigurationError
 from locum.scopes import Scope, finish, run
 
@@ -33,6 +33,17 @@ def command() -> None:
     """Read, write and watch the nodes of a namespace: small values under paths such as config/limits."""
 
 
+def _possible(_context: click.Context, parameter: click.Parameter, path: str) -> str:
+    """Refuse what cannot be a path, as wrong use of the command; a folder may be left out."""
+    try:
+        if path or parameter.required:
+            key_of(path)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
+    return path
+
+
+_path = click.argument("path", callback=_possible)
 _with_version = click.option(
     "--version", metavar="N", type=click.IntRange(min=1), help="Only if it has this version; otherwise exit with 1."
 )
@@ -40,7 +51,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @command.command("ls", short_help="List the nodes below a folder.")
-@click.argument("folder", default="")
+@click.argument("folder", default="", callback=_possible)
 @which_store
 @_as_json
 def ls(folder: str, place: Callable[[], Place], as_json: bool) -> int:
@@ -55,7 +66,7 @@ def ls(folder: str, place: Callable[[], Place], as_json: bool) -> int:
 
 
 @command.command("get", short_help="Print the latest value of a node.")
-@click.argument("path")
+@_path
 @which_store
 @_as_json
 def get(path: str, place: Callable[[], Place], as_json: bool) -> int:
@@ -72,7 +83,7 @@ def get(path: str, place: Callable[[], Place], as_json: bool) -> int:
 
 
 @command.command("set", short_help="Write a node, or make it.")
-@click.argument("path")
+@_path
 @click.argument("value")
 @which_store
 @_with_version
@@ -86,7 +97,7 @@ def set_(path: str, value: str, place: Callable[[], Place], version: int | None,
 
 
 @command.command("rm", short_help="Delete a node.")
-@click.argument("path")
+@_path
 @which_store
 @_with_version
 def rm(path: str, place: Callable[[], Place], version: int | None) -> int:
@@ -96,7 +107,7 @@ def rm(path: str, place: Callable[[], Place], version: int | None) -> int:
 
 
 @command.command("watch", short_help="Show a node at each change.")
-@click.argument("path")
+@_path
 @which_store
 @_as_json
 def watch(path: str, place: Callable[[], Place], as_json: bool) -> int:
@@ -148,7 +159,4 @@ def _at(place: Place, call: Callable[[Nodes], Any]) -> Any:
         async with _nodes_of(place) as nodes:
             return await call(nodes)
 
-    try:
-        return run(ask())
-    except ConfigurationError as error:
-        raise click.UsageError(str(error)) from error
+    return run(ask())

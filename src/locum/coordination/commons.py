@@ -148,17 +148,16 @@ class Commons:
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Start a task that is cancelled at the latest when this closes."""
-        self.origin.check()
-        return self._scope.spawn(work, name=name)
-
-    def settle(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
         try:
             self.origin.check()
         except ForkedError:
             work.close()
             raise
-        task = self._scope.spawn(work, name=name)
+        return self._scope.spawn(work, name=name)
+
+    def settle(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Do something that must be finished even if whoever asked for it no longer waits (R16)."""
+        task = self.spawn(work, name)
         self._settlers[task] = None
         task.add_done_callback(self._settlers.pop)
         return task

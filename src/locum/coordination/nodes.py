@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from locum.store import Expect, Record, Store
 
-__all__ = ["MOST_PATH", "NODES", "Node", "Nodes"]
+__all__ = ["MOST_PATH", "NODES", "Node", "Nodes", "key_of"]
 
 S = TypeVar("S")
 
@@ -121,7 +121,7 @@ class Nodes:
             OutcomeUnknownError: No answer told whether it was made.
         """
         path = join(path, random_id()) if numbered else path
-        key = _key(path)
+        key = key_of(path)
         if not session_bound:
             return await self._write(key, value, expect=ABSENT, session=None)
         if self._session is None:
@@ -135,7 +135,7 @@ class Nodes:
 
     async def get(self, path: str) -> Node | None:
         """The latest of a node; `None` if it is not there."""
-        key = _key(path)
+        key = key_of(path)
         record = await self._accepting(lambda: self._store.read(key))
         return None if record is None else Node.of(record)
 
@@ -152,7 +152,7 @@ class Nodes:
             ConflictError: It has another version, or is not there; carries what is there. Nothing was changed.
             OutcomeUnknownError: No answer told whether it was written.
         """
-        key = _key(path)
+        key = key_of(path)
         while True:
             record = await self._accepting(lambda: self._store.read(key))
             if version is not None and (record is None or record.revision != version):
@@ -175,7 +175,7 @@ class Nodes:
             ConflictError: It has another version; carries what is there. Nothing was changed.
             OutcomeUnknownError: No answer told whether it was deleted.
         """
-        key, unknown = _key(path), None
+        key, unknown = key_of(path), None
         for _ in range(_SENDINGS):
             try:
                 await self._accepting(lambda: self._store.delete(key, expect=ANY if version is None else version))
@@ -205,7 +205,7 @@ class Nodes:
 
         States between two looks are passed over. While the store does not answer nothing comes; then what is there.
         """
-        return states(self._store, _key(path), lambda: self.get(path))
+        return states(self._store, key_of(path), lambda: self.get(path))
 
     def watch_list(self, folder: str = "") -> AsyncIterator[tuple[Node, ...]]:
         """The nodes below a folder, in the order of their creation, just as `watch` shows one."""
@@ -247,7 +247,12 @@ class Nodes:
         raise unknown
 
 
-def _key(path: str) -> str:
+def key_of(path: str) -> str:
+    """The key of a node's record.
+
+    Raises:
+        ConfigurationError: The path cannot be one.
+    """
     if len(path) > MOST_PATH:
         raise ConfigurationError(
             f"the path {path[:40]}… has {len(path)} characters, and may have {MOST_PATH}: use shorter names"
@@ -256,7 +261,7 @@ def _key(path: str) -> str:
 
 
 def _prefix(folder: str) -> str:
-    return _key(folder) + "/" if folder else NODES
+    return key_of(folder) + "/" if folder else NODES
 
 
 def _record(error: ConflictError) -> Record | None:

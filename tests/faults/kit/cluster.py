@@ -298,6 +298,12 @@ class Cluster:
         """Let a random time pass, so that injuries come at any phase of a beat."""
         pass_by(self.random.uniform(0, longest))
 
+    def last_row(self) -> Row:
+        """The last row of all, where there must be one."""
+        row = self.rows.last()
+        assert row is not None, "nobody has written a row"
+        return row
+
     def takeover(self, token: int, *, within: float = LONG) -> Row:
         """Wait for the first row under a newer token."""
         what = f"a successor of the term {token}"

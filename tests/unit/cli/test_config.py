@@ -35,6 +35,11 @@ def test_each_value_with_its_origin_for_people(app: str, tmp_path: Path, capsys:
     assert "locum.instance web-1 --set locum.instance" in lines
 
 
+def test_two_hosts_are_one_too_many(app: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", app, "--app", "another:host"]) == exit_codes.USAGE
+    assert f"two hosts are named, {app} and another:host: name one" in capsys.readouterr().err
+
+
 def test_and_for_programs(app: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--app", app, "--json", "--ttl", "4"]) == exit_codes.CLEAN
     shown = json.loads(capsys.readouterr().out)

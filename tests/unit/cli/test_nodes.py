@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +59,20 @@ def test_a_path_that_cannot_be_one_is_wrong_use(folder: Path) -> None:
     said = nodes(folder, "get", "../secret")
     assert said.code == exit_codes.USAGE
     assert "use 1 to 128 letters" in said.err
+    assert nodes(folder, "ls", "a b").code == exit_codes.USAGE
+    assert nodes(folder, "get", "").code == exit_codes.USAGE
+
+
+def test_a_store_that_cannot_be_is_no_wrong_use(folder: Path) -> None:
+    said = locum(folder, "nodes", "ls", "--store", "mango://host", "--namespace", "billing")
+    assert said.code == exit_codes.BAD_CONFIGURATION
+    assert said.err.startswith("locum: no store is known for 'mango'")
+
+
+def test_a_value_may_come_from_the_standard_input(folder: Path) -> None:
+    command = [sys.executable, "-m", "locum", "nodes", "set", "a", "-", *PLACE]
+    subprocess.run(command, cwd=folder, input=b"\x00\xff", check=True, capture_output=True)
+    assert json.loads(nodes(folder, "get", "a", "--json").out)["hex"] == "00ff"
 
 
 def test_a_watch_shows_what_is_there_and_each_change_and_ends_cleanly(folder: Path) -> None:

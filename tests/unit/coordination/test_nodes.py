@@ -20,14 +20,14 @@ from locum.store import ANY
 from locum.stores.memory import MemoryServer, MemoryStore
 from locum.testing.conformance.nodes import nodes_of
 from locum.testing.faults import FaultyStore
-from locum.testing.instances import InProcessLeases, Instance
-from tests.unit.kit import LONG, instance, soon
+from tests.unit.kit import LONG, instance, joined, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from locum.store import Change, Guarantees
+    from locum.testing.instances import Instance
 
 S = TypeVar("S")
 
@@ -105,8 +105,8 @@ class Watching:
 async def test_f67_the_last_state_of_1000_changes_is_seen_in_order(seed: int) -> None:
     chance, server = random.Random(seed), MemoryServer("f67", clock=Clock())
     async with (
-        joined(LossyStore(server, chance), "watcher") as watcher,
-        joined(LossyStore(server, chance), "writer") as writer,
+        on(LossyStore(server, chance), "watcher") as watcher,
+        on(LossyStore(server, chance), "writer") as writer,
         Scope("watch") as scope,
     ):
         store, nodes = watcher.store, nodes_of(writer)
@@ -141,8 +141,8 @@ async def test_f67_the_last_state_of_1000_changes_is_seen_in_order(seed: int) ->
 async def test_the_watch_of_an_election_needs_no_wake_up() -> None:
     chance, server = random.Random(0), MemoryServer("offices", clock=Clock())
     async with (
-        joined(LossyStore(server, chance), "watcher") as watcher,
-        joined(LossyStore(server, chance), "leader") as leader,
+        on(LossyStore(server, chance), "watcher") as watcher,
+        on(LossyStore(server, chance), "leader") as leader,
     ):
         assert isinstance(watcher.store, LossyStore)
         watcher.store.loses_all = True
@@ -166,18 +166,14 @@ async def change(nodes: Nodes, path: str, chance: random.Random) -> None:
 
 
 @asynccontextmanager
-async def joined(store: FaultyStore, name: str) -> AsyncIterator[Instance]:
-    """An instance on a store that is made already."""
+async def on(store: FaultyStore, name: str) -> AsyncIterator[Instance]:
+    """An instance on a store that was only made."""
     store.call_timeout = LONG
     await store.open()
-    leases = InProcessLeases(store, name, Clock(), 60.0)
-    await leases.begin()
-    made = Instance(store, leases)
     try:
-        yield made
+        async with joined(store, name, clock=Clock()) as made:
+            yield made
     finally:
-        await made.commons.close(patience=LONG)
-        leases.close()
         await store.close()
 
 

@@ -10,47 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.clock import nanoseconds
-from locum.errors import ConfigurationError, OutcomeUnknownError, StoreError, StoreUnavailableError
+from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY
 from tests.faults.kit.waiting import until
 from tests.servers.certificates import Certificates
 from tests.servers.redis import Redis
 from tests.servers.server import free_port
-from tests.unit.stores.redis.kit import PASSWORD, made, opened
+from tests.unit.stores.kit import PASSWORD, TTL, absence, refusal, session_of
+from tests.unit.stores.redis.kit import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from locum.stores.redis import RedisStore
-
-TTL = nanoseconds(6)
-
-
-async def refusal(url: str) -> str:
-    """What is said of a store that cannot be right."""
-    with pytest.raises(ConfigurationError) as refusal:
-        async with opened(url):
-            pass
-    assert PASSWORD not in str(refusal.value)
-    return str(refusal.value)
-
-
-async def absence(url: str, *, timeout: float = 10.0) -> str:
-    """What is said of a store that is not there for now."""
-    store = made(url)
-    store.call_timeout = timeout
-    with pytest.raises(StoreUnavailableError) as absence:
-        await store.open()
-    return str(absence.value)
-
-
-async def session_of(store: RedisStore) -> str:
-    session = random_id()
-    await store.open_session(b"me", TTL, session)
-    return session
 
 
 # -- it was never right

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.clock import nanoseconds
 from locum.errors import ConfigurationError, StoreError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY
 from locum.testing.conformance import demand_server
 from tests.servers.redis import Redis, documented
-from tests.unit.stores.redis.kit import PASSWORD, opened
+from tests.unit.stores.kit import PASSWORD, TTL
+from tests.unit.stores.redis.kit import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-TTL = nanoseconds(6)
 
 
 @pytest.fixture(scope="module")

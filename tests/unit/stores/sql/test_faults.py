@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import randbytes
-from typing import TYPE_CHECKING, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.clock import Clock, nanoseconds
-from locum.errors import ConfigurationError, StoreError, StoreUnavailableError
-from locum.names import random_id
-from locum.registry import make_store
+from locum.clock import Clock
+from locum.errors import StoreError, StoreUnavailableError
+from locum.registry import open_when_there
 from locum.store import ANY
 from locum.testing.conformance import demand_server
 from tests.disks import NEEDS_ROOT, small_disk
-from tests.faults.kit.waiting import until
+from tests.faults.kit.waiting import LONG, until
 from tests.servers.certificates import Certificates
 from tests.servers.postgresql import Postgresql, Schema, shared
 from tests.servers.server import free_port
+from tests.unit.stores.kit import PASSWORD, absence, made, opened, refusal, session_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
     from locum.store import Store
-
-CANARY: Final = "c4n4ry"
-TTL: Final = nanoseconds(6)
 
 
 @pytest.fixture
@@ -39,56 +38,13 @@ def schema() -> Iterator[Schema]:
     demand_server("postgresql", Postgresql.is_installed())
     schema = Schema(shared())
     schema.server.run(
-        f"CREATE ROLE {schema.name} LOGIN PASSWORD '{CANARY}'",
+        f"CREATE ROLE {schema.name} LOGIN PASSWORD '{PASSWORD}'",
         f"GRANT CREATE ON DATABASE postgres TO {schema.name}",
     )
     yield schema
     schema.server.run(f"ALTER ROLE {schema.name} RESET ALL")
     schema.drop()
     schema.server.run(f"DROP OWNED BY {schema.name}", f"DROP ROLE {schema.name}")
-
-
-def made(url: str, *, timeout: float = 10.0) -> Store:
-    """A store that is not open."""
-    store = make_store(url, namespace="billing", clock=Clock())
-    store.call_timeout = timeout
-    return store
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Store]:
-    """A store that is open."""
-    store = made(url)
-    try:
-        await store.open()
-        yield store
-    finally:
-        await store.close()
-
-
-async def session_of(store: Store) -> str:
-    session = random_id()
-    await store.open_session(b"me", TTL, session)
-    return session
-
-
-async def refusal(url: str) -> str:
-    """What is said of a store that cannot be right."""
-    with pytest.raises(ConfigurationError) as refusal:
-        async with opened(url):
-            pass
-    assert CANARY not in str(refusal.value)
-    return str(refusal.value)
-
-
-async def absence(url: str, *, timeout: float = 10.0) -> str:
-    """What is said of a store that is not there for now."""
-    store = made(url, timeout=timeout)
-    with pytest.raises(StoreUnavailableError) as absence:
-        await store.open()
-    await store.close()
-    assert CANARY not in str(absence.value)
-    return str(absence.value)
 
 
 def hang_up_on(schema: Schema) -> None:
@@ -102,10 +58,10 @@ def hang_up_on(schema: Schema) -> None:
 
 
 async def test_what_is_wrong_in_the_url_is_named(schema: Schema) -> None:
-    place = f"{schema.name}:{CANARY}@127.0.0.1:{schema.server.port}"
+    place = f"{schema.name}:{PASSWORD}@127.0.0.1:{schema.server.port}"
     assert "it has no such database: create it" in await refusal(f"postgresql://{place}/nowhere")
     assert "refuses this user or password" in await refusal(
-        f"postgresql://nobody:{CANARY}@127.0.0.1:{schema.server.port}/postgres"
+        f"postgresql://nobody:{PASSWORD}@127.0.0.1:{schema.server.port}/postgres"
     )
 
 
@@ -132,7 +88,7 @@ async def test_one_that_accepts_and_says_nothing_is_left_by_the_deadline() -> No
 
 async def test_a_changed_password_is_taken_up_by_the_next_connection(schema: Schema, tmp_path: Path) -> None:
     file = tmp_path / "password"
-    file.write_text(CANARY)
+    file.write_text(PASSWORD)
     place = f"127.0.0.1:{schema.server.port}/postgres?schema={schema.name}&password_file={file}"
     async with opened(f"postgresql://{schema.name}@{place}") as store:
         session = await session_of(store)
@@ -143,45 +99,42 @@ async def test_a_changed_password_is_taken_up_by_the_next_connection(schema: Sch
             await store.beat(session, 2)
         with pytest.raises(StoreUnavailableError, match="refuses this user or password") as refused:
             await store.beat(session, 3)  # it was right once, and will be again
-        assert CANARY not in str(refused.value)
+        assert PASSWORD not in str(refused.value)
         file.write_text("an0ther\n")
         await store.beat(session, 4)
 
 
-async def test_one_that_was_set_to_read_only_changes_nothing_and_is_waited_for(schema: Schema) -> None:
-    async with opened(schema.url(user=schema.name, password=CANARY)) as store:
+@pytest.mark.parametrize(
+    ("broken", "mended", "said"),
+    [
+        ("SET default_transaction_read_only = on", "RESET default_transaction_read_only", "it cannot be written to"),
+        ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1", "it has no room for another connection"),
+    ],
+    ids=["read-only", "no-room"],
+)
+async def test_what_goes_wrong_meanwhile_changes_nothing_and_is_waited_for(
+    schema: Schema, broken: str, mended: str, said: str
+) -> None:
+    async with opened(schema.url(user=schema.name, password=PASSWORD)) as store:
         session = await session_of(store)
-        schema.server.run(f"ALTER ROLE {schema.name} SET default_transaction_read_only = on")
+        schema.server.run(f"ALTER ROLE {schema.name} {broken}")
         hang_up_on(schema)
         with pytest.raises(StoreError):
             await store.beat(session, 1)
-        with pytest.raises(StoreUnavailableError, match="it cannot be written to"):
+        with pytest.raises(StoreUnavailableError, match=said):
             await store.beat(session, 2)
-        schema.server.run(f"ALTER ROLE {schema.name} RESET default_transaction_read_only")
-        hang_up_on(schema)
-        with pytest.raises(StoreError, match=r"ended the connection"):
+        schema.server.run(f"ALTER ROLE {schema.name} {mended}")
+        hang_up_on(schema)  # a connection's settings are those of its beginning
+        with suppress(StoreError):
             await store.beat(session, 3)
         await store.beat(session, 4)
-
-
-async def test_one_without_room_for_another_connection_is_waited_for(schema: Schema) -> None:
-    async with opened(schema.url(user=schema.name, password=CANARY)) as store:
-        session = await session_of(store)
-        schema.server.run(f"ALTER ROLE {schema.name} CONNECTION LIMIT 0")
-        hang_up_on(schema)
-        with pytest.raises(StoreError):
-            await store.beat(session, 1)
-        with pytest.raises(StoreUnavailableError, match="it has no room for another connection"):
-            await store.beat(session, 2)
-        schema.server.run(f"ALTER ROLE {schema.name} CONNECTION LIMIT -1")
-        await store.beat(session, 3)
+        assert (await store.sessions()).by_id[session].beat == 4
 
 
 @NEEDS_ROOT
 async def test_a_full_disk_changes_nothing_and_it_goes_on_by_itself() -> None:
     demand_server("postgresql", Postgresql.is_installed())
-    server = Postgresql()
-    with small_disk(server.folder / "disk", kilobytes=2048) as disk, server:
+    with _disk(kilobytes=2048) as disk, Postgresql() as server:
         space = disk / "space"
         space.mkdir()
         shutil.chown(space, server.user or "root")
@@ -199,6 +152,16 @@ async def test_a_full_disk_changes_nothing_and_it_goes_on_by_itself() -> None:
             (disk / "filler").unlink()
             await store.write("p/last", randbytes(7000), expect=ANY)
             assert len((await store.list("p/")).records) == len(before.records) + 1
+
+
+@contextmanager
+def _disk(*, kilobytes: int) -> Iterator[Path]:
+    """A disk in a folder into which the server may go, which is another user."""
+    with TemporaryDirectory(prefix="locum-disk-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with small_disk(folder / "disk", kilobytes=kilobytes) as disk:
+            yield disk
 
 
 async def fill(store: Store) -> None:
@@ -228,12 +191,12 @@ async def encrypted(certificates: Certificates, *, client: bool = False) -> Asyn
         hba = server.data / "pg_hba.conf"
         plain = "hostnossl all owner 127.0.0.1/32 scram-sha-256"  # the tests' own way in
         hba.write_text(f"{plain}\nhostssl all all 127.0.0.1/32 scram-sha-256{wanted}\n")
-        server.run(f"CREATE ROLE billing LOGIN SUPERUSER PASSWORD '{CANARY}'", "SELECT pg_reload_conf()")
+        server.run(f"CREATE ROLE billing LOGIN SUPERUSER PASSWORD '{PASSWORD}'", "SELECT pg_reload_conf()")
         yield server
 
 
 def over_tls(server: Postgresql, options: str) -> str:
-    return f"postgresql://billing:{CANARY}@localhost:{server.port}/postgres?{options}"
+    return f"postgresql://billing:{PASSWORD}@localhost:{server.port}/postgres?{options}"
 
 
 async def test_whoever_must_speak_tls_does(certificates: Certificates) -> None:
@@ -265,12 +228,8 @@ async def test_an_expired_certificate_is_named_and_its_renewal_taken_up(tmp_path
         shutil.copyfile(old.key, server.settings["ssl_key_file"])
         server.run("SELECT pg_reload_conf()")
         store = made(url)
-        for _ in range(100):  # the server reads its files in its own time
-            try:
-                await store.open()
-                break
-            except StoreUnavailableError:
-                await Clock().sleep(0.05)
+        async with asyncio.timeout(LONG):  # the server reads its files in its own time
+            await open_when_there(store, clock=Clock(), told=lambda _: None)
         await session_of(store)
         await store.close()
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import re
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.clock import Clock, nanoseconds
+from locum.clock import nanoseconds
 from locum.errors import ConfigurationError, StoreUnavailableError
 from locum.names import random_id
-from locum.registry import make_store
 from locum.store import ABSENT, ANY
 from locum.testing.conformance import demand_server
 from tests.servers.postgresql import Postgresql, Schema, shared
 from tests.unit.cli.kit import locum
+from tests.unit.stores.kit import PASSWORD, opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
-    from locum.store import Store
 
 PAGE = Path(__file__).parents[4] / "docs/stores/postgresql.md"
-CANARY = "c4n4ry"
 
 
 def granted(schema: str, role: str) -> list[str]:
@@ -38,21 +35,10 @@ def granted(schema: str, role: str) -> list[str]:
 def schema() -> Iterator[Schema]:
     demand_server("postgresql", Postgresql.is_installed())
     schema = Schema(shared())
-    schema.server.run(f"CREATE ROLE {schema.name} LOGIN PASSWORD '{CANARY}'")
+    schema.server.run(f"CREATE ROLE {schema.name} LOGIN PASSWORD '{PASSWORD}'")
     yield schema
     schema.drop()
     schema.server.run(f"DROP OWNED BY {schema.name}", f"DROP ROLE {schema.name}")
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Store]:
-    store = make_store(url, namespace="billing", clock=Clock())
-    store.call_timeout = 10.0
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def test_the_rights_of_the_page_suffice_where_an_owner_has_made_the_tables(schema: Schema) -> None:
@@ -60,7 +46,7 @@ async def test_the_rights_of_the_page_suffice_where_an_owner_has_made_the_tables
         pass
     schema.server.run(*granted(schema.name, schema.name))
     session = random_id()
-    async with opened(schema.url(user=schema.name, password=CANARY)) as store:
+    async with opened(schema.url(user=schema.name, password=PASSWORD)) as store:
         await store.open_session(b"", nanoseconds(3), session)
         await store.beat(session, 1)
         made = await store.write("a", b"1", expect=ABSENT, session=session)
@@ -79,10 +65,10 @@ async def test_an_onlooker_may_look_and_no_more(schema: Schema, tmp_path: Path) 
         f"GRANT USAGE ON SCHEMA {schema.name} TO {schema.name}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema.name} TO {schema.name}",
     )
-    url = schema.url(user=schema.name, password=CANARY)
+    url = schema.url(user=schema.name, password=PASSWORD)
     said = locum(tmp_path, "status", "--store", url, "--namespace", "billing")
     assert (said.code, said.err) == (0, "")
-    assert CANARY not in said.out
+    assert PASSWORD not in said.out
     async with opened(url) as store:
         with pytest.raises(StoreUnavailableError, match="too few rights"):
             await store.open_session(b"", nanoseconds(3), random_id())
@@ -90,6 +76,6 @@ async def test_an_onlooker_may_look_and_no_more(schema: Schema, tmp_path: Path) 
 
 async def test_a_wrong_password_is_one_sentence_without_it(schema: Schema) -> None:
     with pytest.raises(ConfigurationError, match="refuses this user or password") as refusal:
-        async with opened(schema.url(user=schema.name, password=CANARY[::-1])):
+        async with opened(schema.url(user=schema.name, password=PASSWORD[::-1])):
             raise AssertionError("it must not be open")
-    assert CANARY[::-1] not in str(refusal.value)
+    assert PASSWORD[::-1] not in str(refusal.value)
