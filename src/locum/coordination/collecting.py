@@ -53,7 +53,10 @@ class Collector:
 
     async def collect(self, *, idle_for: float) -> None:
         """Collect what was given up here so many seconds ago, and was not asked for since."""
-        idle, since = self._commons.idle, self._commons.clock.now() - nanoseconds(idle_for)
+        idle = self._commons.idle
+        if not idle:
+            return
+        since = self._commons.clock.now() - nanoseconds(idle_for)
         due = {scope: one for scope, one in list(idle.items()) if one.since <= since}
         try:
             await self._delete(due)

@@ -18,12 +18,12 @@ from locum.scopes import Scope
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from locum.clock import Clock
     from locum.keeper.budget import Budget
     from locum.keeper.memory import Memory
-    from locum.store import Sessions, Store
+    from locum.store import Sessions, SessionStatus, Store
 
 __all__ = ["Neighbours"]
 
@@ -79,12 +79,11 @@ class Neighbours:
         self._memory.see(max_ttl=sessions.max_ttl)
         await self._lift_quarantine(sessions, arrived)
         own = self._own()
-        owners = _owners(sessions, self._known)
-        await self._tell({session_id: owner for session_id, owner in owners.items() if session_id != own})
+        others = _owners((session for session in sessions.by_id.values() if session.id != own), self._known)
+        await self._tell(others)
         witness.forget(set(sessions.by_id))
-        for session_id, owner in owners.items():
-            if session_id != own:
-                witness.watch(sessions.by_id[session_id], owner)
+        for session_id, owner in others.items():
+            witness.watch(sessions.by_id[session_id], owner)
         for silent in self._observer.see(sessions, arrived=arrived, own=own):
             ending = Ending(f"fell silent for {seconds(silent.waited):.1f} s", self._clock.now(), self._key)
             try:
@@ -119,9 +118,9 @@ class Neighbours:
             self._gone(known[session_id], Ending.from_bytes(reason).why)
 
 
-def _owners(sessions: Sessions, known: Mapping[str, Owner]) -> dict[str, Owner]:
+def _owners(sessions: Iterable[SessionStatus], known: Mapping[str, Owner]) -> dict[str, Owner]:
     owners = {}
-    for session in sessions.by_id.values():
+    for session in sessions:
         try:
             owners[session.id] = known.get(session.id) or Owner.from_bytes(session.owner)  # a session keeps its owner
         except CorruptRecordError as error:

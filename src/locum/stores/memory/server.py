@@ -334,7 +334,10 @@ class MemoryServer:
         return self._data
 
     def _of(self, namespace: str) -> _Namespace:
-        return self._there.namespaces.setdefault(namespace, _Namespace())
+        namespaces = self._there.namespaces
+        if namespace not in namespaces:
+            namespaces[namespace] = _Namespace()
+        return namespaces[namespace]
 
     def _count(self, namespace: str, key: str) -> int:
         self._there.revision += 1
@@ -348,6 +351,8 @@ class MemoryServer:
     def _tell(self) -> None:
         """Wake the listeners of what has changed since."""
         changed, everywhere = self._changed, self._everywhere
+        if not changed and not everywhere:
+            return
         self._changed, self._everywhere = {}, False
         for namespace, hear in list(self._listeners.values()):
             keys = changed.get(namespace, set()) | ({INCARNATION} if everywhere else set())

@@ -15,7 +15,7 @@ from locum.testing.simulation.loop import KERNEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from locum.testing.simulation.loop import Process, VirtualLoop
+    from locum.testing.simulation.loop import Call, Process, VirtualLoop
 
 __all__ = ["LocalAlarm", "LocalClock", "LocalKillTimer", "Machine"]
 
@@ -151,7 +151,7 @@ class LocalAlarm(Alarm):
 
     def __init__(self, machine: Machine, process: Process, callback: Callable[[], object]) -> None:
         self._machine, self._process, self._callback = machine, process, callback
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Call | None = None
 
     def set(self, instant: int) -> None:
         """Ring at an instant (ns) instead of the one set before; at once if it is past."""

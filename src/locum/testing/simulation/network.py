@@ -67,8 +67,8 @@ class Network:
         weather, chance = self.weather, self._chance
         if weather.delayed and chance.random() < weather.delayed:
             self.struck += 1
-            return chance.randrange(weather.delay)
-        return chance.randrange(weather.usual)
+            return int(chance.random() * weather.delay)
+        return int(chance.random() * weather.usual)
 
     def loses(self, machine: Machine, *, answer: bool) -> bool:
         """Whether this message does not come through."""

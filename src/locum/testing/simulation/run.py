@@ -25,7 +25,7 @@ __all__ = ["Outcome", "simulate"]
 
 _FAULTS_FOR: Final = 12
 _SETTLE_WITHIN: Final = 8
-_STEADY_FOR: Final = 1
+_STEADY_FOR: Final = 2
 """All in the longest TTL of the run."""
 
 
@@ -66,7 +66,8 @@ def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
     for instance in world.instances:
         world.loop.at(chance.randrange(world.ttl // 10), instance.start, context=KERNEL)
     try:
-        world.loop.run_to(end + (_SETTLE_WITHIN + _STEADY_FOR) * world.ttl)
+        world.loop.run_to(end)
+        _come_to_rest(world)
     except RestlessError as error:
         found.append(f"it does not come to rest: {error}")
     settled = _settled(world, end)
@@ -79,6 +80,17 @@ def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
     world.history.close()
     world.loop.discard()
     return Outcome(seed, tuple(found), digest, tuple(faults.kinds), counts, changes, settled)
+
+
+def _come_to_rest(world: Cluster) -> None:
+    """Go on until the same one has been active for long enough, or the bound is over in which one must be."""
+    healed = world.loop.now
+    last = healed + (_SETTLE_WITHIN + _STEADY_FOR) * world.ttl
+    steady, since = [*world.active], healed
+    while world.loop.now < min(last, since + _STEADY_FOR * world.ttl):
+        world.loop.run_to(world.loop.now + world.ttl // 4)
+        if len(steady) != 1 or world.active != steady:
+            steady, since = [*world.active], world.loop.now
 
 
 def _settled(world: Cluster, healed: int) -> float:
