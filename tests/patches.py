@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BrokenCopy", "UnbrokenError", "broken_copy", "chosen", "header"]
 
 ROOT: Final = Path(__file__).parents[1]
+_PARTING: Final = 30.0
 
 
 class UnbrokenError(Exception):
@@ -50,9 +52,19 @@ class BrokenCopy:
             "PYTHONDONTWRITEBYTECODE": "1",
             "LOCUM_THOROUGH": "1",
         }
-        return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout
-        )
+        with subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                out, errors = process.communicate(timeout=timeout)
+            except BaseException:
+                process.send_signal(signal.SIGINT)  # so that it ends the servers and instances that it has started
+                try:
+                    process.communicate(timeout=_PARTING)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
 
 @contextmanager
