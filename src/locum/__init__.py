@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from locum.host.configuration import Options
     from locum.host.host import Host
     from locum.host.restart import Restart
+    from locum.jobs.misfires import Misfire
+    from locum.jobs.overlap import Overlap
+    from locum.jobs.retry import Retry
+    from locum.jobs.run import Run
     from locum.service import Stopping
     from locum.services.active_passive import ActivePassiveService, Standby
     from locum.services.background import BackgroundService
@@ -40,9 +44,13 @@ __all__ = [
     "InstanceJoined",
     "InstanceLost",
     "LocumError",
+    "Misfire",
     "Options",
+    "Overlap",
     "PeriodicService",
     "Restart",
+    "Retry",
+    "Run",
     "ServiceFailed",
     "StaleTermError",
     "Standby",
@@ -65,9 +73,13 @@ _ROOMS: Final = {
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
     "LocumError": "errors",
+    "Misfire": "jobs.misfires",
     "Options": "host.configuration",
+    "Overlap": "jobs.overlap",
     "PeriodicService": "services.periodic",
     "Restart": "host.restart",
+    "Retry": "jobs.retry",
+    "Run": "jobs.run",
     "ServiceFailed": "telemetry",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",

@@ -2,7 +2,7 @@
 
 LocumError
 ├── ConfigurationError     wrong before anything ran
-│   ├── UnknownStoreError · MissingDriverError · UnsupportedError
+│   ├── UnknownStoreError · MissingDriverError · UnsupportedError · ScheduleError
 ├── StoreError             something between us and the store
 │   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
@@ -11,6 +11,8 @@ LocumError
 │   └── ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError
+└── JobError               a scheduled job, or one of its runs
+    └── UnknownJobError · JobTimeoutError · StaleRunError
 
 A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
 """
@@ -30,14 +32,18 @@ __all__ = [
     "CrashLoopError",
     "ForkedError",
     "HoldEndedError",
+    "JobError",
+    "JobTimeoutError",
     "LocumError",
     "MissingDriverError",
     "NotOurTurnError",
     "OutcomeUnknownError",
+    "ScheduleError",
     "SchemaError",
     "ServiceError",
     "SessionClosedError",
     "SessionLostError",
+    "StaleRunError",
     "StaleTermError",
     "StartError",
     "StopTimeoutError",
@@ -46,6 +52,7 @@ __all__ = [
     "StoreUnavailableError",
     "TermEndedError",
     "TransferRefusedError",
+    "UnknownJobError",
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
@@ -82,6 +89,10 @@ class MissingDriverError(ConfigurationError):
 
 class UnsupportedError(ConfigurationError):
     """This platform, database or object cannot do what was asked of it."""
+
+
+class ScheduleError(ConfigurationError):
+    """A job's schedule or policy cannot be."""
 
 
 # -- between us and the store --------------------------------------------------------------------------------------
@@ -306,3 +317,34 @@ class WorkQueueClosedError(ServiceError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(f"{service} takes nothing more in: its host stops. Let who puts items in come after it")
+
+
+# -- a scheduled job, or one of its runs ---------------------------------------------------------------------------
+
+
+class JobError(LocumError):
+    """Something is wrong with a scheduled job, or with one of its runs."""
+
+
+class UnknownJobError(JobError):
+    """No instance has ever declared a job of that name, or there is no such run."""
+
+    def __init__(self, what: str, where: str) -> None:
+        self.what, self.where = what, where
+        super().__init__(f"{where} knows no {what}: look at `locum jobs list`, or start an instance that declares it")
+
+
+class JobTimeoutError(JobError, TimeoutError):
+    """A run took longer than its limit, or did not say for too long that it goes on."""
+
+    def __init__(self, job: str, why: str) -> None:
+        self.job, self.why = job, why
+        super().__init__(f"a run of {job} {why}; raise the limit, or find out where it stands")
+
+
+class StaleRunError(JobError):
+    """A run is not this executor's any more: its token was refused, and nothing was written."""
+
+    def __init__(self, job: str, token: int) -> None:
+        self.job, self.token = job, token
+        super().__init__(f"the run of {job} under token {token} is not ours any more: stop working on it")

@@ -24,6 +24,7 @@ _COMMANDS: Final = (
     "journal",
     "lock",
     "nodes",
+    "jobs",
     "doctor",
     "store",
     "config",

@@ -230,4 +230,5 @@ class Configuration:
 def _own_values(settings: Settings, origins: Mapping[str, str]) -> list[Value]:
     shown = {field.name: getattr(settings, field.name) for field in fields(settings)}
     shown["store"] = without_secrets(settings.store_url)
+    shown["job_store"] = settings.job_store and without_secrets(settings.job_store)
     return [Value(f"{SECTION}.{key}", shown[key], origins.get(key, "code")) for key in KEYS]

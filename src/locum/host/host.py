@@ -28,10 +28,14 @@ from locum.telemetry import Event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from locum.host.configuration import Options
     from locum.host.container import Lifetime
     from locum.host.plan import Kind, ServiceOptions
+    from locum.jobs.declaring import JobOptions
+    from locum.jobs.jobs import Jobs
+    from locum.jobs.triggers import Gap, Trigger
 
 __all__ = ["Host", "instance_command", "keeper_command", "worker_command"]
 
@@ -59,6 +63,8 @@ class Host:
         drain_delay: Seconds between the announcement of a stop (not ready any more) and the stop, in which all
             services run: for load balancers to look elsewhere.
         health: Where probes are answered, as HOST:PORT: `/livez`, `/readyz`, `/health`, `/active`, `/standby`.
+        job_store: The URL of the job database; beside the store, if that is SQLite or PostgreSQL and none is given.
+        jobs_at_once: How many runs of jobs one instance has at once; what is beyond them waits for another.
         health_file: A file that is touched as long as the instance is live, for probes that run a command.
     """
 
@@ -77,6 +83,8 @@ class Host:
         drain_delay: float = 0.0,
         health: str | None = None,
         health_file: str | None = None,
+        job_store: str | None = None,
+        jobs_at_once: int = 10,
     ) -> None:
         if enforcement not in (None, *ENFORCEMENTS):
             raise ConfigurationError(f"enforcement={enforcement!r} is not known: it is {' or '.join(ENFORCEMENTS)}")
@@ -89,6 +97,7 @@ class Host:
             instance=instance,
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
+            job_store=job_store,
         )
         sources = Sources(settings.folder, config, env_file)
         configuration = Configuration(settings, sources)
@@ -99,6 +108,7 @@ class Host:
             stop_timeout=stop_timeout,
             drain_delay=drain_delay,
             reports=Reports(address=health, file=health_file),
+            jobs_at_once=jobs_at_once,
         )
 
     @property
@@ -178,6 +188,54 @@ class Host:
         return self._function(
             "active_passive", function, options, rhythm=None if every is None else Rhythm(every=every)
         )
+
+    @overload
+    def job(self, function: F) -> F: ...
+    @overload
+    def job(self, **options: Unpack[JobOptions]) -> Callable[[F], F]: ...
+    def job(self, function: F | None = None, **options: Unpack[JobOptions]) -> F | Callable[[F], F]:
+        """Declare a job that runs when somebody asks for it (`host.jobs.run_now`); it may ask for the `Run`.
+
+        Args:
+            function: The body, an `async def`.
+            options: See `JobOptions`.
+        """
+        take = self._job(None, options)
+        return take if function is None else take(function)
+
+    def schedule(
+        self,
+        *,
+        cron: str | None = None,
+        tz: str = "UTC",
+        gap: Gap = "after",
+        every: float | None = None,
+        at: datetime | None = None,
+        **options: Unpack[JobOptions],
+    ) -> Callable[[F], F]:
+        """Declare a job that fires by a schedule: each of its times once, on whichever instance is there.
+
+        One of `cron`, `every` and `at` says when.
+
+        Args:
+            cron: Five fields as in Vixie's cron, or six with the seconds first; `H` is a place that the name decides.
+            tz: The zone of the IANA database whose walls `cron` is about.
+            gap: What becomes of a time that the walls skip: it comes `after` the gap, or is `skip`ped.
+            every: Seconds from one time to the next, on a grid that lies where it is.
+            at: Once, at this instant.
+            options: See `JobOptions`.
+        """
+        from locum.jobs.declaring import trigger_of
+
+        return self._job(lambda name: trigger_of(name, cron=cron, tz=tz, gap=gap, every=every, at=at), options)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs of this host, to be asked for runs, paused and looked at, from any process that has the host."""
+        from locum.jobs.job import Roster
+        from locum.jobs.jobs import Jobs
+
+        return Jobs(self.plan.roster or Roster(), lambda: self.settings.job_store_url, namespace=self.name)
 
     @overload
     def background(self, function: F) -> F: ...
@@ -329,6 +387,16 @@ class Host:
             return body
 
         return take if function is None else take(function)
+
+    def _job(self, trigger: Callable[[str], Trigger] | None, options: JobOptions) -> Callable[[F], F]:
+        from locum.jobs.declaring import job_of
+
+        def take(body: F) -> F:
+            check_body(body)
+            self.plan.take_jobs().declare(job_of(options.get("name") or _name_of(body), body, trigger, options))
+            return body
+
+        return take
 
     def _declare(self, kind: Kind, what: Any, options: Any, **how: Any) -> None:
         if "restart" in options:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
     from locum.host.configuration import Configuration
+    from locum.jobs.job import Roster
     from locum.telemetry import Event
 
 __all__ = [
@@ -85,6 +86,7 @@ class Declaration:
         rhythm: When its turns come, if it is periodic.
         source: Where its messages come from, if it handles such and is no class.
         workers: How many messages are handled at once.
+        roster: The jobs, if it is the service that runs them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Declaration:
     rhythm: Rhythm | None = None
     source: Any = None
     workers: int = 1
+    roster: Roster | None = None
     after: Sequence[Any] = ()
     group: str | None = None
     restart: Restart = field(default_factory=Restart)
@@ -144,6 +147,8 @@ class Declaration:
     @property
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions that it calls, as they are called: a class's methods without their `self`."""
+        if self.roster is not None:
+            return self.roster.bodies
         cls = self.what if inspect.isclass(self.what) else type(self.what)
         bodies: list[Any] = [self.what]
         for kind, names in _BODIES.items():
@@ -177,6 +182,8 @@ class Plan:
         stop_timeout: Seconds that the stop of all services may take; `None` for what the longest chain of them may.
         drain_delay: Seconds for which all still run after it was announced that they stop.
         on_reload: What is called (plain or async) when the process is told to reload, in order.
+        roster: The jobs, once there is one.
+        jobs_at_once: How many runs of them one instance has at once.
     """
 
     name: str
@@ -192,6 +199,8 @@ class Plan:
     stop_timeout: float | None = None
     drain_delay: float = 0.0
     on_reload: list[Callable[[], object]] = field(default_factory=list)
+    roster: Roster | None = None
+    jobs_at_once: int = 10
 
     def __post_init__(self) -> None:
         """Read the settings again first."""
@@ -208,6 +217,17 @@ class Plan:
                 f"{self.name} has a service {declaration.name!r} already: give one of them another name="
             )
         self.declarations.append(declaration)
+
+    def take_jobs(self) -> Roster:
+        """The jobs of this host; with the first of them comes the service that runs them."""
+        from locum.jobs.job import Roster
+
+        if self.roster is None:
+            self.roster = Roster(self.jobs_at_once)
+            self.declare(
+                Declaration(name="jobs", kind="background", what=self.roster, roster=self.roster, says_ready=True)
+            )
+        return self.roster
 
     def check(self) -> None:
         """See that all of it can run.

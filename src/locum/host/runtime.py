@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from locum.host.plan import Declaration, Plan
     from locum.host.settings import Settings
+    from locum.jobs.crew import Crew
+    from locum.jobs.job import Roster
     from locum.keeper.lease import LeaseSource
     from locum.scopes import Scope
     from locum.service import Mode, Runner
@@ -218,7 +220,8 @@ class Runtime(ABC):
         store = self.make_store()
         store.call_timeout, store.seen = budget.call_seconds, leases.seen
         await open_when_there(store, clock=self.clock, told=lambda why: _log.debug("%s", why))
-        coordinator = Coordinator(Commons(store, leases, events=self._events, fences=lambda: self._fences))
+        self._commons = Commons(store, leases, events=self._events, fences=lambda: self._fences)
+        coordinator = Coordinator(self._commons)
         try:
             self.health.enter(State.STARTING)
             await coordinator.open()
@@ -323,6 +326,8 @@ class Runtime(ABC):
         if declaration.rhythm is not None:
             tick = what.tick if hooks else what
             body = Periodic(declaration.name, tick, declaration.rhythm, surroundings=self).run
+        elif declaration.roster is not None:
+            body = self._crew(declaration.roster).run
         elif declaration.is_consumer:
             body = self._consumer(declaration, what).run
         else:
@@ -348,6 +353,19 @@ class Runtime(ABC):
             workers=declaration.workers,
             drains=queue_of(declaration) is not None,
             surroundings=self,
+        )
+
+    def _crew(self, roster: Roster) -> Crew:
+        from locum.jobs.crew import Crew
+
+        commons = self._commons
+        return Crew(
+            roster,
+            self._settings.job_store_url,
+            store=commons.store,
+            leases=commons.leases,
+            surroundings=self,
+            fences=commons.fences,
         )
 
     async def _publish(self, coordinator: Coordinator, leases: LeaseSource) -> None:

@@ -51,6 +51,7 @@ class Settings:
         folder: Where a relative SQLite path begins: beside the user's module.
         log_format: `console` or `json`.
         log_level: The least level that is logged; `None` for `info` of Locum and `warning` of everybody else.
+        job_store: The job database's URL; `None` for one beside the store.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Settings:
     folder: Path
     log_format: str = "console"
     log_level: str | None = None
+    job_store: str | None = None
 
     def under(self, layers: Sequence[Layer], wrong: list[str]) -> tuple[Settings, dict[str, str]]:
         """The settings as the layers override them, and where each that they override comes from.
@@ -107,6 +109,17 @@ class Settings:
     def store_url(self) -> str:
         """The store's URL with an absolute path, if it is a file."""
         return absolute(self.store or f"{_SQLITE}{self.name}.locum.db", self.folder)
+
+    @property
+    def job_store_url(self) -> str:
+        """The job database's URL with an absolute path, if it is a file.
+
+        Raises:
+            ConfigurationError: None is given, and the store keeps no jobs.
+        """
+        from locum.jobs.database import job_store_beside
+
+        return absolute(self.job_store, self.folder) if self.job_store else job_store_beside(self.store_url)
 
 
 def absolute(url: str, folder: Path) -> str:
@@ -166,5 +179,6 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
     "hang_timeout": _number,
     "log_format": _one_of(LOG_FORMATS),
     "log_level": _one_of(LOG_LEVELS),
+    "job_store": _text,
 }
 KEYS: Final = tuple(_KINDS)

@@ -364,3 +364,17 @@ def test_the_defaults_alone_are_enough_where_there_are_no_files() -> None:
     host = Host("billing")
     assert host.options(Mail).current == Mail()
     assert host.reload()
+
+
+def test_the_password_of_a_job_store_is_shown_nowhere(tmp_path: Path) -> None:
+    settings = Settings(
+        name="billing",
+        store=None,
+        ttl=6.0,
+        instance=None,
+        hang_timeout=30.0,
+        folder=tmp_path,
+        job_store="postgresql://ada:secret@db/jobs",
+    )
+    shown = {one.name: one.value for one in Configuration(settings, Sources(tmp_path)).read().values}
+    assert shown["locum.job_store"] == "postgresql://ada:***@db/jobs"

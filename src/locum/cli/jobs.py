@@ -1,0 +1,265 @@
+"""`locum jobs`: what is scheduled, what runs and what became of it; and what may be asked by hand."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+import click
+
+from locum import exit_codes
+from locum.cli.looking import file_of
+from locum.cli.tables import Cell, Column, Table, is_terminal, show
+from locum.cli.words import NOTHING, instant, one_line
+from locum.clock import Clock
+from locum.errors import StoreUnavailableError
+from locum.scopes import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from locum.jobs.jobs import Jobs
+
+__all__ = ["command"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_JOBS: Final = (Column("Job"), Column("Next"), Column("Fires", wraps=True), Column("Paused", wraps=True))
+_LIVE: Final = (
+    Column("Job"),
+    Column("For"),
+    Column("State"),
+    Column("Attempt", right=True),
+    Column("Instance"),
+    Column("Run"),
+    Column("Last error", wraps=True),
+)
+_PAST: Final = (
+    Column("Job"),
+    Column("For"),
+    Column("Outcome"),
+    Column("Attempt", right=True),
+    Column("Token", right=True),
+    Column("Instance"),
+    Column("Run"),
+    Column("Why", wraps=True),
+)
+
+
+@click.group("jobs", short_help="Look at scheduled jobs, run, pause and redrive them.")
+def command() -> None:
+    """Look at the scheduled jobs of a host, and ask for runs, pauses and second tries by hand."""
+
+
+def _which(function: F) -> F:
+    """Options that name the job database; the command gets its `jobs`, a function that finds them."""
+
+    @click.option("--app", metavar="MODULE:HOST", help="The host; [tool.locum] app of pyproject.toml if not given.")
+    @click.option("--job-store", metavar="URL", help="The job database; with --namespace, no module is imported.")
+    @click.option("--namespace", metavar="NAME", help="The host's name.")
+    @functools.wraps(function)
+    def with_jobs(app: str | None, job_store: str | None, namespace: str | None, **others: Any) -> object:
+        return function(jobs=lambda: _found(app, job_store, namespace), **others)
+
+    return cast("F", with_jobs)
+
+
+def _found(app: str | None, job_store: str | None, namespace: str | None) -> Jobs:
+    from locum.jobs.job import Roster
+    from locum.jobs.jobs import Jobs
+
+    if job_store is not None and namespace is not None:
+        roster, url = Roster(), job_store
+    else:
+        from locum.cli.app import load_host
+
+        host = load_host(app)
+        roster, url = host.plan.roster or Roster(), job_store or host.settings.job_store_url
+        namespace = namespace or host.name
+    path = file_of(url)
+    if path is not None and not path.is_file():  # looking must not make one
+        raise StoreUnavailableError(
+            url, "there is no job database yet; start an instance with `locum run`, or check --app and --job-store"
+        )
+    return Jobs(roster, lambda: url, namespace=namespace)
+
+
+_name = click.argument("name")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_limit = click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+
+
+@command.command("list", short_help="List the jobs.")
+@_which
+@_as_json
+def list_(jobs: Callable[[], Jobs], as_json: bool) -> int:
+    """List all jobs that any instance has declared: when each is planned next, and whether it is paused."""
+    found = run(jobs().all())
+    rows = [(one.name, _at(one.next_at), one.trigger or "when asked", one.paused or "") for one in found]
+    return _tell(as_json, found, "Jobs", _JOBS, rows, "No instance has declared a job yet.")
+
+
+@command.command("show", short_help="Show the runs that are not over.")
+@click.argument("name", required=False)
+@_which
+@_as_json
+def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
+    """Show the runs of the job NAME, or of all, that wait or run."""
+    found = run(jobs().live(name))
+    rows = [
+        (one.job, _at(one.fire_at), one.state, str(one.attempt), one.instance, one.id, one_line(one.error))
+        for one in found
+    ]
+    return _tell(as_json, found, "Runs", _LIVE, rows, "Nothing waits or runs.")
+
+
+@command.command("history", short_help="Show what is over.")
+@click.argument("name", required=False)
+@_which
+@_limit
+@_as_json
+def history(name: str | None, jobs: Callable[[], Jobs], limit: int, as_json: bool) -> int:
+    """Show the runs of the job NAME, or of all, that are over, and the times that were left out; the newest first."""
+    return _past(as_json, run(jobs().history(name, limit=limit)), "History", "Nothing is over yet.")
+
+
+@command.command("dead", short_help="Show the dead letters.")
+@click.argument("name", required=False)
+@_which
+@_as_json
+def dead(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
+    """Show the runs of the job NAME, or of all, that have failed for good; `locum jobs redrive` tries one again."""
+    return _past(as_json, run(jobs().dead(name)), "Dead letters", "There is no dead letter.")
+
+
+@command.command("next", short_help="Show when a job fires next.")
+@_name
+@_which
+@click.option("-n", "many", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many times.")
+@_as_json
+def next_(name: str, jobs: Callable[[], Jobs], many: int, as_json: bool) -> int:
+    """Show the next times of the job NAME, as its host declares it."""
+    times = [at.isoformat() for at in jobs().next(name, after=Clock().wall(), many=many)]
+    click.echo(json.dumps(times) if as_json else "\n".join(times))
+    return exit_codes.CLEAN
+
+
+@command.command("run", short_help="Have a job run now.")
+@_name
+@_which
+@click.option("--nonce", help="Asked again with the same one, it is the same run.")
+@click.option("--params", metavar="JSON", help="In place of the declared ones.")
+def run_(name: str, jobs: Callable[[], Jobs], nonce: str | None, params: str | None) -> int:
+    """Have the job NAME run as soon as there is a place for it; prints the run's id."""
+    click.echo(run(jobs().run_now(name, params=_params(params), nonce=nonce)))
+    return exit_codes.CLEAN
+
+
+@command.command("backfill", short_help="Make runs for times that have passed.")
+@_name
+@click.argument("begin", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]))
+@click.argument("end", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]))
+@_which
+def backfill(name: str, begin: datetime, end: datetime, jobs: Callable[[], Jobs]) -> int:
+    """Make runs for the times of the job NAME from BEGIN on and before END, both in UTC."""
+    from datetime import UTC
+
+    many = run(jobs().backfill(name, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC)))
+    click.echo(f"{many} runs of {name} are new.")
+    return exit_codes.CLEAN
+
+
+@command.command("pause", short_help="Let a job's times pass.")
+@_name
+@_which
+@click.option("--reason", required=True, help="Why, for whoever wonders later.")
+@click.option("--author", help="Who; you, if not given.")
+def pause(name: str, jobs: Callable[[], Jobs], reason: str, author: str | None) -> int:
+    """Let the times of the job NAME pass until it is resumed; what runs, runs on."""
+    return _done(jobs().pause(name, reason=reason, author=author or getpass.getuser()), f"{name} is paused.")
+
+
+@command.command("resume", short_help="Go on with a paused job.")
+@_name
+@_which
+def resume(name: str, jobs: Callable[[], Jobs]) -> int:
+    """Go on with the job NAME from now; what was missed is not made up for (see `locum jobs backfill`)."""
+    return _done(jobs().resume(name), f"{name} is resumed.")
+
+
+@command.command("cancel", short_help="Have a run end.")
+@click.argument("run_id")
+@_which
+def cancel(run_id: str, jobs: Callable[[], Jobs]) -> int:
+    """Have the run RUN_ID end: at once if it has not begun."""
+    return _done(jobs().cancel(run_id), f"{run_id} is to end.")
+
+
+@command.command("redrive", short_help="Try a dead letter again.")
+@click.argument("run_id")
+@_which
+def redrive(run_id: str, jobs: Callable[[], Jobs]) -> int:
+    """Have the dead letter RUN_ID tried again."""
+    return _done(jobs().redrive(run_id), f"{run_id} is tried again.")
+
+
+def _done(work: Coroutine[Any, Any, None], told: str) -> int:
+    run(work)
+    click.echo(told)
+    return exit_codes.CLEAN
+
+
+def _past(as_json: bool, found: Sequence[Any], heading: str, nothing: str) -> int:
+    rows = [
+        (
+            one.job,
+            _at(one.fire_at),
+            one.outcome,
+            str(one.attempt),
+            str(one.token),
+            one.instance,
+            one.id,
+            one_line(one.error),
+        )
+        for one in found
+    ]
+    return _tell(as_json, found, heading, _PAST, rows, nothing)
+
+
+def _tell(
+    as_json: bool,
+    found: Sequence[Any],
+    heading: str,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    nothing: str,
+) -> int:
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2, default=datetime.isoformat))
+    elif not rows:
+        click.echo(nothing)
+    else:
+        show(heading, [Table(columns, [[Cell(text) for text in row] for row in rows])], [])
+    return exit_codes.CLEAN
+
+
+def _at(at: datetime | None) -> str:
+    if at is None:
+        return NOTHING
+    return instant(at.isoformat(), now=Clock().wall().astimezone() if is_terminal() else None)
+
+
+def _params(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"--params is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise click.UsageError('--params must be a JSON object, such as \'{"day": "2026-01-01"}\'')
+    return found

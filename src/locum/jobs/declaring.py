@@ -1,0 +1,95 @@
+"""From what a decorator is given to a job."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping  # in annotations that are read when the program runs
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
+
+from locum.errors import ConfigurationError, ScheduleError
+from locum.jobs.job import Job
+from locum.jobs.misfires import Misfire, MisfirePolicy
+from locum.jobs.overlap import Overlap, OverlapPolicy
+from locum.jobs.retry import Retry
+from locum.jobs.triggers import Cron, Every, Gap, Once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from locum.jobs.triggers import Trigger
+
+__all__ = ["JobOptions", "job_of", "trigger_of"]
+
+
+class JobOptions(TypedDict, total=False):
+    """What can be said of every job.
+
+    Attributes:
+        name: Its name; the function's if none is given.
+        params: What each run is given as `run.params`; in a text `{fire_at}` is its time, as in `{fire_at:%Y-%m-%d}`.
+        jitter: Seconds that a run may begin late; the time for which it runs stays what it is.
+        misfire: What becomes of times at which no instance was there: `latest`, `none`, `earliest`, `all`, or a
+            `Misfire`.
+        overlap: What becomes of a run that is due while one is not over: `skip`, `buffer_one`, `buffer_all`,
+            `cancel_running`, or an `Overlap`.
+        retry: How often a failed run is tried in all, or a `Retry`.
+        limit: Seconds that a run may take.
+        stall: Seconds within which a run must say again that it goes on (`beat`, `every`, `sleep`, `checkpoint`).
+        begin_within: Seconds within which a run must have begun, or is left out.
+        stop_timeout: Seconds that a run may take to end when it is cancelled; 5 if none are given.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    jitter: float
+    misfire: Misfire | MisfirePolicy
+    overlap: Overlap | OverlapPolicy
+    retry: Retry | int
+    limit: float
+    stall: float
+    begin_within: float
+    stop_timeout: float
+
+
+def job_of(
+    name: str, body: Callable[..., object], trigger: Callable[[str], Trigger] | None, options: JobOptions
+) -> Job:
+    """The job that was declared.
+
+    Raises:
+        ConfigurationError: It cannot be.
+    """
+    if not inspect.iscoroutinefunction(body):
+        raise ConfigurationError(
+            f"the job {name} is a plain def, which nobody could end: write async def, and call what blocks by"
+            " asyncio.to_thread"
+        )
+    given: dict[str, Any] = {**options, "name": name, "body": body}
+    unknown = given.keys() - {*JobOptions.__annotations__, "body"}
+    if unknown:
+        raise ConfigurationError(f"the job {name} has options that nobody knows: {', '.join(sorted(unknown))}")
+    if isinstance(given.get("misfire"), str):
+        given["misfire"] = Misfire(policy=given["misfire"])
+    if isinstance(given.get("overlap"), str):
+        if given["overlap"] == "allow":
+            raise ScheduleError(f"{name}: overlap='allow' must say how many: write Overlap(policy='allow', most=3)")
+        given["overlap"] = Overlap(policy=given["overlap"])
+    if isinstance(given.get("retry"), int):
+        given["retry"] = Retry(attempts=given["retry"])
+    return Job(**given, trigger=None if trigger is None else trigger(name))
+
+
+def trigger_of(name: str, *, cron: str | None, tz: str, gap: Gap, every: float | None, at: datetime | None) -> Trigger:
+    """What says when.
+
+    Raises:
+        ScheduleError: It cannot be, or it is not one of the three.
+    """
+    if sum(one is not None for one in (cron, every, at)) != 1:
+        raise ScheduleError(f"the schedule of {name} must say when by one of cron=, every= and at=")
+    if gap not in get_args(Gap):
+        raise ScheduleError(f"gap={gap!r} is not known: it is one of {', '.join(get_args(Gap))}")
+    if cron is not None:
+        return Cron(cron, tz=tz, gap=gap, seed=name)
+    return Every(every) if every is not None else Once(at)  # type: ignore[arg-type]  # one of the three is there

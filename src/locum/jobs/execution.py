@@ -1,0 +1,206 @@
+"""One execution of a run: made ready, watched, ended, and what is to be written down about it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import TYPE_CHECKING
+
+from locum import exit_codes
+from locum.clock import nanoseconds, seconds
+from locum.errors import (
+    ForkedError,
+    HoldEndedError,
+    JobTimeoutError,
+    StaleRunError,
+    StaleTermError,
+    StopTimeoutError,
+)
+from locum.jobs.finish import Finish
+from locum.scopes import Scope, told_by_result
+from locum.services.bodies import Body
+from locum.telemetry import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from locum.coordination.fence import Fence
+    from locum.jobs.finish import Outcome
+    from locum.jobs.job import Job
+    from locum.jobs.run import Run
+    from locum.keeper.lease import LeaseSource
+    from locum.service import Surroundings
+
+__all__ = ["Execution"]
+
+_log = logger("jobs")
+
+
+class _Why(enum.Enum):
+    """Why a body is ended, or that it has ended."""
+
+    ITSELF = "by itself"
+    LOST = "lost its lease"
+    CANCELLED = "was cancelled"
+    STOPPED = "its host stops"
+    TOO_LONG = "took longer than its limit"
+    STALLED = "did not say for too long that it goes on"
+
+
+class Execution:
+    """Executes a run once.
+
+    Args:
+        job: The job.
+        run: The run, which was claimed for this.
+        leases: Enforce its lease's deadline.
+        surroundings: The host.
+        fences: What is raised before its body.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        run: Run,
+        *,
+        leases: LeaseSource,
+        surroundings: Surroundings,
+        fences: Callable[[], Iterable[Fence]],
+    ) -> None:
+        self.run = run
+        self._job, self._leases, self._surroundings, self._fences = job, leases, surroundings, fences
+        self._clock = surroundings.clock
+        self._told = asyncio.Event()
+        self._why = _Why.ITSELF
+
+    def cancel(self) -> None:
+        """Somebody has asked for its end."""
+        self._tell(_Why.CANCELLED)
+
+    def stop(self) -> None:
+        """The host ends: others go on with it."""
+        self._tell(_Why.STOPPED)
+
+    async def execute(self) -> Finish | None:
+        """Execute it.
+
+        Returns:
+            What is to be written down; `None` if its body would not end: the close of the session tells then (R19).
+        """
+        try:
+            # fences raised, timer standing, and then the clock looked at, in this order (R6, R15, R21)
+            for fence in self._fences():
+                await self.run.raise_fence(fence)
+            handle = await self._leases.arm(self.run.lease, token=self.run.token)
+        except StaleTermError as error:
+            self.run.end("a fence has seen a higher token")
+            return self._finish("given_back", error, floor=error.highest or 0)
+        except ForkedError:
+            raise
+        except Exception as error:
+            self.run.end("was not begun")
+            return self._failed(error)
+        if handle is None:
+            self.run.end("was not begun")
+            return self._finish("given_back")
+        try:
+            if not self.run.is_current:
+                return self._finish("given_back")
+            return await self._execute()
+        finally:
+            self._leases.disarm(handle)
+            self.run.end("is over")
+
+    # -- inside
+
+    def _tell(self, why: _Why) -> None:
+        if self._why is _Why.ITSELF:
+            self._why = why
+        self._told.set()
+
+    async def _execute(self) -> Finish | None:
+        async with Scope(f"run of {self._job.name}", on_error=told_by_result) as scope:
+            body = Body(self._job.name, self._surroundings.call(self._job.body, self.run), scope=scope)
+            why = await self._watch(body, scope)
+            if why is not _Why.ITSELF and not await self._end(body, why):
+                return None
+        return self._judge(body, why)
+
+    async def _watch(self, body: Body, scope: Scope) -> _Why:
+        """Wait until it has ended, or is to be ended."""
+        begun = self._clock.now()
+        over = scope.spawn(self.run.over(), name="end of the lease")
+        told = scope.spawn(self._told.wait(), name="told")
+        while True:
+            await asyncio.wait(
+                [body.task, over, told], timeout=self._patience(begun), return_when=asyncio.FIRST_COMPLETED
+            )
+            if body.task.done():
+                return _Why.ITSELF
+            if over.done() or not self.run.is_current:
+                return _Why.LOST
+            if told.done():
+                return self._why
+            now = self._clock.now()
+            if self._job.limit is not None and now >= begun + nanoseconds(self._job.limit):
+                return _Why.TOO_LONG
+            if self._job.stall is not None and now >= self.run.beaten_at + nanoseconds(self._job.stall):
+                return _Why.STALLED
+
+    def _patience(self, begun: int) -> float | None:
+        """Seconds until one of its limits may have been reached."""
+        limits = []
+        if self._job.limit is not None:
+            limits.append(begun + nanoseconds(self._job.limit))
+        if self._job.stall is not None:
+            limits.append(self.run.beaten_at + nanoseconds(self._job.stall))
+        return max(0.0, seconds(min(limits) - self._clock.now())) if limits else None
+
+    async def _end(self, body: Body, why: _Why) -> bool:
+        """Cancel the body; what ignores that ends with its process, or counts as ended with its session (R19).
+
+        Returns:
+            Whether it has ended.
+        """
+        try:
+            await body.end(timeout=self._job.stop_timeout)
+        except StopTimeoutError:
+            told = f"a run of {self._job.name} {why.value}, and would not end within {self._job.stop_timeout:g} s"
+            self._leases.give_up(self.run.lease, told)
+            self._surroundings.fail(told, exit_codes.WOULD_NOT_STOP)
+            return False
+        return True
+
+    def _judge(self, body: Body, why: _Why) -> Finish:
+        match why:
+            case _Why.LOST | _Why.STOPPED:
+                return self._finish("given_back")
+            case _Why.CANCELLED:
+                return self._finish("cancelled")
+            case _Why.TOO_LONG | _Why.STALLED:
+                limit = self._job.limit if why is _Why.TOO_LONG else self._job.stall
+                return self._failed(JobTimeoutError(self._job.name, f"{why.value} of {limit:g} s"))
+        if body.task.cancelled() and self.run.is_asked:
+            return self._finish("given_back")  # it was asked to end, and says that it is not done
+        if body.task.cancelled():
+            return self._failed(RuntimeError("the body was cancelled, and not by Locum"))
+        error = body.error
+        if error is None:
+            return self._finish("succeeded")
+        if isinstance(error, StaleTermError):
+            return self._finish("given_back", error, floor=error.highest or 0)
+        if isinstance(error, (HoldEndedError, StaleRunError)):
+            return self._finish("given_back", error)
+        return self._failed(error)
+
+    def _failed(self, error: BaseException) -> Finish:
+        pause = self._job.retry.pause(error, failures=self.run.failures + 1)
+        what = "is given up" if pause is None else f"is tried again in {pause:.1f} s"
+        _log.error("the run of %s for %s failed, and %s", self._job.name, self.run.fire_at, what, exc_info=error)
+        return self._finish("dead" if pause is None else "again", error, pause=pause or 0.0)
+
+    def _finish(
+        self, outcome: Outcome, error: BaseException | None = None, *, pause: float = 0.0, floor: int = 0
+    ) -> Finish:
+        told = "" if error is None else f"{type(error).__name__}: {error}"
+        return Finish(self.run.id, self.run.token, outcome, told, pause, floor)

@@ -1,0 +1,32 @@
+"""How an attempt of a run ended, as it is to be written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Finish", "Outcome"]
+
+Outcome = Literal["succeeded", "dead", "cancelled", "again", "given_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended.
+
+    Attributes:
+        id: The run.
+        token: Under which it was executed.
+        outcome: `succeeded`, `dead` (failed for good), `cancelled`; `again` after `pause` seconds; or `given_back`: it
+            did not end by itself, and another executor goes on.
+        error: What it failed with, in words.
+        pause: Seconds until it is tried again.
+        floor: A token that a fence has seen: the job's next ones are above it (R20).
+    """
+
+    id: str
+    token: int
+    outcome: Outcome
+    error: str = ""
+    pause: float = 0.0
+    floor: int = 0

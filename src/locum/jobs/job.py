@@ -1,0 +1,154 @@
+"""What a user has declared as jobs, as instances run them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping  # in annotations that are read when the program runs
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from locum.errors import ConfigurationError, ScheduleError
+from locum.jobs.cron import place_by_hash
+from locum.jobs.misfires import Misfire
+from locum.jobs.overlap import Overlap
+from locum.jobs.retry import Retry
+from locum.names import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from locum.jobs.triggers import Trigger
+
+__all__ = ["Job", "Roster", "in_words", "instant", "micros"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MOST_JOBS: Final = 10_000  # they are named in statements, which take some 30,000 values
+_GRAINS: Final = 1_000_000
+
+
+def micros(at: datetime) -> int:
+    """An instant as the job database keeps it: microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def instant(at: int) -> datetime:
+    """What the job database keeps, as an instant in UTC."""
+    return _EPOCH + at * _MICROSECOND
+
+
+def in_words(at: int) -> str:
+    """The same, for people."""
+    return instant(at).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job.
+
+    Attributes:
+        name: Its name.
+        body: What a run does: an `async def` that may ask for the `Run`, and for collaborators by type.
+        trigger: When it fires; `None` if only when somebody asks.
+        params: What each run is given; `{fire_at}` in a text is its time, as in `{fire_at:%Y-%m-%d}`.
+        jitter: Seconds that a run may begin late, by its time's hash; its time is what it is.
+        misfire: What becomes of times at which nobody was there.
+        overlap: What becomes of a run that is due while another is not over.
+        retry: Whether a failed run is tried again.
+        limit: Seconds that a run may take; `None` for no limit.
+        stall: Seconds after which a run that did not say that it goes on (`beat`, `every`, `sleep`) is given up.
+        begin_within: Seconds within which a run must have begun, or is left out; `None` for whenever.
+        stop_timeout: Seconds that a run may take to end when it is cancelled.
+    """
+
+    name: str
+    body: Callable[..., object]
+    trigger: Trigger | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    jitter: float = 0.0
+    misfire: Misfire = field(default_factory=Misfire)
+    overlap: Overlap = field(default_factory=Overlap)
+    retry: Retry = field(default_factory=Retry)
+    limit: float | None = None
+    stall: float | None = None
+    begin_within: float | None = None
+    stop_timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        """See that it can be.
+
+        Raises:
+            ConfigurationError: It cannot.
+        """
+        check_name(self.name, what="the name of a job")
+        for option in ("limit", "stall", "begin_within", "stop_timeout"):
+            value = getattr(self, option)
+            if value is not None and not 0 < value < float("inf"):
+                raise ScheduleError(f"{self.name}: {option}={value!r} must be a number of seconds above 0")
+        if not 0 <= self.jitter < 86_400:
+            raise ScheduleError(f"{self.name}: jitter={self.jitter!r} must be 0 to a day of seconds")
+        self.params_at(0)
+
+    @property
+    def trigger_text(self) -> str:
+        """When it fires, as the job database keeps it: a change of it is a change of the schedule."""
+        return "" if self.trigger is None else self.trigger.text
+
+    def params_at(self, fire_at: int) -> str:
+        """The parameters of the run of that time, as JSON.
+
+        Raises:
+            ScheduleError: They cannot be told in JSON, or name something else than `fire_at`.
+        """
+        at = instant(fire_at)
+        try:
+            filled = {
+                name: value.format(fire_at=at) if isinstance(value, str) else value
+                for name, value in self.params.items()
+            }
+            return json.dumps(filled, allow_nan=False)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise ScheduleError(f"{self.name}: its params cannot be: {type(error).__name__}: {error}") from error
+
+    def not_before(self, fire_at: int) -> int:
+        """When the run of that time may begin: the same for whoever asks."""
+        share = place_by_hash(f"{self.name}/{fire_at}", _GRAINS)
+        return fire_at + round(self.jitter * share)
+
+
+class Roster:
+    """The jobs of one host.
+
+    Attributes:
+        jobs: By name.
+
+    Args:
+        at_once: How many runs one instance has at once.
+
+    Raises:
+        ConfigurationError: So many cannot be.
+    """
+
+    def __init__(self, at_once: int = 10) -> None:
+        if at_once < 1:
+            raise ConfigurationError(f"jobs_at_once={at_once!r}: one run must be able to go")
+        self.jobs: dict[str, Job] = {}
+        self.at_once = at_once
+
+    @property
+    def bodies(self) -> list[Callable[..., object]]:
+        """The user's functions."""
+        return [job.body for job in self.jobs.values()]
+
+    def declare(self, job: Job) -> None:
+        """Add a job.
+
+        Raises:
+            ConfigurationError: Its name is taken, or there are too many.
+        """
+        if len(self.jobs) == _MOST_JOBS:
+            raise ConfigurationError(f"a host has {_MOST_JOBS:,} jobs at most: give some of them a host of their own")
+        if job.name in self.jobs:
+            raise ConfigurationError(f"there is a job {job.name!r} already: give one of them another name=")
+        self.jobs[job.name] = job

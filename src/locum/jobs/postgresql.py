@@ -1,0 +1,137 @@
+"""A job database on PostgreSQL: a few connections, and a transaction on one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from sqlalchemy import func, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.schema import CreateSchema
+
+from locum.errors import ConfigurationError, OutcomeUnknownError, StoreUnavailableError
+from locum.jobs.ledger import Ledger
+from locum.jobs.tables import Tables
+from locum.names import check_name
+from locum.stores.address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+__all__ = ["PostgresDatabase", "make_database"]
+
+T = TypeVar("T")
+_CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
+_IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
+_MAKING: Final = 0x4C4F43554D4A4F42  # the lock under which tables are made: by one at a time
+
+
+def make_database(url: str, namespace: str, timeout: float) -> PostgresDatabase:
+    """The job database of a `postgresql://` URL, which is read as the store's is.
+
+    Raises:
+        ConfigurationError: It names no database.
+    """
+    address = Address.parse(url, default_port=5432, options=["schema"])
+    database = address.path.strip("/") or address.user
+    if not database or "/" in database:
+        raise ConfigurationError(f"{address.url} names no database: write it after the slash, as in host/billing")
+    schema = check_name(address.options.get("schema", "locum"), what="a schema")
+    return PostgresDatabase(address, database, schema, namespace, timeout)
+
+
+class PostgresDatabase:
+    """The job database on a server.
+
+    Args:
+        address: Where it is, and as whom one connects.
+        database: The database.
+        schema: The schema of the tables.
+        namespace: Whose jobs.
+        timeout: Seconds that a transaction may take.
+    """
+
+    def __init__(self, address: Address, database: str, schema: str, namespace: str, timeout: float) -> None:
+        self.ledger = Ledger(Tables(schema), namespace, address.url)
+        self._address, self._database, self._schema, self._timeout = address, database, schema, timeout
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            connect_args={
+                "async_creator_fn": self._connect,
+                # a pooler may lend the next transaction another server, where nothing of ours was prepared
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": lambda: f"locum_{uuid.uuid4().hex}",
+            },
+        )
+
+    async def open(self) -> None:
+        """Make the tables' schema if there is none."""
+        await self.transact(self._make_schema)
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction."""
+        committing = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                async with self._engine.connect() as connection:
+                    await self._begin(connection)
+                    result = await connection.run_sync(work)
+                    committing = True
+                    await connection.commit()
+                    return result
+        except (
+            DBAPIError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+        ) as error:  # TimeoutError is one
+            raise self._told(error, committing=committing) from error
+
+    async def close(self) -> None:
+        """Leave."""
+        await self._engine.dispose()
+
+    # -- inside
+
+    def _told(self, error: Exception, *, committing: bool) -> Exception:
+        why = str(getattr(error, "orig", None) or error) or "no answer came in time"
+        if committing:
+            return OutcomeUnknownError(self._address.url, "a transaction of jobs", why)
+        return StoreUnavailableError(self._address.url, why)
+
+    async def _begin(self, connection: AsyncConnection) -> None:
+        limit = max(1, round(self._timeout * 1000))
+        await connection.exec_driver_sql("SET LOCAL synchronous_commit = 'on'")
+        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
+        await connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE * 1000}")
+
+    def _make_schema(self, db: Connection) -> None:
+        db.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+        if self._schema not in inspect(db).get_schema_names():
+            db.execute(CreateSchema(self._schema, if_not_exists=True))
+        self.ledger.prepare(db)
+
+    async def _connect(self, *_: Any, **__: Any) -> asyncpg.Connection[asyncpg.Record]:
+        user, password = self._address.credentials()  # as they are now: a changed one is taken up
+        hosts = self._address.hosts
+        return await asyncpg.connect(
+            host=[host for host, _ in hosts],
+            port=[port for _, port in hosts],
+            user=user,
+            password=password,
+            database=self._database,
+            ssl=self._address.tls() or False,
+            timeout=self._timeout,
+            statement_cache_size=0,
+            target_session_attrs=SessionAttribute.primary if len(hosts) > 1 else SessionAttribute.any,
+            server_settings={"application_name": "locum jobs"},
+        )

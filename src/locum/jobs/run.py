@@ -1,0 +1,91 @@
+"""One run of a job, as its body sees it: a term whose token is the run's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from locum.coordination.term import Term
+from locum.errors import ConfigurationError, StaleRunError
+from locum.jobs.job import instant
+from locum.jobs.steps import LiveRun
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from locum.clock import Clock
+    from locum.keeper.lease import Lease
+
+__all__ = ["Run"]
+
+
+class Run(Term):
+    """One execution of one run of a job.
+
+    Promises: no two executions of a job's runs share a token, and a later execution's is higher; what this one writes
+    under its token is refused once another has begun in its place. There is one record for each time of a job, and its
+    body is run at least once.
+    Assumes: the writes that matter carry the token (`transaction`, `fence`), or may be done twice for one `fire_at`.
+    On loss: the body is cancelled; what ignores that is ended with its process before the run begins anew elsewhere.
+
+    Attributes:
+        id: The run's id; the same in each attempt.
+        fire_at: The time for which it runs, whenever it does.
+        attempt: The number of this execution, from 1.
+        params: What the job's declaration, or whoever asked for this run, gave it.
+        nonce: Empty for a scheduled time; otherwise what tells apart who asked.
+    """
+
+    def __init__(
+        self,
+        claimed: LiveRun,
+        checkpoint: str | None,
+        *,
+        namespace: str,
+        instance: str,
+        lease: Lease,
+        clock: Clock,
+        keep: Callable[[Run, str], Awaitable[bool]],
+    ) -> None:
+        scope = f"job/{claimed.job}/{claimed.slot}"
+        super().__init__(
+            claimed.job,
+            scope=scope,
+            fence_name=f"{namespace}/{scope}",
+            token=claimed.token,
+            instance=instance,
+            lease=lease,
+            clock=clock,
+            revision=0,
+        )
+        self.id, self.attempt, self.nonce = claimed.id, claimed.attempt, claimed.nonce
+        self.fire_at = instant(claimed.fire_at)
+        self.params: dict[str, Any] = json.loads(claimed.params)
+        self.failures = claimed.failures
+        self._checkpoint = checkpoint
+        self._keep = keep
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """What an earlier attempt or run of this job kept last, or this one; `None` if none did."""
+        return None if self._checkpoint is None else json.loads(self._checkpoint)
+
+    async def checkpoint(self, value: Any) -> None:
+        """Keep a value (of what JSON can tell, up to 64 KiB) for this job's later attempts and runs.
+
+        Raises:
+            TermEndedError: The run is not ours any more.
+            StaleRunError: The same, as the job database says.
+            ConfigurationError: It is too large, or nothing that JSON can tell.
+        """
+        self.check()
+        self.beat()
+        try:
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"a checkpoint of {self.name} cannot be kept as JSON: {error}") from error
+        if len(text) > 64 * 1024:
+            raise ConfigurationError(f"a checkpoint of {self.name} has {len(text)} characters: 65,536 are the most")
+        if not await self._keep(self, text):
+            raise StaleRunError(self.name, self.token)
+        self._checkpoint = text

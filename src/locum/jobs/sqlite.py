@@ -1,0 +1,116 @@
+"""A job database in a SQLite file: one thread, one connection, one transaction after another."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from locum.errors import OutcomeUnknownError, StoreUnavailableError
+from locum.jobs.ledger import Ledger
+from locum.jobs.tables import Tables
+from locum.stores.sqlite.files import QueueFile
+from locum.stores.sqlite.lane import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from locum.stores.sqlite.lane import Call
+
+__all__ = ["SqliteDatabase"]
+
+T = TypeVar("T")
+_GRACE: Final = 0.2  # seconds for the thread to end: it may hang in the kernel
+_SHARE: Final = 0.8  # of the deadline: SQLite gives up first, and says why
+
+
+class SqliteDatabase:
+    """The job database in a file.
+
+    Args:
+        path: The file; made if missing.
+        url: Its URL, for messages.
+        namespace: Whose jobs.
+        timeout: Seconds that a transaction may take.
+    """
+
+    def __init__(self, path: Path, url: str, namespace: str, timeout: float) -> None:
+        self.ledger = Ledger(Tables(None), namespace, url)
+        self._path, self._url, self._timeout = path, url, timeout
+        self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+        event.listen(self._engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._connection: Connection | None = None
+        self._queue: QueueFile | None = None
+        self._lane = Lane(
+            "locum-jobs", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
+        )
+
+    async def open(self) -> None:
+        """Make the tables if there are none."""
+        await self.transact(self.ledger.prepare)
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction; only one does at a time, on the whole machine."""
+
+        def transaction(call: Call[T]) -> T:
+            try:
+                if self._queue is None:
+                    self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
+                with self._queue.turn():
+                    call.begin()
+                    if self._connection is None:
+                        self._connection = self._engine.connect()
+                    return self._within(self._connection, work)
+            except (OperationalError, sqlite3.OperationalError, OSError) as error:
+                self._drop()
+                why = str(getattr(error, "orig", None) or error)
+                raise StoreUnavailableError(self._url, f"{self._path}: {why}") from error
+
+        return await self._lane.call("a transaction of jobs", transaction, timeout=self._timeout)
+
+    async def close(self) -> None:
+        """Leave."""
+        self._lane.close()
+        self._lane.join(_GRACE)
+
+    # -- in the thread
+
+    def _within(self, db: Connection, work: Callable[[Connection], T]) -> T:
+        transaction = db.begin()
+        try:
+            result = work(db)
+        except BaseException:
+            transaction.rollback()
+            raise
+        try:
+            transaction.commit()
+        except OperationalError as error:  # it may be on disk, and be found by a recovery
+            self._drop()
+            raise OutcomeUnknownError(self._url, "a transaction of jobs", str(error.orig)) from error
+        return result
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=self._timeout * _SHARE, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _drop(self) -> None:
+        connection: Any = self._connection
+        self._connection = None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def _leave(self) -> None:
+        self._drop()
+        if self._queue is not None:
+            self._queue.close()

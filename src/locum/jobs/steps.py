@@ -1,0 +1,198 @@
+"""What is to be done about one job at one moment: which runs come to be, begin, are left out or are cancelled. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from locum.jobs.job import in_words, instant, micros
+from locum.jobs.misfires import due
+from locum.jobs.overlap import Admission, admit
+from locum.names import random_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from locum.jobs.job import Job
+
+__all__ = ["READY", "RUNNING", "JobRow", "LiveRun", "Step", "step"]
+
+READY: Final = "ready"
+RUNNING: Final = "running"
+_WORKED_OUT_ANEW: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as the database knows it; instants in microseconds."""
+
+    name: str
+    trigger_text: str
+    next_at: int | None
+    decided_until: int
+    token: int
+    paused: bool
+    checkpoint: str | None
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """A run that is not over.
+
+    Attributes:
+        nonce: Empty for the run of a scheduled time.
+        slot: Its place among the runs of its job; kept by one whose executor was lost, whose old body might yet act.
+    """
+
+    id: str
+    job: str
+    fire_at: int
+    nonce: str
+    state: str
+    attempt: int
+    failures: int
+    losses: int
+    token: int
+    not_before: int
+    slot: int | None
+    params: str
+    is_new: bool = False
+
+
+@dataclass(slots=True)
+class Step:
+    """What is to be done.
+
+    Attributes:
+        next_at: When it is planned next.
+        decided_until: Up to which time it is decided what fires.
+        token: The last token.
+        made: Runs that come to be; some of them begin at once.
+        begun: Runs that begin, the new ones included.
+        left_out: Runs that do not begin, or never came to be: with the reason.
+        cancelled: Running ones that are to end.
+    """
+
+    next_at: int | None
+    decided_until: int
+    token: int
+    made: list[LiveRun] = field(default_factory=list)
+    begun: list[LiveRun] = field(default_factory=list)
+    left_out: list[tuple[LiveRun, str]] = field(default_factory=list)
+    cancelled: list[LiveRun] = field(default_factory=list)
+
+
+def step(job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int) -> Step:
+    """What is to be done.
+
+    Args:
+        job: As it is declared here.
+        row: As the database knows it.
+        live: Its runs that are not over.
+        now: The database's time.
+        room: How many runs may begin here.
+    """
+    found = Step(row.next_at, row.decided_until, row.token)
+    runs = list(live)
+    if not row.paused and job.trigger is not None and row.trigger_text == job.trigger_text:
+        _fire(job, found, runs, now)
+    _begin(job, found, runs, now, room)
+    return found
+
+
+def _fire(job: Job, found: Step, runs: list[LiveRun], now: int) -> None:
+    """The scheduled times that are due, each decided once."""
+    assert job.trigger is not None  # noqa: S101 - whoever calls has looked
+    if found.next_at == _WORKED_OUT_ANEW:
+        following = job.trigger.next_after(instant(max(now, found.decided_until)))
+        found.next_at = None if following is None else micros(following)
+    if found.next_at is None or found.next_at > now:
+        return
+    planned = found.next_at
+    what = due(job.trigger, instant(planned), instant(now), job.misfire)
+    before = found.decided_until
+    decided = [micros(one) for one in what.fires]
+    if what.dropped is not None:
+        first, last = map(micros, what.dropped)
+        why = f"missed, by misfire={job.misfire.policy}: {in_words(first)} to {in_words(last)}"
+        found.left_out.append((_run_of(job, first), why))
+        decided.append(last)
+    for fire_at in map(micros, what.fires):
+        if fire_at > before:  # decided already, under another trigger or with another clock: never again
+            _admit(job, found, runs, _run_of(job, fire_at))
+    found.decided_until = max([before, *decided])
+    found.next_at = None if what.next is None else micros(what.next)
+
+
+def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun) -> None:
+    running = [one for one in runs if one.state == RUNNING]
+    waiting = [one for one in runs if one.state == READY and not one.nonce]
+    answer = admit(job.overlap, running=len(running), waiting=len(waiting))
+    if answer is Admission.SKIP:
+        found.left_out.append((run, f"left out, by overlap={job.overlap.policy}: another run is not over"))
+        return
+    if answer is Admission.REPLACE:
+        found.cancelled += [one for one in running if one not in found.cancelled]
+        for one in waiting:
+            runs.remove(one)
+            _leave_out(found, one, "replaced by a later run before it began")
+    found.made.append(run)
+    runs.append(run)
+
+
+def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> None:
+    """Those that may begin, the oldest first."""
+    taken = {one.slot for one in runs if one.slot is not None}
+    for run in sorted(runs, key=_turn):
+        if run.state != READY or run.not_before > now:
+            continue
+        if _is_too_late(job, run, now):
+            _leave_out(found, run, f"not begun within {job.begin_within:g} s")
+            continue
+        if run.slot is None:
+            free = next((slot for slot in range(job.overlap.places) if slot not in taken), None)
+            if free is None:
+                continue
+        else:
+            free = run.slot
+        if len(found.begun) >= room:
+            break
+        taken.add(free)
+        found.token += 1
+        run.state, run.slot, run.token = RUNNING, free, found.token
+        found.begun.append(run)
+
+
+def _leave_out(found: Step, run: LiveRun, why: str) -> None:
+    if run.is_new:
+        found.made.remove(run)
+    found.left_out.append((run, why))
+
+
+def _turn(run: LiveRun) -> tuple[bool, bool, int]:
+    """Recovered ones first, then scheduled ones, then those that were asked for; each in the order of their times."""
+    return run.slot is None, bool(run.nonce), run.fire_at
+
+
+def _is_too_late(job: Job, run: LiveRun, now: int) -> bool:
+    if job.begin_within is None or run.attempt > 1 or run.nonce:
+        return False
+    return now - run.not_before > job.begin_within * 1_000_000
+
+
+def _run_of(job: Job, fire_at: int, make_id: Callable[[], str] = random_id) -> LiveRun:
+    return LiveRun(
+        id=make_id(),
+        job=job.name,
+        fire_at=fire_at,
+        nonce="",
+        state=READY,
+        attempt=1,
+        failures=0,
+        losses=0,
+        token=0,
+        not_before=job.not_before(fire_at),
+        slot=None,
+        params=job.params_at(fire_at),
+        is_new=True,
+    )

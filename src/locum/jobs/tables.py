@@ -1,0 +1,136 @@
+"""The tables of the job database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+__all__ = ["SCHEMA", "Tables", "micros_now"]
+
+SCHEMA: Final = 1
+"""The schema that this release writes, and the highest that it reads."""
+
+_NAME: Final = 128
+
+
+class micros_now(FunctionElement[int]):  # noqa: N801 - it is a function of SQL
+    """The job database's clock, in microseconds since 1970: what is due is due by it, and by no instance's clock."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(micros_now, "postgresql")
+def _of_postgresql(_element: micros_now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)"
+
+
+@compiles(micros_now, "sqlite")
+def _of_sqlite(_element: micros_now, _compiler: SQLCompiler, **_: Any) -> str:
+    # whole milliseconds, which is as fine as its clock is; rounded down, so that nothing is early
+    return "(CAST(strftime('%s', 'now') AS INTEGER) * 1000 + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER)) * 1000"
+
+
+@compiles(micros_now, "mysql")
+def _of_mysql(_element: micros_now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
+
+
+class Tables:
+    """The tables, in a schema of their own where the database has such.
+
+    Attributes:
+        meta: One row: which schema it is, and the least that may read it.
+        jobs: One row a job: its trigger, when it is planned next, up to when it was decided, its last token.
+        runs: What is not over: waits, or goes. Small, whatever the history.
+        history: What is over, what was left out, and the dead letters.
+
+    Args:
+        schema: Its name; `None` for none.
+    """
+
+    def __init__(self, schema: str | None) -> None:
+        self.metadata = metadata = MetaData(schema=schema)
+        self.meta = Table(
+            "job_meta",
+            metadata,
+            Column("one", SmallInteger, primary_key=True, autoincrement=False),
+            Column("schema", Integer, nullable=False),
+            Column("least_reader", Integer, nullable=False),
+        )
+        self.jobs = Table(
+            "jobs",
+            metadata,
+            Column("namespace", String(_NAME), primary_key=True),
+            Column("name", String(_NAME), primary_key=True),
+            Column("trigger_text", Text, nullable=False),
+            Column("next_at", BigInteger),  # 0: to be worked out from now on; NULL: never
+            Column("decided_until", BigInteger, nullable=False),
+            Column("token", BigInteger, nullable=False),
+            Column("paused", SmallInteger, nullable=False),
+            Column("pause_reason", Text, nullable=False),
+            Column("pause_author", Text, nullable=False),
+            Column("checkpoint", Text),
+        )
+        self.runs = Table("job_runs", metadata, *_of_a_run(), *_of_a_live_run(), _identity("job_runs_identity"))
+        self.history = Table(
+            "job_history",
+            metadata,
+            *_of_a_run(),
+            Column("outcome", String(16), nullable=False),
+            Column("finished_at", BigInteger, nullable=False),
+        )
+        runs, history = self.runs.c, self.history.c
+        Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)
+        Index("job_runs_by_job", runs.namespace, runs.job, runs.state, runs.not_before)
+        Index("job_runs_by_session", runs.namespace, runs.session)
+        Index("job_history_by_job", history.namespace, history.job, history.fire_at)
+        Index("job_history_by_end", history.namespace, history.outcome, history.finished_at)
+
+
+def _of_a_run() -> list[Column[Any]]:
+    return [
+        Column("id", String(32), primary_key=True),
+        Column("namespace", String(_NAME), nullable=False),
+        Column("job", String(_NAME), nullable=False),
+        Column("fire_at", BigInteger, nullable=False),
+        Column("nonce", String(_NAME), nullable=False),
+        Column("attempt", Integer, nullable=False),
+        Column("failures", Integer, nullable=False),
+        Column("losses", Integer, nullable=False),
+        Column("token", BigInteger, nullable=False),
+        Column("instance", String(_NAME), nullable=False),
+        Column("params", Text, nullable=False),
+        Column("error", Text, nullable=False),
+    ]
+
+
+def _of_a_live_run() -> list[Column[Any]]:
+    return [
+        Column("state", String(16), nullable=False),
+        Column("not_before", BigInteger, nullable=False),
+        Column("session", String(32)),
+        Column("slot", Integer),
+        Column("cancelling", SmallInteger, nullable=False),
+    ]
+
+
+def _identity(name: str) -> UniqueConstraint:
+    return UniqueConstraint("namespace", "job", "fire_at", "nonce", name=name)

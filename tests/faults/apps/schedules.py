@@ -1,0 +1,55 @@
+"""Jobs that write down what they do: many that fire every second, and a long one that ends when a file is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from locum import Host, Misfire, Run
+
+host = Host("faults")
+notes = Path(os.environ["FAULTS_ROWS"]).with_name("notes")
+leave = Path(os.environ["FAULTS_ROWS"]).with_name("leave")
+
+
+def note(run: Run, what: str) -> None:
+    """One line, written at once: what is torn between two processes would be seen."""
+    line = {
+        "what": what,
+        "job": run.name,
+        "run": run.id,
+        "fire_at": round(run.fire_at.timestamp() * 1_000_000),
+        "token": run.token,
+        "attempt": run.attempt,
+        "instance": run.instance,
+        "at": time.time_ns() // 1000,
+    }
+    file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(file, (json.dumps(line) + "\n").encode())
+    os.close(file)
+
+
+async def tick(run: Run) -> None:
+    note(run, "tick")
+
+
+for number in range(int(os.environ.get("FAULTS_SCHEDULES", "0"))):
+    host.schedule(
+        every=1.0, name=f"tick-{number}", misfire=Misfire(policy="all", grace=30.0), overlap="buffer_all", retry=3
+    )(tick)
+
+
+@host.job
+async def long(run: Run) -> None:
+    note(run, "began")
+    while not leave.exists():
+        await run.sleep(0.02)
+    note(run, "ended")
+
+
+@host.job
+async def fatal(run: Run) -> None:
+    note(run, "began")
+    os.kill(os.getpid(), 9)

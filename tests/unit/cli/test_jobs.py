@@ -1,0 +1,133 @@
+"""`locum jobs`: what it shows, and what it has done by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from locum import exit_codes
+from locum.cli.main import main
+from locum.jobs.database import opened
+from locum.jobs.finish import Finish
+from locum.jobs.job import Job
+from locum.jobs.triggers import Cron
+from tests.unit.cli.kit import locum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from locum.jobs.database import Database
+
+APP = """
+from locum import Host, Run
+
+host = Host("billing")
+
+@host.schedule(cron="30 2 * * *", tz="Europe/Paris")
+async def settle(run: Run) -> None: ...
+"""
+
+
+async def body() -> None: ...
+
+
+SETTLE = Job(name="settle", body=body, trigger=Cron("30 2 * * *", tz="Europe/Paris"))
+
+
+class Desk:
+    """Jobs of a folder, by hand."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.url, self._capsys = f"sqlite:///{folder}/billing.locum-jobs.db", capsys
+
+    def __call__(self, *arguments: str, code: int = exit_codes.CLEAN) -> str:
+        """What a command says."""
+        assert main(["jobs", *arguments, "--job-store", self.url, "--namespace", "billing"]) == code
+        said = self._capsys.readouterr()
+        return said.err if code else said.out
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def do(self, work: Callable[[Database], Any]) -> Any:
+        async def ask() -> Any:
+            async with opened(self.url, namespace="billing") as database:
+                return await database.transact(work(database))
+
+        return asyncio.run(ask())
+
+    def take(self) -> Any:
+        """What an instance would begin."""
+        found = self.do(
+            lambda at: lambda db: at.ledger.take(db, {"settle": SETTLE}, session="a" * 32, instance="web-1", room=9)
+        )
+        return [run for run, _ in found.runs]
+
+    def fail(self, run: Any) -> None:
+        end = Finish(run.id, run.token, "dead", "ValueError: no such day")
+        assert self.do(lambda at: lambda db: at.ledger.finish(db, [end], session="a" * 32)) == frozenset()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Desk:
+    desk = Desk(tmp_path, capsys)
+    desk.do(lambda at: lambda db: at.ledger.declare(db, [SETTLE]))
+    return desk
+
+
+def test_a_job_is_listed_run_and_its_failure_redriven(desk: Desk) -> None:
+    assert desk.take() == []
+    (listed,) = desk.json("list")
+    assert (listed["name"], listed["trigger"]) == ("settle", "cron 30 2 * * * in Europe/Paris")
+    assert listed["next_at"] is not None
+    run = desk("run", "settle", "--nonce", "ticket-1", "--params", '{"fail": true}').strip()
+    assert desk("run", "settle", "--nonce", "ticket-1").strip() == run
+    (waiting,) = desk.json("show", "settle")
+    assert (waiting["id"], waiting["state"]) == (run, "ready")
+    (taken,) = desk.take()
+    assert taken.params == '{"fail": true}'
+    assert "running  " in desk("show")
+    desk.fail(taken)
+    assert desk("show") == "Nothing waits or runs.\n"
+    (dead,) = desk.json("dead")
+    assert (dead["id"], dead["outcome"], dead["error"]) == (run, "dead", "ValueError: no such day")
+    assert desk("redrive", run) == f"{run} is tried again.\n"
+    assert desk("dead") == "There is no dead letter.\n"
+    assert desk("cancel", run) == f"{run} is to end.\n"
+    assert [one["outcome"] for one in desk.json("history", "settle")] == ["cancelled"]
+
+
+def test_a_pause_says_why_and_by_whom(desk: Desk) -> None:
+    desk("pause", "settle", "--reason", "the bank migrates", "--author", "ada")
+    assert "the bank migrates (ada)" in desk("list")
+    desk("resume", "settle")
+    assert "ada" not in desk("list")
+
+
+def test_what_is_not_there_is_told(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "knows no job 'other'" in desk("run", "other", code=exit_codes.SERVICE_FAILED)
+    assert "knows no dead letter" in desk("redrive", "0" * 32, code=exit_codes.SERVICE_FAILED)
+    assert "--params is no JSON" in desk("run", "settle", "--params", "{", code=exit_codes.USAGE)
+    place = ["--job-store", f"sqlite:///{tmp_path}/none.db", "--namespace", "billing"]
+    assert main(["jobs", "list", *place]) == exit_codes.STORE_UNAVAILABLE
+    assert "there is no job database yet" in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_the_times_of_a_job_are_known_from_its_host(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    times = locum(tmp_path, "jobs", "next", "settle", "--app", "app:host", "-n", "2", "--json")
+    assert times.code == exit_codes.CLEAN
+    assert len(json.loads(times.out)) == 2
+    again = ["jobs", "backfill", "settle", "2026-03-28", "2026-03-31", "--app", "app:host"]
+    assert locum(tmp_path, *again).out == "3 runs of settle are new.\n"
+    assert locum(tmp_path, *again).out == "0 runs of settle are new.\n"
+    assert [one["fire_at"] for one in desk.json("show")] == [
+        "2026-03-28T01:30:00+00:00",
+        "2026-03-29T01:00:00+00:00",
+        "2026-03-30T00:30:00+00:00",
+    ]

@@ -1,0 +1,285 @@
+"""Jobs in a host that runs: how runs begin, end and are ended."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from locum import Host, Misfire, Overlap, Retry, Run
+from locum.errors import ConfigurationError, ScheduleError, UnknownJobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from locum.jobs.jobs import Past
+
+LONG = 20.0
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host("shop", store=f"sqlite:///{tmp_path}/shop.db", ttl=4.0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+async def over(host: Host, run: str) -> Past:
+    """How a run has ended, once it has."""
+    async with asyncio.timeout(LONG):
+        while True:
+            found = [one for one in await host.jobs.history() if one.id == run]
+            if found:
+                return found[0]
+            await asyncio.sleep(0.02)
+
+
+async def test_a_run_is_given_its_params_its_time_and_collaborators(host: Host) -> None:
+    class Bank:
+        pass
+
+    given: list[Any] = []
+
+    def make_bank() -> Bank:
+        return Bank()
+
+    host.provide(make_bank)
+
+    async def settle(run: Run, bank: Bank) -> None:
+        given.append((run.params, run.attempt, run.nonce, type(bank).__name__, run.is_current))
+
+    settle.__annotations__.update(run=Run, bank=Bank)
+    host.job(params={"day": "{fire_at:%Y}"})(settle)
+    async with host.lifespan():
+        first = await host.jobs.run_now("settle", nonce="t-1", params={"x": 1})
+        assert (await over(host, first)).outcome == "succeeded"
+        assert await host.jobs.run_now("settle", nonce="t-1") == first
+        second = await over(host, await host.jobs.run_now("settle"))
+        assert (second.outcome, second.token) == ("succeeded", 2)
+    assert given[0] == ({"x": 1}, 1, "manual/t-1", "Bank", True)
+    assert len(given) == 2
+    assert int(given[1][0]["day"]) > 2000
+
+
+async def test_a_schedule_fires_and_leaves_the_rest_to_the_next_run(host: Host) -> None:
+    fired: list[Any] = []
+
+    @host.schedule(every=0.2, misfire=Misfire(policy="all", grace=10.0), overlap="buffer_all")
+    async def tick(run: Run) -> None:
+        fired.append(run.fire_at)
+        await run.checkpoint((run.last_checkpoint or 0) + 1)
+
+    async with host.lifespan():
+        await until(lambda: len(fired) >= 4)
+        (job,) = await host.jobs.all()
+        assert (job.name, job.trigger) == ("tick", "every 0.2 s since 1970-01-01T00:00:00+00:00")
+    assert fired == sorted(set(fired))
+
+
+async def test_a_failed_run_is_tried_again_and_a_dead_letter_can_be_redriven(host: Host) -> None:
+    attempts: list[tuple[int, Any]] = []
+
+    @host.job(retry=Retry(attempts=2, initial=0.01, on=(ValueError,)))
+    async def flaky(run: Run) -> None:
+        attempts.append((run.attempt, run.last_checkpoint))
+        await run.checkpoint(run.attempt)
+        if run.attempt < 3:
+            raise ValueError("no such day")
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("flaky")
+        dead = await over(host, run)
+        assert (dead.outcome, dead.attempt, dead.error) == ("dead", 2, "ValueError: no such day")
+        assert [one.id for one in await host.jobs.dead()] == [run]
+        await host.jobs.redrive(run)
+        await until(lambda: len(attempts) == 3)
+    assert attempts == [(1, None), (2, 1), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"limit": 0.2}, "took longer than its limit of 0.2 s"), ({"stall": 0.2}, "did not say for too long")],
+)
+async def test_a_run_that_takes_too_long_is_ended(host: Host, options: Any, told: str) -> None:
+    ended = asyncio.Event()
+
+    @host.job(**options)
+    async def slow(run: Run) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with host.lifespan():
+        dead = await over(host, await host.jobs.run_now("slow"))
+    assert ended.is_set()
+    assert dead.outcome == "dead"
+    assert dead.error.startswith("JobTimeoutError: ")
+    assert told in dead.error
+
+
+async def test_who_says_that_it_goes_on_is_not_stalled(host: Host) -> None:
+    @host.job(stall=0.5)
+    async def busy(run: Run) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            run.beat()
+
+    async with host.lifespan():
+        assert (await over(host, await host.jobs.run_now("busy"))).outcome == "succeeded"
+
+
+async def test_a_run_is_cancelled_by_whoever_asks(host: Host) -> None:
+    began = asyncio.Event()
+
+    @host.job
+    async def endless(run: Run) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("endless")
+        await asyncio.wait_for(began.wait(), LONG)
+        (live,) = await host.jobs.live("endless")
+        assert (live.id, live.state) == (run, "running")
+        await host.jobs.cancel(run)
+        assert (await over(host, run)).outcome == "cancelled"
+
+
+async def test_a_later_time_takes_the_place_of_a_run_that_goes(host: Host) -> None:
+    fired: list[Any] = []
+
+    @host.schedule(every=0.5, overlap="cancel_running", misfire=Misfire(grace=10.0))
+    async def newest(run: Run) -> None:
+        fired.append(run.fire_at)
+        await asyncio.Event().wait()
+
+    async with host.lifespan():
+        await until(lambda: len(fired) >= 3)
+        await host.jobs.pause("newest", reason="enough")
+        for one in await host.jobs.live():
+            await host.jobs.cancel(one.id)
+            await over(host, one.id)
+        outcomes = {one.outcome for one in await host.jobs.history() if one.token}
+    assert outcomes == {"cancelled"}
+
+
+async def test_several_at_once_and_no_more(host: Host) -> None:
+    going, most = 0, 0
+
+    @host.job(overlap=Overlap(policy="allow", most=3))
+    async def work(run: Run) -> None:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        await asyncio.sleep(0.2)
+        going -= 1
+
+    async with host.lifespan():
+        runs = [await host.jobs.run_now("work") for _ in range(7)]
+        for run in runs:
+            assert (await over(host, run)).outcome == "succeeded"
+    assert most == 3
+
+
+async def test_what_has_not_ended_when_the_host_stops_is_given_back(host: Host) -> None:
+    began = asyncio.Event()
+
+    @host.job
+    async def long(run: Run) -> None:
+        began.set()
+        while not run.stopping:
+            await run.sleep(60)
+        raise asyncio.CancelledError
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("long")
+        await asyncio.wait_for(began.wait(), LONG)
+    (live,) = await host.jobs.live()
+    assert (live.id, live.state, live.attempt) == (run, "ready", 2)
+    began.clear()
+    async with host.lifespan():  # the next one goes on with it
+        await asyncio.wait_for(began.wait(), LONG)
+
+
+async def test_nothing_is_lost_while_the_job_database_does_not_answer(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @host.job
+    async def work(run: Run) -> None:
+        began.set()
+        await go.wait()
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("work")
+        await asyncio.wait_for(began.wait(), LONG)
+        with (tmp_path / "shop-jobs.db-queue").open() as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)  # as somebody who is stopped in the middle of a transaction
+            go.set()
+            await until(lambda: "are not written yet" in caplog.text and "jobs wait for their database" in caplog.text)
+        record = await over(host, run)
+    assert (record.outcome, record.token, record.attempt) == ("succeeded", 1, 1)
+
+
+async def test_a_write_under_an_older_token_is_refused(host: Host, tmp_path: Path) -> None:
+    """The fence has seen a later execution; this one learns so at its first write, and nothing is written."""
+    refused: list[str] = []
+
+    @host.job
+    async def pay(run: Run) -> None:
+        with closing(sqlite3.connect(tmp_path / "bank.db")) as bank:
+            bank.execute("CREATE TABLE IF NOT EXISTS paid (token)")
+            bank.commit()
+            async with run.transaction(bank) as connection:
+                connection.execute("INSERT INTO paid VALUES (?)", (run.token,))
+            if run.attempt == 1:
+                bank.execute("UPDATE locum_fence SET highest = highest + 40")
+                bank.commit()
+                try:
+                    async with run.transaction(bank) as connection:
+                        connection.execute("INSERT INTO paid VALUES (?)", (-1,))
+                except Exception as error:
+                    refused.append(type(error).__name__)
+                    raise
+
+    async with host.lifespan():
+        record = await over(host, await host.jobs.run_now("pay"))
+    assert refused == ["StaleTermError"]
+    assert (record.outcome, record.token, record.attempt) == ("succeeded", 42, 2)
+    with closing(sqlite3.connect(tmp_path / "bank.db")) as bank:
+        assert bank.execute("SELECT token FROM paid").fetchall() == [(1,), (42,)]
+
+
+async def test_what_cannot_be_asked_is_told(host: Host) -> None:
+    @host.job
+    async def bare(run: Run) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="already"):
+        host.job(name="bare")(bare)
+    with pytest.raises(ScheduleError, match="Bad minute"):
+        host.schedule(cron="99 * * * *")(bare)
+    with pytest.raises(UnknownJobError, match="other"):
+        await host.jobs.run_now("other")
+
+
+async def test_a_store_that_keeps_no_jobs_must_be_given_a_job_store() -> None:
+    host = Host("shop", store="redis://127.0.0.1:1")
+
+    @host.job
+    async def bare(run: Run) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="LOCUM_JOB_STORE"):
+        await host.jobs.all()
