@@ -1,4 +1,4 @@
-"""`python -m benchmarks [takeover] [costs] [options]`: measure, show, and keep it in benchmarks/out/."""
+"""`python -m benchmarks [takeover] [stores] [costs] [options]`: measure, show, and keep it in benchmarks/out/."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import costs, limits, machine, report
 from benchmarks.harness import interleave
+from benchmarks.stores import calls
+from benchmarks.stores.results import rows as store_rows
+from benchmarks.stores.subjects import everyone
 from benchmarks.takeover import FROZEN, WATCHED
 from benchmarks.takeover.ours import LocumSubject, LostMachineSubject
 from benchmarks.takeover.peers import PEERS, PeerSubject
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 _PROOF: Final = _HERE.parent / "docs" / "proof"
-_FAMILIES: Final = ("takeover", "costs")
+_FAMILIES: Final = ("takeover", "stores", "costs")
+_PEERS_BY_SERVER: Final = ("redis-py Lock, renewed", "kazoo Election + listener")  # who share a kind of server with us
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +57,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="subjects whose names have one of these")
     parser.add_argument("--seed", type=int, default=0, help="of orders and phases; one is made up if none is given")
-    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs)")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs, stores)")
     parser.add_argument("--folder", type=Path, help="for stores and servers' data; the system's temporary one if none")
     parser.add_argument(
         "--peers-python", type=Path, default=_HERE / ".venv/bin/python", help="who has the peers' libraries"
@@ -118,6 +122,42 @@ def _notes(versions: Sequence[str], left_out: dict[str, str]) -> list[str]:
     ]
 
 
+def _stores(folder: Path, options: argparse.Namespace) -> int:
+    facts = machine.facts(folder)
+    stores = everyone(ttl=options.ttl, folder=folder)
+    peers = [peer for peer in PEERS if peer.label in _PEERS_BY_SERVER]
+    subjects: list[Subject] = [
+        *stores,
+        *(PeerSubject(peer, python=options.peers_python, ttl=options.ttl, folder=folder) for peer in peers),
+    ]
+    chosen = [one for one in subjects if not options.only or any(word in one.name for word in options.only)]
+    outcome = interleave([limits.Limits(folder), *chosen], options.n, seed=options.seed, fewer={FROZEN: 0}, say=_say)
+    found = store_rows(outcome, [one.name for one in chosen])
+    counts = {}
+    for store in stores:
+        if store in chosen and store.name not in outcome.left_out:
+            with store:
+                counts[store.name] = calls.counted(folder, store, seconds=options.idle, say=_say)
+    report.show_machine(machine.describe(facts))
+    report.show_stores(found, options.ttl)
+    for name, counted in counts.items():
+        report.show_costs(f"{name}: how often it is asked", counted)
+    report.show_missing(outcome)
+    results = {
+        "family": "stores",
+        "seed": options.seed,
+        "n": options.n,
+        "ttl": options.ttl,
+        "machine": facts,
+        "rows": found,
+        "calls": counts,
+        "without": outcome.left_out,
+        "failures": outcome.failures,
+    }
+    _done([report.keep(results, options.out / "stores.json")], options)
+    return int(bool(outcome.failures))
+
+
 def _costs(folder: Path, options: argparse.Namespace) -> int:
     facts = machine.facts(folder)
     place = folder / "idle"
@@ -145,7 +185,7 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-_RUN: Final = {"takeover": _takeover, "costs": _costs}
+_RUN: Final = {"takeover": _takeover, "stores": _stores, "costs": _costs}
 
 if __name__ == "__main__":
     sys.exit(main())

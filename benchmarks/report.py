@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness import Outcome
+    from benchmarks.stores.results import Row as StoreRow
     from benchmarks.takeover.results import Row
 
-__all__ = ["keep", "limit_figures", "show_costs", "show_limits", "show_machine", "show_missing", "show_takeovers"]
+__all__ = [
+    "keep",
+    "limit_figures",
+    "show_costs",
+    "show_limits",
+    "show_machine",
+    "show_missing",
+    "show_stores",
+    "show_takeovers",
+]
 
 _console = Console()
 if not _console.is_terminal:
@@ -65,6 +75,34 @@ def show_takeovers(rows: Sequence[Row], ttl: float) -> None:
                 row.overlap_text,
             )
         _console.print(table)
+
+
+def show_stores(rows: Sequence[StoreRow], ttl: float) -> None:
+    """A line a store."""
+    table = _table(
+        f"On each store; TTL {ttl:g} s",
+        "",
+        "write",
+        "told",
+        "killed: p50",
+        "max",
+        "n",
+        "/ (notice + told)",
+        "resigned: p50",
+        "max",
+        "n",
+        "/ told",
+    )
+
+    def cells(figure: Figure | None, ratio: float | None) -> list[str]:
+        if figure is None:
+            return [""] * 4
+        return [time_text(figure.p50), time_text(figure.max), str(figure.n), "" if ratio is None else f"{ratio:.3g}"]
+
+    for row in rows:
+        own = [time_text(figure.p50) if figure else "" for figure in (row.write, row.told)]
+        table.add_row(row.name, *own, *cells(row.crash, row.crash_ratio), *cells(row.hand_over, row.hand_over_ratio))
+    _console.print(table)
 
 
 def show_costs(title: str, found: Mapping[str, Any]) -> None:
