@@ -1,4 +1,4 @@
-"""`python -m benchmarks [takeover] [stores] [costs] [options]`: measure, show, and keep it in benchmarks/out/."""
+"""`python -m benchmarks [FAMILY...] [options]`: measure, show, and keep it in benchmarks/out/."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import costs, limits, machine, report
 from benchmarks.harness import interleave
+from benchmarks.locks import MANY
+from benchmarks.locks.results import rows as lock_rows
+from benchmarks.locks.subjects import CONTENDERS, LockSubject
 from benchmarks.stores import calls
 from benchmarks.stores.results import rows as store_rows
 from benchmarks.stores.subjects import everyone
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).parent
 _PROOF: Final = _HERE.parent / "docs" / "proof"
-_FAMILIES: Final = ("takeover", "stores", "costs")
+_FAMILIES: Final = ("takeover", "stores", "locks", "costs")
 _PEERS_BY_SERVER: Final = ("redis-py Lock, renewed", "kazoo Election + listener")  # who share a kind of server with us
 
 
@@ -58,6 +61,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="subjects whose names have one of these")
     parser.add_argument("--seed", type=int, default=0, help="of orders and phases; one is made up if none is given")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs, stores)")
+    parser.add_argument("--turns-for", type=float, default=3.0, help="seconds for which turns are taken (locks)")
     parser.add_argument("--folder", type=Path, help="for stores and servers' data; the system's temporary one if none")
     parser.add_argument(
         "--peers-python", type=Path, default=_HERE / ".venv/bin/python", help="who has the peers' libraries"
@@ -158,6 +162,31 @@ def _stores(folder: Path, options: argparse.Namespace) -> int:
     return int(bool(outcome.failures))
 
 
+def _locks(folder: Path, options: argparse.Namespace) -> int:
+    facts = machine.facts(folder)
+    given = {"python": options.peers_python, "ttl": options.ttl, "seconds": options.turns_for, "folder": folder}
+    everybody = [LockSubject(contender, **given) for contender in CONTENDERS]
+    chosen = [one for one in everybody if not options.only or any(word in one.name for word in options.only)]
+    outcome = interleave(chosen, options.n, seed=options.seed, fewer={MANY: max(1, options.n // 4)}, say=_say)
+    found = lock_rows(outcome)
+    report.show_machine(machine.describe(facts))
+    report.show_locks(found)
+    report.show_missing(outcome)
+    results = {
+        "family": "locks",
+        "seed": options.seed,
+        "n": options.n,
+        "ttl": options.ttl,
+        "machine": facts,
+        "versions": [one.version for one in chosen if one.version and one.name not in outcome.left_out],
+        "rows": found,
+        "without": outcome.left_out,
+        "failures": outcome.failures,
+    }
+    _done([report.keep(results, options.out / "locks.json")], options)
+    return int(bool(outcome.failures))
+
+
 def _costs(folder: Path, options: argparse.Namespace) -> int:
     facts = machine.facts(folder)
     place = folder / "idle"
@@ -185,7 +214,7 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-_RUN: Final = {"takeover": _takeover, "stores": _stores, "costs": _costs}
+_RUN: Final = {"takeover": _takeover, "stores": _stores, "locks": _locks, "costs": _costs}
 
 if __name__ == "__main__":
     sys.exit(main())
