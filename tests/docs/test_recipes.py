@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+from tests.docs.pages import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PROGRAMS = [
     (page, number, text)
-    for page in ("locks", "read-write-locks", "semaphores", "barriers", "elections", "nodes")
-    for number, text in enumerate(
-        re.findall(r"```python\n(.*?)```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
-    )
+    for page in ("locks.md", "read-write-locks.md", "semaphores.md", "barriers.md", "elections.md", "nodes.md")
+    for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
 SAYS = {
-    ("locks", 0): "token 1\nb'sent'\n",
-    ("read-write-locks", 0): "token 1\n",
-    ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
-    ("nodes", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
+    ("locks.md", 0): "token 1\nb'sent'\n",
+    ("read-write-locks.md", 0): "token 1\n",
+    ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+    ("nodes.md", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
 }
 
 
