@@ -14,6 +14,7 @@ tests postgresql postgresql the store postgresql://
 tests pgbouncer pgbouncer the store postgresql:// behind a pooler
 tests redis redis-server the store redis://, and the peers redis-py and tooz (benchmarks/peers)
 tests nats nats-server the broker nats:// (tests/faults/test_relay.py)
+tests rabbitmq rabbitmq-server the broker amqp:// (tests/faults/test_relay.py); it brings Erlang along
 tests systemd systemd the unit files of the documentation (tests/docs/test_operations.py)
 tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
 tests ip iproute2 instances in networks of their own
@@ -50,6 +51,8 @@ has_redis() {
 }
 
 has_nats() { command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ]; }
+# tests/servers/brokers.py looks in the same place
+has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
 has_systemd() { command -v systemd-analyze >/dev/null; }
 
 has_etcd() {
