@@ -10,7 +10,7 @@ LocumError
 │   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
 │   └── ForkedError · TransferRefusedError
 ├── ServiceError           a service of the user failed
-│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError
+│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError · WorkQueueFullError
 
 A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
 """
@@ -50,6 +50,7 @@ __all__ = [
     "UnsupportedError",
     "WaitTimeoutError",
     "WorkQueueClosedError",
+    "WorkQueueFullError",
 ]
 
 
@@ -306,3 +307,11 @@ class WorkQueueClosedError(ServiceError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(f"{service} takes nothing more in: its host stops. Let who puts items in come after it")
+
+
+class WorkQueueFullError(ServiceError, TimeoutError):
+    """There was no room in a work queue in time; the item was not taken in."""
+
+    def __init__(self, service: str, size: int, when: str) -> None:
+        self.service, self.size = service, size
+        super().__init__(f"{service} had no room for the item {when}: {size} wait already. It was not taken in")

@@ -24,6 +24,7 @@ __all__ = [
     "TermEnded",
     "TermStarted",
     "logger",
+    "tell_handler",
 ]
 
 E = TypeVar("E", bound="Event")
@@ -193,15 +194,45 @@ class Events:
         logger("events").log(event.level, "%s", event)
         for kind, handler in self._handlers:
             if isinstance(event, kind):
-                self._call(handler, event)
+                tell_handler(handler, event, of=type(event).__name__, spawn=self._spawn)
 
-    def _call(self, handler: Callable[[Any], object], event: Event) -> None:
-        try:
-            result = handler(event)
-            if inspect.iscoroutine(result):
-                self._spawn(result, f"handler of {type(event).__name__}")
-        except Exception:
-            logger("events").exception("a handler of %s failed", type(event).__name__)
+
+def tell_handler(
+    handler: Callable[[Any], object],
+    value: object,
+    *,
+    of: str,
+    spawn: Callable[[Coroutine[Any, Any, object], str], object] | None,
+) -> None:
+    """Tell a handler of the user's, plain or async; one that fails is logged, and harms nobody.
+
+    Args:
+        handler: Who is told.
+        value: What it is told.
+        of: Of what it is a handler, for people.
+        spawn: Starts the task of an asynchronous one; `None` if there is nobody who could.
+    """
+    try:
+        result = handler(value)
+        if not inspect.iscoroutine(result):
+            return
+        if spawn is None:
+            result.close()
+            raise RuntimeError("an async handler needs a host that runs")
+        spawn(_heard(result, of), f"handler of {of}")
+    except Exception:
+        _tell_failed(of)
+
+
+async def _heard(work: Coroutine[Any, Any, object], of: str) -> None:
+    try:
+        await work
+    except Exception:
+        _tell_failed(of)
+
+
+def _tell_failed(of: str) -> None:
+    logger("events").exception("a handler of %s failed", of)
 
 
 def _duration(value: float) -> str:

@@ -132,6 +132,22 @@ async def test_an_asynchronous_handler_is_a_task_with_a_name() -> None:
     assert names == ["handler of TermStarted"]
 
 
+async def test_an_asynchronous_handler_that_fails_is_logged_and_is_no_error_of_its_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails(event: Event) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("boom")
+
+    async with Scope("test") as scope:
+        events = Events("web-1", lambda work, name: scope.spawn(work, name=name))
+        events.on(Event, fails)
+        events.tell(STARTED)
+        await turns()
+    assert "a handler of TermStarted failed" in caplog.text
+    assert "boom" in caplog.text
+
+
 @pytest.mark.parametrize(("event", "level"), [(STARTED, logging.INFO), (JOINED, logging.DEBUG)])
 def test_an_event_is_logged_at_its_level(event: Event, level: int, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):

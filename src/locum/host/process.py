@@ -15,6 +15,7 @@ from locum.telemetry import logger
 if TYPE_CHECKING:
     from locum.errors import StartError
     from locum.host.plan import Plan
+    from locum.host.settings import Settings
 
 __all__ = ["leave", "set_logging_up", "tell_failed_start"]
 
@@ -22,13 +23,16 @@ _log = logger("host")
 
 
 def set_logging_up(plan: Plan, keeper: int) -> None:
-    """Log as the settings say; where they are wrong, in the usual way, so that this can be told."""
+    """Log as the settings say, after a reload too; where they are wrong, in the usual way, so that it can be told."""
+
+    def set_up(settings: Settings) -> None:
+        log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
+
+    plan.configuration.log_as(set_up)
     try:
-        settings = plan.configuration.read().settings
+        set_up(plan.configuration.read().settings)
     except ConfigurationError:
         log_to_console()
-    else:
-        log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
 
 
 def tell_failed_start(failure: StartError) -> int:

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum import exit_codes
+from locum.testing.conformance import demand_server
 from tests.faults.kit.waiting import until
+from tests.servers.postgresql import Postgresql
+from tests.servers.redis import Redis
 from tests.unit.cli.kit import environment
+from tests.unit.stores.kit import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.servers.server import Server
 
 APP = """
 from pydantic import BaseModel
@@ -144,3 +150,73 @@ def test_one_that_waits_may_be_stopped(tmp_path: Path) -> None:
         finally:
             process.kill()
             process.wait()
+
+
+# -- servers
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    """One that wants a password, and does not run yet."""
+    demand_server("redis", Redis.is_installed())
+    made = Redis(tmp_path / "redis", settings={"requirepass": PASSWORD})
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+def postgresql() -> Iterator[Postgresql]:
+    """One that wants a password, and does not run yet."""
+    demand_server("postgresql", Postgresql.is_installed())
+    made = Postgresql()
+    yield made
+    made.kill()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_wrong_password_is_one_sentence_without_it(tmp_path: Path, redis: Redis, way: str) -> None:
+    redis.start()
+    _refused(tmp_path, way, f"redis://:{PASSWORD[::-1]}@127.0.0.1:{redis.port}/0")
+
+
+def test_a_wrong_password_of_postgresql_is_one_sentence_without_it(tmp_path: Path, postgresql: Postgresql) -> None:
+    postgresql.start()
+    url = f"postgresql://owner:{PASSWORD[::-1]}@127.0.0.1:{postgresql.port}/postgres"
+    _refused(tmp_path, "locum run", url)
+
+
+def _refused(folder: Path, way: str, url: str) -> None:
+    code, said = fails(folder, write(folder, way), LOCUM_STORE=url)
+    assert code == exit_codes.BAD_CONFIGURATION, said
+    assert len(said.splitlines()) == 1
+    assert "refuses this user or password" in said
+    assert PASSWORD[::-1] not in said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_server_that_is_down_is_waited_for_and_told(tmp_path: Path, redis: Redis, way: str) -> None:
+    _waited_for(tmp_path, way, redis, f"redis://:{PASSWORD}@127.0.0.1:{redis.port}/0")
+
+
+def test_a_postgresql_that_is_down_is_waited_for_and_told(tmp_path: Path, postgresql: Postgresql) -> None:
+    url = f"postgresql://owner:{postgresql.password}@127.0.0.1:{postgresql.port}/postgres"
+    _waited_for(tmp_path, "locum run", postgresql, url)
+
+
+def _waited_for(folder: Path, way: str, server: Server, url: str) -> None:
+    command, output = write(folder, way), folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(command, cwd=folder, env={**environment(), "LOCUM_STORE": url}, stderr=file)
+    try:
+        until(lambda: "waits for its store: " in output.read_text(), "it to say that it waits", within=60)
+        assert process.poll() is None
+        assert str(server.port) in output.read_text(), "it says where"
+        assert PASSWORD not in output.read_text()
+        server.start()
+        until(lambda: "polls" in output.read_text(), "it to run", within=60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == exit_codes.CLEAN
+    finally:
+        process.kill()
+        process.wait()
+        sys.stdout.write(output.read_text())
