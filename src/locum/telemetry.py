@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import TracebackType
 
 __all__ = [
     "Event",
@@ -23,16 +25,26 @@ __all__ = [
     "StoreRestored",
     "TermEnded",
     "TermStarted",
+    "exc_info_of",
     "logger",
     "tell_handler",
 ]
 
 E = TypeVar("E", bound="Event")
+_OURS: Final = str(Path(__file__).parent)
 
 
 def logger(name: str) -> logging.Logger:
     """The logger of one room, below `locum`."""
     return logging.getLogger(f"locum.{name}")
+
+
+def exc_info_of(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """An error of the user's code as `exc_info` of a log line: its stack begins there, and not in what called it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return type(error), error, trace or error.__traceback__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,19 +232,19 @@ def tell_handler(
             result.close()
             raise RuntimeError("an async handler needs a host that runs")
         spawn(_heard(result, of), f"handler of {of}")
-    except Exception:
-        _tell_failed(of)
+    except Exception as error:
+        _tell_failed(of, error)
 
 
 async def _heard(work: Coroutine[Any, Any, object], of: str) -> None:
     try:
         await work
-    except Exception:
-        _tell_failed(of)
+    except Exception as error:
+        _tell_failed(of, error)
 
 
-def _tell_failed(of: str) -> None:
-    logger("events").exception("a handler of %s failed", of)
+def _tell_failed(of: str, error: Exception) -> None:
+    logger("events").error("a handler of %s failed", of, exc_info=exc_info_of(error))
 
 
 def _duration(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from locum import exit_codes
 from locum.errors import ConfigurationError
 from locum.logs import log_to_console
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from locum.errors import StartError
@@ -41,7 +41,7 @@ def tell_failed_start(failure: StartError) -> int:
     if isinstance(failure.__cause__, ConfigurationError):
         _log.error("%s", sentences)  # it says what to do: a stack would not
         return exit_codes.BAD_CONFIGURATION
-    _log.error("%s", sentences, exc_info=failure.__cause__)
+    _log.error("%s", sentences, exc_info=None if failure.__cause__ is None else exc_info_of(failure.__cause__))
     return exit_codes.SERVICE_FAILED
 
 
