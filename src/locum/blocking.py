@@ -194,8 +194,8 @@ class Term(Hold):
         Everything is done in the calling thread, on the connection that belongs to it.
 
         Args:
-            target: A sqlite3 connection, a plain SQLAlchemy engine or connection, or an object that has one as its
-                `engine` or `connection`.
+            target: A connection of sqlite3, psycopg or PyMySQL, a plain SQLAlchemy engine or connection, or an object
+                that has one as its `engine` or `connection`.
 
         Yields:
             The connection to work with.
@@ -604,8 +604,8 @@ async def _next(turns: AsyncIterator[int]) -> int | None:
 def _refuse_async(target: Any) -> None:
     if fence_of(target).is_async:
         raise UnsupportedError(
-            f"a plain def cannot use {type(target).__name__}, which belongs to an event loop: give a sqlite3 connection"
-            " or a plain SQLAlchemy engine, or write async def"
+            f"a plain def cannot use {type(target).__name__}, which belongs to an event loop: give a plain"
+            " connection (sqlite3, psycopg, PyMySQL) or SQLAlchemy engine, or write async def"
         )
 
 

@@ -12,7 +12,17 @@ import pytest
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 PROGRAMS = [
     (page, number, text)
-    for page in ("locks", "read-write-locks", "semaphores", "barriers", "elections", "nodes")
+    for page in (
+        "locks",
+        "read-write-locks",
+        "semaphores",
+        "barriers",
+        "elections",
+        "nodes",
+        "members",
+        "service-clients",
+        "fences",
+    )
     for number, text in enumerate(
         re.findall(r"```python\n(.*?)```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
     )
@@ -21,6 +31,9 @@ SAYS = {
     ("locks", 0): "token 1\nb'sent'\n",
     ("read-write-locks", 0): "token 1\n",
     ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+    ("fences", 0): (
+        "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it.\n[(1,)]\n"
+    ),
     ("nodes", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
 }
 

@@ -13,6 +13,7 @@ tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py
 tests postgresql postgresql the store postgresql://
 tests pgbouncer pgbouncer the store postgresql:// behind a pooler
 tests redis redis-server the store redis://, and the peers redis-py and tooz (benchmarks/peers)
+tests mariadb mariadb-server the fence of a term in MySQL and MariaDB
 tests nats nats-server the broker nats:// (tests/faults/test_relay.py)
 tests systemd systemd the unit files of the documentation (tests/docs/test_operations.py)
 tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
@@ -48,6 +49,9 @@ has_nft() { command -v nft >/dev/null || [ -x /usr/sbin/nft ]; }
 has_redis() {
     command -v redis-server >/dev/null
 }
+
+# tests/servers/mariadb.py looks there too
+has_mariadb() { command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; }
 
 has_nats() { command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ]; }
 has_systemd() { command -v systemd-analyze >/dev/null; }
