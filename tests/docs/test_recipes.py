@@ -31,6 +31,8 @@ SAYS = {
     ("locks", 0): "token 1\nb'sent'\n",
     ("read-write-locks", 0): "token 1\n",
     ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+    ("members", 0): ("web-1 1.4 0.7 {'zone': 'a'}\nweb-2 1.5 None {}\n['web-1', 'web-2']\nleft 0 joined 1\n"),
+    ("service-clients", 0): "200 served in term 1\n",
     ("fences", 0): (
         "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it.\n[(1,)]\n"
     ),
