@@ -8,7 +8,7 @@ LocumError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
 │   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
-│   └── ForkedError · TransferRefusedError
+│   └── ForkedError · TransferRefusedError · NotActiveError · UnansweredError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError · WorkQueueFullError
 
@@ -32,6 +32,7 @@ __all__ = [
     "HoldEndedError",
     "LocumError",
     "MissingDriverError",
+    "NotActiveError",
     "NotOurTurnError",
     "OutcomeUnknownError",
     "SchemaError",
@@ -46,6 +47,7 @@ __all__ = [
     "StoreUnavailableError",
     "TermEndedError",
     "TransferRefusedError",
+    "UnansweredError",
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
@@ -258,6 +260,38 @@ class TransferRefusedError(CoordinationError):
     def __init__(self, name: str, to: str, why: str) -> None:
         self.name, self.to, self.why = name, to, why
         super().__init__(f"{name} was not transferred to {to}: {why}; nothing was changed")
+
+
+class NotActiveError(CoordinationError, TimeoutError):
+    """Nobody who is active in a service has answered in time; nothing is known to have been done.
+
+    Attributes:
+        service: The name of the service.
+        why: What became of the last try.
+    """
+
+    def __init__(self, service: str, timeout: float, why: str) -> None:
+        self.service, self.timeout, self.why = service, timeout, why
+        super().__init__(
+            f"nobody who is active in {service} answered within {timeout:g} s: {why}; see who is, and ask again"
+        )
+
+
+class UnansweredError(CoordinationError):
+    """A request that must not be made twice was sent, and no answer that counts has come: it may have been done.
+
+    Attributes:
+        service: The name of the service.
+        request: The method and the address.
+        why: What became of the answer.
+    """
+
+    def __init__(self, service: str, request: str, why: str) -> None:
+        self.service, self.request, self.why = service, request, why
+        super().__init__(
+            f"{request} may or may not have been done by {service}: {why}; see whether it was, or make it one that may"
+            " be repeated"
+        )
 
 
 # -- a service of the user failed ----------------------------------------------------------------------------------

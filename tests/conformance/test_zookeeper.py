@@ -21,6 +21,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     OutageContract,
     ProcessContract,
@@ -104,6 +106,8 @@ class TestZooKeeper(
     LockContract,
     ElectionContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = ZooKeeperHarness
