@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 PROGRAMS = [
     (page, number, text)
     for page in (
-        "locks",
-        "read-write-locks",
-        "semaphores",
-        "barriers",
-        "elections",
-        "nodes",
-        "members",
-        "service-clients",
-        "fences",
+        "locks.md",
+        "read-write-locks.md",
+        "semaphores.md",
+        "barriers.md",
+        "elections.md",
+        "nodes.md",
+        "members.md",
+        "service-clients.md",
+        "fences.md",
     )
-    for number, text in enumerate(programs(f"docs/how-to/{page}.md"))
+    for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
 SAYS = {
-    ("locks", 0): "token 1\nb'sent'\n",
-    ("read-write-locks", 0): "token 1\n",
-    ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
-    ("members", 0): ("web-1 1.4 0.7 {'zone': 'a'}\nweb-2 1.5 None {}\n['web-1', 'web-2']\nleft 0 joined 1\n"),
-    ("service-clients", 0): "200 served in term 1\n",
-    ("fences", 0): (
-        "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it.\n[(1,)]\n"
+    ("locks.md", 0): "token 1\nb'sent'\n",
+    ("read-write-locks.md", 0): "token 1\n",
+    ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+    ("members.md", 0): ("web-1 1.4 0.7 {'zone': 'a'}\nweb-2 1.5 None {}\n['web-1', 'web-2']\nleft 0 joined 1\n"),
+    ("service-clients.md", 0): "200 served in term 1\n",
+    ("fences.md", 0): (
+        "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it\n[(1,)]\n"
     ),
-    ("nodes", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
+    ("nodes.md", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
 }
 
 
