@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from locum.clock import nanoseconds, seconds
-from locum.errors import ForkedError, SessionLostError, StoreError
+from locum.errors import ForkedError, OutcomeUnknownError, SessionLostError, StoreError, StoreUnavailableError
 from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
-from locum.scopes import Scope, finish
+from locum.scopes import Backoff, Scope, finish
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Commons", "Idle"]
 
 _log = logger("coordination")
+_NOTED_WITHIN: Final = 60.0  # s
 T = TypeVar("T")
 
 
@@ -163,11 +164,19 @@ class Commons:
         return task
 
     async def note(self, entry: Entry, *, unless_noted: bool = False) -> None:
-        """Write a journal entry; a journal that cannot be written harms nobody."""
-        try:
-            await self._journal.note(entry, unless_noted=unless_noted)
-        except StoreError as error:
-            _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
+        """Write a journal entry, for a while again and again; a journal that cannot be written harms nobody."""
+        backoff, until = Backoff(0.05, 2.0), self.clock.now() + nanoseconds(_NOTED_WITHIN)
+        while True:
+            try:
+                await self._journal.note(entry, unless_noted=unless_noted)
+                return
+            except StoreError as error:
+                may_pass = isinstance(error, (StoreUnavailableError, OutcomeUnknownError))
+                if not may_pass or self.clock.now() >= until:
+                    _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
+                    return
+                _log.debug("the end of the term %d in %s is not noted yet: %s", entry.token, entry.scope, error)
+            await self.clock.sleep(backoff.delay())
 
 
 def _log_failure(task: str, error: BaseException) -> None:
