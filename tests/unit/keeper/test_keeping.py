@@ -218,6 +218,16 @@ async def test_bodies_that_end_are_waited_for_until_an_instant(stage: Stage) -> 
     assert await waiting
 
 
+async def test_a_store_that_was_exchanged_while_it_did_not_answer_is_told_of(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.store.always("beat", refused)
+    async with opened(tmp_path / "store.db") as other:
+        await other.renew(max_ttl=1)
+    await stage.has("opened 2")
+    assert "is not the one that this process has worked with: it was exchanged meanwhile" in caplog.text
+
+
 async def test_other_instances_are_told_of(stage: Stage, tmp_path: Path) -> None:
     await stage.store.open_session(owner_named("web-2").to_bytes(), nanoseconds(60), "a" * 32)
     await stage.has("web-2 joined")
