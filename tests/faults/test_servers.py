@@ -41,7 +41,7 @@ def restart(place: Place) -> float:
 
 def test_f42_server_restarts_for_a_moment(tmp_path: Path, place: Place) -> None:
     """Within a fifth of the TTL, which is made to fit the server: nobody notices."""
-    took = restart(place)
+    took = max(restart(place) for _ in range(2))
     with Cluster(tmp_path, place=place, ttl=max(3.0, 10 * took)) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}

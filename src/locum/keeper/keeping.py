@@ -96,6 +96,7 @@ class Keeping:
         self.generation = 0
         """Counts the sessions."""
         self._armed: set[int] = set()
+        self._before: Seen | None = None
         self._idle = asyncio.Event()
         self._alarm = make_alarm(self._on_deadline)
         self._forsaken: asyncio.Future[str] | None = None
@@ -144,7 +145,7 @@ class Keeping:
 
     async def _adopt(self, store: Store, ttl: int, *, after: Loss | None) -> Seen:
         """Accept the store as it is, now that no session of ours is left; if it is another, let no token fall (R24)."""
-        before = store.seen
+        before = self._before = self._before or store.seen  # an attempt without an answer may have changed it
         self._memory.see(max_ttl=ttl)
         now = await store.adopt(max_ttl=self._memory.max_ttl)
         if before is not None and before.incarnation != now.incarnation:
@@ -152,6 +153,7 @@ class Keeping:
                 _log.warning("%s: %s", self._name, StoreReplacedError(store.url, "it was exchanged meanwhile"))
             if self._memory.token:
                 await Floor.lift(store, self._memory.token)
+        self._before = None
         return now
 
     async def _until_lost(self, session: Session, scope: Scope) -> Loss:

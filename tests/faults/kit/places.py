@@ -279,7 +279,7 @@ class ZooKeeperPlace(ServerPlace):
     name = "zookeeper"
     native = True
     tick = 0.25
-    requests = 17  # a take looks at the grant and at two sessions, each time at five nodes or six, and then changes
+    requests = 35  # a look at all sessions of a row asks for five nodes of each
     server: ZooKeeper
 
     @staticmethod
