@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.store import Store
 
-__all__ = ["is_secret", "load_driver", "make_store", "open_when_there", "without_secrets"]
+__all__ = ["definition", "is_secret", "load_driver", "make_store", "open_when_there", "without_secrets"]
 
 _OURS: Final = {
     "memory": "locum.stores.memory:make_store",
@@ -113,6 +113,22 @@ def load_driver(url: str) -> None:
             load()
     except (ImportError, KeyError, ValueError, UnknownStoreError):
         pass
+
+
+def definition(url: str) -> list[str]:
+    """The statements that make the tables of a URL's store, for an owner who makes them before any instance starts.
+
+    A driver whose store has tables has a function `definition` in its package.
+
+    Raises:
+        ConfigurationError: The store of this URL has none that anybody could make.
+    """
+    make = _load(_scheme(url))
+    define = getattr(sys.modules[getattr(make, "__module__", "")], "definition", None)
+    if define is None:
+        raise ConfigurationError(f"{_scheme(url)}:// has no tables to be made before: its first instance makes all")
+    statements: list[str] = define(url)
+    return statements
 
 
 def _scheme(url: str) -> str:

@@ -41,7 +41,7 @@ def restart(place: Place) -> float:
 
 def test_f42_server_restarts_for_a_moment(tmp_path: Path, place: Place) -> None:
     """Within a fifth of the TTL, which is made to fit the server: nobody notices."""
-    took = restart(place)
+    took = max(restart(place) for _ in range(2))
     with Cluster(tmp_path, place=place, ttl=max(3.0, 10 * took)) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
@@ -106,7 +106,7 @@ def test_f46_many_wait(tmp_path: Path, place: Place) -> None:
     """The store is asked a handful of times until the next one works, however many wait."""
     assert isinstance(place, ServerPlace)
     hundred = calls_until_the_next(tmp_path, place, waiting=100)
-    assert hundred <= ENOUGH, f"{hundred} calls until the next of 100 was active"
+    assert hundred <= ENOUGH * place.requests, f"{hundred} requests until the next of 100 was active"
     if FULL:
         thousand = calls_until_the_next(tmp_path, place.another(), waiting=1000)
-        assert thousand < 2 * hundred, f"{thousand} calls with 1000 who wait, {hundred} with 100"
+        assert thousand < 2 * hundred, f"{thousand} requests with 1000 who wait, {hundred} with 100"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from locum.coordination.term import Term
     from locum.journal import Entry
     from locum.keeper.lease import Lease, LeaseSource
-    from locum.store import Store
+    from locum.store import Seen, Store
     from locum.telemetry import Events
 
 __all__ = ["Commons", "Idle"]
@@ -79,6 +79,7 @@ class Commons:
         self.idle: dict[str, Idle] = {}
         """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
         self._token = self._met = 0
+        self._before: Seen | None = None
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
         self._settlers: dict[asyncio.Task[Any], None] = {}
@@ -103,11 +104,11 @@ class Commons:
         """
         if lease.generation == self._met:
             return
-        before = self.store.seen
+        before = self._before = self._before or self.store.seen  # an attempt without an answer may have changed it
         now = await self.store.adopt(max_ttl=lease.budget.ttl)
         if self._token and before is not None and before.incarnation != now.incarnation:
             await Floor.lift(self.store, self._token)
-        self._met = lease.generation
+        self._met, self._before = lease.generation, None
 
     async def session(self) -> str:
         """The session under which something of this instance is made, in a store that was accepted."""

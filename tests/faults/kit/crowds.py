@@ -20,7 +20,7 @@ PROCESSES: Final = 4
 
 
 def calls_until_the_next(folder: Path, place: ServerPlace, *, waiting: int) -> int:
-    """Kill the active one, and count what the server is asked for until another one works."""
+    """Kill the active one, and count the server's requests until another one works."""
     (own := folder / str(waiting)).mkdir()
     barrier = own / "barrier"
     barrier.touch()
@@ -45,4 +45,4 @@ def _is_quiet(place: ServerPlace) -> bool:
     """Whether nobody asks for anything for a while, but to beat."""
     asked = place.calls()
     pass_by(1.0)
-    return place.calls() - asked < PROCESSES
+    return place.calls() - asked < PROCESSES * place.requests

@@ -103,9 +103,12 @@ def database() -> Iterator[Database]:
 
 
 async def waits(database: Database) -> None:
-    async with asyncio.timeout(LONG):
-        while not database.kept_from_running():  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.01)
+    try:
+        async with asyncio.timeout(LONG):
+            while not database.kept_from_running():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError("nobody waits for the row") from None
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
