@@ -71,7 +71,7 @@ simulate: $(READY) ## SEEDS whole clusters in virtual time, the seeds that ever 
 
 faults: $(READY) ## tests/faults with the full counts; takes long
 	$(SERVERS)
-	LOCUM_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(PYTEST_ARGS) tests/faults
+	LOCUM_FULL=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 $(PYTEST_ARGS) tests/faults tests/conformance/test_pgbouncer.py
 
 broken: $(READY) ## break one rule after another; a test must notice each, and the simulation those that it can see
 	$(SERVERS)

@@ -12,17 +12,44 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from benchmarks import machine, report
 from benchmarks.figures import spread
 from locum import Host, Stopping
 from tests.faults.kit.cluster import Cluster, Pids
 from tests.faults.kit.waiting import until
 
-__all__ = ["hosts", "idle", "imports"]
+if TYPE_CHECKING:
+    from benchmarks.options import Options
+
+__all__ = ["measure"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TTL = 6.0
+
+
+def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
+    """Run the family.
+
+    Args:
+        folder: For what the subjects write.
+        options: How.
+
+    Returns:
+        What was written, and whether nothing failed.
+    """
+    facts = machine.facts(folder)
+    place = folder / "idle"
+    place.mkdir()
+    n = max(5, options.n // 2)
+    found = {"imports": imports(n), "hosts": hosts(folder, n), "idle": idle(place, seconds=options.idle)}
+    report.show_machine(machine.describe(facts))
+    report.show_costs("imports", found["imports"])
+    report.show_costs("a host of 100 services (wanted: at most 200 ms)", found["hosts"])
+    report.show_costs("idle, TTL 6 s", found["idle"])
+    results = {"family": "costs", "machine": facts, **found}
+    return [report.keep(results, options.out / "costs.json")], True
 
 
 def imports(n: int) -> dict[str, Any]:

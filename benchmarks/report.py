@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure, spread, time_text
+from benchmarks.locks import KINDS as LOCK_KINDS
 from benchmarks.takeover import KINDS
 
 if TYPE_CHECKING:
@@ -17,9 +18,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness import Outcome
+    from benchmarks.locks.results import Row as LockRow
+    from benchmarks.stores.results import Row as StoreRow
     from benchmarks.takeover.results import Row
 
-__all__ = ["keep", "limit_figures", "show_costs", "show_limits", "show_machine", "show_missing", "show_takeovers"]
+__all__ = [
+    "keep",
+    "limit_figures",
+    "show_costs",
+    "show_limits",
+    "show_locks",
+    "show_machine",
+    "show_missing",
+    "show_stores",
+    "show_takeovers",
+]
 
 _console = Console()
 if not _console.is_terminal:
@@ -64,6 +77,51 @@ def show_takeovers(rows: Sequence[Row], ttl: float) -> None:
                 f"{row.times_ttl:.2g}",
                 row.overlap_text,
             )
+        _console.print(table)
+
+
+def show_stores(rows: Sequence[StoreRow], ttl: float) -> None:
+    """A line a store."""
+    table = _table(
+        f"On each store; TTL {ttl:g} s",
+        "",
+        "write",
+        "told",
+        "killed: p50",
+        "max",
+        "n",
+        "/ (notice + told)",
+        "resigned: p50",
+        "max",
+        "n",
+        "/ told",
+    )
+
+    def cells(figure: Figure | None, ratio: float | None) -> list[str]:
+        if figure is None:
+            return [""] * 4
+        return [time_text(figure.p50), time_text(figure.max), str(figure.n), "" if ratio is None else f"{ratio:.3g}"]
+
+    for row in rows:
+        own = [time_text(figure.p50) if figure else "" for figure in (row.write, row.told)]
+        table.add_row(row.name, *own, *cells(row.crash, row.crash_ratio), *cells(row.hand_over, row.hand_over_ratio))
+    _console.print(table)
+
+
+def show_locks(rows: Sequence[LockRow]) -> None:
+    """A table a kind."""
+    names = ("turns a second", "most / least turns", "hand-over ms", "us a lock")
+    for kind, title in LOCK_KINDS.items():
+        chosen = [row for row in rows if row.case.kind == kind]
+        shown = [name for name in names if any(name in row.figures for row in chosen)]
+        if not chosen:
+            continue
+        table = _table(title, "", *shown, "n", "two at once")
+        for row in chosen:
+            figures = [row.figures.get(name) for name in shown]
+            n = max(figure.n for figure in row.figures.values())
+            cells = ["" if figure is None else f"{figure.p50:.3g}" for figure in figures]
+            table.add_row(row.case.label, *cells, str(n), str(row.overlaps) if row.overlaps else "never")
         _console.print(table)
 
 

@@ -21,10 +21,11 @@ from tests.faults.kit.runs import INJURIES
 from tests.faults.kit.waiting import LONG, pass_by, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
     from tests.faults.kit.cluster import Instance
+    from tests.faults.kit.places import Place
 
 __all__ = ["LocumSubject", "LostMachineSubject"]
 
@@ -39,7 +40,7 @@ _LOST: Final = Case("Locum, lost machine", KILLED)
 
 
 class LocumSubject:
-    """Three instances on a SQLite file.
+    """Three instances on a SQLite file, or on another place.
 
     Args:
         ttl: Seconds.
@@ -47,10 +48,19 @@ class LocumSubject:
     """
 
     name = "Locum"
-    cases: tuple[Case, ...] = tuple(_INJURIES)
+    injuries: Mapping[Case, str] = _INJURIES
 
     def __init__(self, *, ttl: float, folder: Path) -> None:
         self._ttl, self._folder = ttl, folder
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """All that can be measured of it."""
+        return tuple(self.injuries)
+
+    def place(self) -> Place | None:
+        """Where nothing is yet; a file of the cluster's own if none is given."""
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +72,7 @@ class LocumSubject:
         """Three instances, whose active one is hurt once for each case."""
         with tempfile.TemporaryDirectory(dir=self._folder) as name, contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # a cluster tells at its end what was said
-            cluster = stack.enter_context(Cluster(Path(name), ttl=self._ttl, seed=seed))
+            cluster = stack.enter_context(Cluster(Path(name), place=self.place(), ttl=self._ttl, seed=seed))
             for case in cases:
                 active = self.stand(cluster)
                 cluster.phase(self._ttl / 3)
@@ -81,7 +91,7 @@ class LocumSubject:
         """
         if case.kind == FROZEN:
             return cluster.freeze(active)
-        INJURIES[_INJURIES[case]](cluster, active)
+        INJURIES[self.injuries[case]](cluster, active)
         return []
 
     def _hurt(self, cluster: Cluster, active: Instance, case: Case) -> dict[str, float]:
@@ -109,7 +119,7 @@ class LostMachineSubject(LocumSubject):
     """Instances that cannot witness each other's end, as on different machines: each in a pid namespace of its own."""
 
     name = "Locum, lost machine"
-    cases = (_LOST,)
+    injuries: Mapping[Case, str] = {_LOST: "machine-lost"}
 
     def __enter__(self) -> Self:
         if shutil.which("unshare") is None or os.geteuid() != 0:

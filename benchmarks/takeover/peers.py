@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from benchmarks.peers.group import Member
 
-__all__ = ["PEERS", "Peer", "PeerSubject"]
+__all__ = ["PEERS", "Peer", "PeerSubject", "version_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class PeerSubject:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             if self._peer.library is not None:
-                self.version = _version(self._python, self._peer.library)
+                self.version = version_of(self._python, self._peer.library)
             folder = stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder))
             self._server = stack.enter_context(SERVERS[self._peer.server](Path(folder)))
             self._stack = stack.pop_all()
@@ -121,7 +121,12 @@ def _marks(group: Group) -> list[Mark]:
     return [Mark(row.at, row.pid) for row in group.rows.rows]
 
 
-def _version(python: Path, library: str) -> str:
+def version_of(python: Path, library: str) -> str:
+    """The name and version of a peer's library.
+
+    Raises:
+        Unavailable: It is not installed there.
+    """
     code = f"import importlib.metadata as m; print(m.version({library!r}))"
     try:
         found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)

@@ -20,13 +20,25 @@ from locum.threads import loop_in_a_thread
 if TYPE_CHECKING:
     import asyncio
     import logging
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
     from types import TracebackType
 
     from locum import context
-    from locum.coordination import barrier, contest, coordinator, election, hold, lock, nodes, shared, term
+    from locum.coordination import (
+        barrier,
+        contest,
+        coordinator,
+        election,
+        hold,
+        lock,
+        members,
+        naming,
+        nodes,
+        shared,
+        term,
+    )
 
 __all__ = [
     "Barrier",
@@ -36,6 +48,10 @@ __all__ = [
     "Held",
     "Hold",
     "Lock",
+    "Members",
+    "Membership",
+    "Naming",
+    "Nodes",
     "ReadWriteLock",
     "Share",
     "Shared",
@@ -194,8 +210,8 @@ class Term(Hold):
         Everything is done in the calling thread, on the connection that belongs to it.
 
         Args:
-            target: A sqlite3 connection, a plain SQLAlchemy engine or connection, or an object that has one as its
-                `engine` or `connection`.
+            target: A connection of sqlite3, psycopg or PyMySQL, a plain SQLAlchemy engine or connection, or an object
+                that has one as its `engine` or `connection`.
 
         Yields:
             The connection to work with.
@@ -468,6 +484,81 @@ class Nodes:
         return self._portal.each(self._handle.watch_list(folder))
 
 
+class Membership:
+    """One's own membership, while its block runs, for code that blocks."""
+
+    def __init__(self, handle: members.Membership, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    def update(
+        self, *, load: float | None = None, version: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Say something else; what is not given stays as it is. Returns when others can see it."""
+        self._portal.run(self._handle.update(load=load, version=version, metadata=metadata))
+
+
+class Members:
+    """The members of one group, for code that blocks; see `locum.coordination.members.Members`."""
+
+    def __init__(self, handle: members.Members, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    @contextmanager
+    def join(
+        self, *, version: str = "", load: float | None = None, metadata: Mapping[str, str] | None = None
+    ) -> Iterator[Membership]:
+        """Be a member for the length of the block; under each session of this instance, if one is lost."""
+        joining = self._handle.join(version=version, load=load, metadata=metadata)
+        with _entered(joining, self._portal.run) as handle:
+            yield Membership(handle, self._portal)
+
+    def list(self) -> tuple[members.Member, ...]:
+        """Who is here, in the order of joining."""
+        return self._portal.run(self._handle.list())
+
+    def watch(self) -> Iterator[tuple[members.Member, ...]]:
+        """Who is here: at once, and again after each change; the last state always comes."""
+        return self._portal.each(self._handle.watch())
+
+    def changes(self) -> Iterator[members.Difference]:
+        """Who left, joined, or says something else, from one look to the next."""
+        return self._portal.each(self._handle.changes())
+
+
+class Naming:
+    """The endpoints of the services of a namespace, for code that blocks; see `locum.coordination.naming.Naming`."""
+
+    def __init__(self, handle: naming.Naming, portal: _Portal) -> None:
+        self._handle, self._portal = handle, portal
+
+    @contextmanager
+    def publish(self, service: str, address: str, *, term: Term | None = None) -> Iterator[None]:
+        """Publish an endpoint for the length of the block; with `term`, that of the one that is active.
+
+        Raises:
+            TermEndedError: The term is over; nothing is published.
+        """
+        publishing = self._handle.publish(service, address, term=None if term is None else term._handle)
+        with _entered(publishing, self._portal.run):
+            yield
+
+    def resolve(self, service: str) -> naming.Endpoint | None:
+        """Where the one that is active in a service is to be reached; `None` if none is published."""
+        return self._portal.run(self._handle.resolve(service))
+
+    def list(self, service: str) -> tuple[naming.Endpoint, ...]:
+        """All endpoints of a service, in the order of publishing."""
+        return self._portal.run(self._handle.list(service))
+
+    def watch(self, service: str) -> Iterator[naming.Endpoint | None]:
+        """Where the active one is: at once, and again after each change; the last state always comes."""
+        return self._portal.each(self._handle.watch(service))
+
+    def watch_list(self, service: str) -> Iterator[tuple[naming.Endpoint, ...]]:
+        """All endpoints of a service, just as `watch` shows one."""
+        return self._portal.each(self._handle.watch_list(service))
+
+
 class Coordinator:
     """Elections, locks, barriers and nodes under one instance's session, for code that blocks; it comes from `connect`.
 
@@ -543,6 +634,15 @@ class Coordinator:
         """Small values that are read, written by version and watched."""
         return Nodes(self._handle.nodes, self._portal)
 
+    def members(self, group: str) -> Members:
+        """Who is here, in the group of that name."""
+        return Members(self._handle.members(group), self._portal)
+
+    @property
+    def naming(self) -> Naming:
+        """Endpoints under the names of services."""
+        return Naming(self._handle.naming, self._portal)
+
 
 @contextmanager
 def connect(
@@ -604,8 +704,8 @@ async def _next(turns: AsyncIterator[int]) -> int | None:
 def _refuse_async(target: Any) -> None:
     if fence_of(target).is_async:
         raise UnsupportedError(
-            f"a plain def cannot use {type(target).__name__}, which belongs to an event loop: give a sqlite3 connection"
-            " or a plain SQLAlchemy engine, or write async def"
+            f"a plain def cannot use {type(target).__name__}, which belongs to an event loop: give a plain"
+            " connection (sqlite3, psycopg, PyMySQL) or SQLAlchemy engine, or write async def"
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
@@ -12,11 +14,11 @@ from locum.telemetry import logger
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from locum.clock import Clock
 
-__all__ = ["Context"]
+__all__ = ["Context", "current_context", "under"]
 
 _SLEEPS_OF_A_LISTENER: Final = 10  # after it was asked; one more turn of a loop may have a few
 
@@ -150,3 +152,21 @@ class Context:
     def _become_ready(self) -> None:
         if self._on_ready is not None:
             self._on_ready()
+
+
+_current: Final[ContextVar[Context | None]] = ContextVar("locum_context", default=None)
+
+
+def current_context() -> Context | None:
+    """What the body that runs here was given, in its tasks and its thread too; `None` outside of any body."""
+    return _current.get()
+
+
+@contextmanager
+def under(context: Context | None) -> Iterator[None]:
+    """A body that was given this runs in the block."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)

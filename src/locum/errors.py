@@ -8,9 +8,9 @@ LocumError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
 │   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
-│   └── ForkedError · TransferRefusedError
+│   └── ForkedError · TransferRefusedError · NotActiveError · UnansweredError
 ├── ServiceError           a service of the user failed
-│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError
+│   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError · WorkQueueFullError
 └── JobError               a scheduled job, or one of its runs
     └── UnknownJobError · JobTimeoutError · StaleRunError
 
@@ -36,6 +36,7 @@ __all__ = [
     "JobTimeoutError",
     "LocumError",
     "MissingDriverError",
+    "NotActiveError",
     "NotOurTurnError",
     "OutcomeUnknownError",
     "ScheduleError",
@@ -52,11 +53,13 @@ __all__ = [
     "StoreUnavailableError",
     "TermEndedError",
     "TransferRefusedError",
+    "UnansweredError",
     "UnknownJobError",
     "UnknownStoreError",
     "UnsupportedError",
     "WaitTimeoutError",
     "WorkQueueClosedError",
+    "WorkQueueFullError",
 ]
 
 
@@ -270,6 +273,38 @@ class TransferRefusedError(CoordinationError):
         super().__init__(f"{name} was not transferred to {to}: {why}; nothing was changed")
 
 
+class NotActiveError(CoordinationError, TimeoutError):
+    """Nobody who is active in a service has answered in time; nothing is known to have been done.
+
+    Attributes:
+        service: The name of the service.
+        why: What became of the last try.
+    """
+
+    def __init__(self, service: str, timeout: float, why: str) -> None:
+        self.service, self.timeout, self.why = service, timeout, why
+        super().__init__(
+            f"nobody who is active in {service} answered within {timeout:g} s: {why}; see who is, and ask again"
+        )
+
+
+class UnansweredError(CoordinationError):
+    """A request that must not be made twice was sent, and no answer that counts has come: it may have been done.
+
+    Attributes:
+        service: The name of the service.
+        request: The method and the address.
+        why: What became of the answer.
+    """
+
+    def __init__(self, service: str, request: str, why: str) -> None:
+        self.service, self.request, self.why = service, request, why
+        super().__init__(
+            f"{request} may or may not have been done by {service}: {why}; see whether it was, or make it one that may"
+            " be repeated"
+        )
+
+
 # -- a service of the user failed ----------------------------------------------------------------------------------
 
 
@@ -317,6 +352,14 @@ class WorkQueueClosedError(ServiceError):
     def __init__(self, service: str) -> None:
         self.service = service
         super().__init__(f"{service} takes nothing more in: its host stops. Let who puts items in come after it")
+
+
+class WorkQueueFullError(ServiceError, TimeoutError):
+    """There was no room in a work queue in time; the item was not taken in."""
+
+    def __init__(self, service: str, size: int, when: str) -> None:
+        self.service, self.size = service, size
+        super().__init__(f"{service} had no room for the item {when}: {size} wait already. It was not taken in")
 
 
 # -- a scheduled job, or one of its runs ---------------------------------------------------------------------------

@@ -7,9 +7,10 @@ known without a look at the installed packages. A driver is imported when its UR
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from locum.errors import ConfigurationError, SchemaError, StoreError, UnknownStoreError
 from locum.names import check_name
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from locum.clock import Clock
     from locum.store import Store
 
-__all__ = ["load_driver", "make_store", "open_when_there", "without_secrets"]
+__all__ = ["definition", "is_secret", "load_driver", "make_store", "open_when_there", "without_secrets"]
 
 _OURS: Final = {
     "memory": "locum.stores.memory:make_store",
@@ -31,6 +32,17 @@ _OURS: Final = {
     "sqlite": "locum.stores.sqlite:make_store",
     "zookeeper": "locum.stores.zookeeper:make_store",
 }
+
+_PASSWORD: Final = re.compile(r"(://[^\s/?#@:]*:)(?!\d*(?:[/?#]|$))[^\s,]*@")
+"""A password before the address, also of the second URL of a list, or with a slash that should be written %2F."""
+
+_CONFIDENTIAL: Final = (
+    r"(?:[\w.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|(?:api|access|secret|private)[_-]?key|credentials?)"
+    r"|pass|auth|key|sig|signature)"
+)
+"""A name that says that what it names is secret; `password_file` does not."""
+_SECRET_NAME: Final = re.compile(_CONFIDENTIAL, re.IGNORECASE)
+_SECRET_OPTION: Final = re.compile(rf"((?:^|[?&;\s]){_CONFIDENTIAL}=)[^&;#\s]+", re.IGNORECASE)
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> Store:
@@ -72,13 +84,20 @@ async def open_when_there(store: Store, *, clock: Clock, told: Callable[[str], o
             return
 
 
+def is_secret(name: str) -> bool:
+    """Whether the name of a setting or an option says that what it names is secret."""
+    return _SECRET_NAME.fullmatch(name) is not None
+
+
 def without_secrets(url: str) -> str:
-    """The URL without its password, for messages."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    location = parts.netloc.replace(f":{parts.password}@", ":***@")
-    return urlunsplit(parts._replace(netloc=location))
+    """The URL, or any text that may have one in it, without passwords and secret options, for messages."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:  # such as brackets that are not closed
+        password = None
+    if password:
+        url = url.replace(f":{password}@", ":***@", 1)
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 
 def load_driver(url: str) -> None:
@@ -94,6 +113,22 @@ def load_driver(url: str) -> None:
             load()
     except (ImportError, KeyError, ValueError, UnknownStoreError):
         pass
+
+
+def definition(url: str) -> list[str]:
+    """The statements that make the tables of a URL's store, for an owner who makes them before any instance starts.
+
+    A driver whose store has tables has a function `definition` in its package.
+
+    Raises:
+        ConfigurationError: The store of this URL has none that anybody could make.
+    """
+    make = _load(_scheme(url))
+    define = getattr(sys.modules[getattr(make, "__module__", "")], "definition", None)
+    if define is None:
+        raise ConfigurationError(f"{_scheme(url)}:// has no tables to be made before: its first instance makes all")
+    statements: list[str] = define(url)
+    return statements
 
 
 def _scheme(url: str) -> str:

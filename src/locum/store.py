@@ -230,11 +230,13 @@ class Health:
         version: What the server calls itself.
         round_trip: Seconds that one read took.
         schema: The version of the schema; 0 where there is none.
+        flaws: What is known to be wrong with this version; empty if nothing is.
     """
 
     version: str
     round_trip: float
     schema: int
+    flaws: str = ""
 
 
 def check_value(key: str, value: bytes) -> bytes:
@@ -276,15 +278,18 @@ class Store(Protocol):
     May be set before `open`, to go on from what another process of the same instance has seen.
     """
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect, and make or check the schema.
 
         A store that is made where nothing was is open at once, unless `seen` says that one was there before: then it is
         made in quarantine (R25). `open` itself does not compare: if what is there, or what it has made, is not what was
         `seen`, the next call says so.
 
+        Args:
+            make: Whether a store is made where there is none; who only looks makes none.
+
         Raises:
-            StoreUnavailableError: Not now.
+            StoreUnavailableError: Not now; or there is none, and none is to be made.
             SchemaError: It was written by a newer release.
             ConfigurationError: It can never work so.
         """

@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import TracebackType
 
 __all__ = [
     "Event",
@@ -23,15 +25,26 @@ __all__ = [
     "StoreRestored",
     "TermEnded",
     "TermStarted",
+    "exc_info_of",
     "logger",
+    "tell_handler",
 ]
 
 E = TypeVar("E", bound="Event")
+_OURS: Final = str(Path(__file__).parent)
 
 
 def logger(name: str) -> logging.Logger:
     """The logger of one room, below `locum`."""
     return logging.getLogger(f"locum.{name}")
+
+
+def exc_info_of(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """An error of the user's code as `exc_info` of a log line: its stack begins there, and not in what called it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return type(error), error, trace or error.__traceback__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,15 +206,45 @@ class Events:
         logger("events").log(event.level, "%s", event)
         for kind, handler in self._handlers:
             if isinstance(event, kind):
-                self._call(handler, event)
+                tell_handler(handler, event, of=type(event).__name__, spawn=self._spawn)
 
-    def _call(self, handler: Callable[[Any], object], event: Event) -> None:
-        try:
-            result = handler(event)
-            if inspect.iscoroutine(result):
-                self._spawn(result, f"handler of {type(event).__name__}")
-        except Exception:
-            logger("events").exception("a handler of %s failed", type(event).__name__)
+
+def tell_handler(
+    handler: Callable[[Any], object],
+    value: object,
+    *,
+    of: str,
+    spawn: Callable[[Coroutine[Any, Any, object], str], object] | None,
+) -> None:
+    """Tell a handler of the user's, plain or async; one that fails is logged, and harms nobody.
+
+    Args:
+        handler: Who is told.
+        value: What it is told.
+        of: Of what it is a handler, for people.
+        spawn: Starts the task of an asynchronous one; `None` if there is nobody who could.
+    """
+    try:
+        result = handler(value)
+        if not inspect.iscoroutine(result):
+            return
+        if spawn is None:
+            result.close()
+            raise RuntimeError("an async handler needs a host that runs")
+        spawn(_heard(result, of), f"handler of {of}")
+    except Exception as error:
+        _tell_failed(of, error)
+
+
+async def _heard(work: Coroutine[Any, Any, object], of: str) -> None:
+    try:
+        await work
+    except Exception as error:
+        _tell_failed(of, error)
+
+
+def _tell_failed(of: str, error: Exception) -> None:
+    logger("events").error("a handler of %s failed", of, exc_info=exc_info_of(error))
 
 
 def _duration(value: float) -> str:

@@ -30,7 +30,7 @@ def test_a_patch_applies_and_names_a_test(patch: Path) -> None:
     _applies(patch)
     head = patch.read_text().splitlines()
     assert head[0].startswith("# test: tests/")
-    assert head[1].startswith("# breaks: R")
+    assert head[1].startswith("# breaks: R" if patch.name.startswith("f") else "# breaks: "), "h: the host's promises"
     module, _, name = head[0].removeprefix("# test: ").partition("::")
     assert f"def {name.partition('[')[0]}(" in (ROOT / module).read_text(), f"{module} has no test {name}"
 

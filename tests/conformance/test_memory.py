@@ -17,6 +17,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     ObserverContract,
     OutageContract,
@@ -93,6 +95,8 @@ class TestMemory(
     LockContract,
     SharedContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = MemoryHarness

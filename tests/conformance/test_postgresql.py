@@ -15,6 +15,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     ObserverContract,
     OutageContract,
@@ -81,6 +83,8 @@ class TestPostgresql(
     LockContract,
     ElectionContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = PostgresqlHarness

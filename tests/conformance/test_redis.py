@@ -15,6 +15,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     ObserverContract,
     OutageContract,
@@ -87,6 +89,8 @@ class TestRedis(
     LockContract,
     ElectionContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = RedisHarness

@@ -21,6 +21,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     ObserverContract,
     OutageContract,
@@ -92,6 +94,8 @@ class TestSqlite(
     LockContract,
     SharedContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = SqliteHarness

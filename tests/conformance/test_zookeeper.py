@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locum.clock import Clock
@@ -21,6 +16,8 @@ from locum.testing.conformance import (
     LineContract,
     LockContract,
     LossContract,
+    MembersContract,
+    NamingContract,
     NodesContract,
     OutageContract,
     ProcessContract,
@@ -31,21 +28,10 @@ from locum.testing.conformance import (
     WakeUpContract,
     demand_server,
 )
-from tests.servers.zookeeper import ZooKeeper
+from tests.servers.zookeeper import ZooKeeper, shared
 
 if TYPE_CHECKING:
     from locum.store import Store
-
-
-@functools.cache
-def running() -> ZooKeeper:
-    """One server for all tests of a process: Java takes its time to start."""
-    folder = Path(tempfile.mkdtemp(prefix="locum-zookeeper-"))
-    server = ZooKeeper(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(server.stop)
-    server.start()
-    return server
 
 
 class ZooKeeperHarness(StoreHarness):
@@ -53,7 +39,7 @@ class ZooKeeperHarness(StoreHarness):
 
     async def start(self) -> None:
         demand_server("zookeeper", ZooKeeper.is_installed())
-        self.server = running()
+        self.server = shared()
         self.root = "/warm"
         store = self.make("warm")  # Java's first answers take seconds: the deadlines of the tests are not for that
         store.call_timeout = 20.0
@@ -104,6 +90,8 @@ class TestZooKeeper(
     LockContract,
     ElectionContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 ):
     harness = ZooKeeperHarness

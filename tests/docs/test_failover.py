@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/test-your-failover.md"
+from tests.docs.pages import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = "docs/how-to/test-your-failover.md"
 
 
 @pytest.mark.timeout(180)
 def test_the_test_of_the_page(tmp_path: Path) -> None:
-    service, test = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    service, test = programs(PAGE)
     (tmp_path / "billing.py").write_text(service)
     (tmp_path / "test_failover.py").write_text(test)
     settings = ["-W", "error", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs/tutorial/first-service.md"
 
 
 def test_the_tutorial(tmp_path: Path) -> None:
-    program, fenced = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    program, fenced = programs("docs/tutorial/first-service.md")
     (tmp_path / "tower.py").write_text(program)
     with _Tower(tmp_path) as tower:
         tower.start("east")

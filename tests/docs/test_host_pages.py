@@ -15,17 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum import exit_codes
+from tests.docs.pages import ROOT, programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "docs/how-to"
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
 
 
 @contextmanager
@@ -52,9 +46,9 @@ def running(folder: Path, *options: str, **variables: str) -> Iterator[Callable[
 
 
 def test_the_page_on_settings(tmp_path: Path) -> None:
-    (tmp_path / "billing.py").write_text(blocks("settings.md", "python")[0])
+    (tmp_path / "billing.py").write_text(programs("docs/how-to/settings.md")[0])
     settings = tmp_path / "billing.toml"
-    settings.write_text(blocks("settings.md", "toml")[0])
+    settings.write_text(programs("docs/how-to/settings.md", "toml")[0])
     with running(tmp_path) as said:
         until(lambda: said().count("polled") > 1, "two polls", within=60)
         settings.write_text(settings.read_text().replace("0.5", "0.25"))
@@ -66,9 +60,9 @@ def test_the_page_on_settings(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_settings_as_the_page_shows_it(tmp_path: Path) -> None:
-    (tmp_path / "billing.py").write_text(blocks("settings.md", "python")[0])
+    (tmp_path / "billing.py").write_text(programs("docs/how-to/settings.md")[0])
     (tmp_path / "billing.toml").write_text("")
-    shown = next(one for one in blocks("settings.md", "console") if "are wrong" in one).splitlines()
+    shown = next(one for one in programs("docs/how-to/settings.md", "console") if "are wrong" in one).splitlines()
     done = subprocess.run(
         [sys.executable, "-m", "locum", "run", "billing"],
         cwd=tmp_path,
@@ -84,7 +78,7 @@ def test_what_is_wrong_with_settings_as_the_page_shows_it(tmp_path: Path) -> Non
 
 
 def test_the_page_on_collaborators(tmp_path: Path) -> None:
-    (tmp_path / "billing.py").write_text(blocks("collaborators.md", "python")[0])
+    (tmp_path / "billing.py").write_text(programs("docs/how-to/collaborators.md")[0])
     with running(tmp_path) as said:
         until(lambda: "same engine: True" in said(), "the body", within=60)
     assert re.search(r"cursor closed\n(.*\n)*engine closed", said())
@@ -92,8 +86,8 @@ def test_the_page_on_collaborators(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_the_page_on_logging(tmp_path: Path, form: str) -> None:
-    (tmp_path / "billing.py").write_text(blocks("logging.md", "python")[0])
-    shown = blocks("logging.md", "text" if form == "console" else "json")[0].splitlines()[-1]
+    (tmp_path / "billing.py").write_text(programs("docs/how-to/logging.md")[0])
+    shown = programs("docs/how-to/logging.md", "text" if form == "console" else "json")[0].splitlines()[-1]
     with running(tmp_path, "--name", "web-1", LOCUM_LOG_FORMAT=form) as said:
         until(lambda: "one order is late" in said(), "the line", within=60)
         line = next(line for line in said().splitlines() if "one order is late" in line)

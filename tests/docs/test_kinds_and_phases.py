@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
-PAGES = Path(__file__).parents[2] / "docs/how-to"
-
-
-def programs(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(folder: Path, program: str, *words: str) -> str:
@@ -37,7 +34,7 @@ def run(folder: Path, program: str, *words: str) -> str:
 
 
 def test_the_kinds_of_the_page(tmp_path: Path) -> None:
-    main, classes = programs("kinds-of-services.md")
+    main, classes = programs("docs/how-to/kinds-of-services.md")
     run(tmp_path, main, "settled under 1", "acked order 2", "mail to who sent order 2")
     added = f"{classes}\n\nhost.add(Refresh)\nhost.add(Orders, active_passive=True, name='more')\n"
     everything = main.replace("if __name__", f"{added}\n\nif __name__")
@@ -45,7 +42,7 @@ def test_the_kinds_of_the_page(tmp_path: Path) -> None:
 
 
 def test_the_phases_of_the_page(tmp_path: Path) -> None:
-    (program,) = programs("start-and-stop.md")
+    (program,) = programs("docs/how-to/start-and-stop.md")
     said = run(tmp_path, program, "server runs", "runs database, server")
     order = ["database starts", "server runs", "still serving", "server ends by itself", "database closed"]
     assert sorted(order, key=said.index) == order

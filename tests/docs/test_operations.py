@@ -12,22 +12,17 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DOCS = Path(__file__).parents[2] / "docs/how-to"
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}[^\n]*\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    from pathlib import Path
 
 
 # -- systemd
@@ -51,17 +46,17 @@ def verified(unit: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("page", ["systemd.md", "stopping-and-exit-codes.md"])
 def test_systemd_has_nothing_against_the_unit(page: str, tmp_path: Path) -> None:
-    (unit,) = blocks(page, "ini")
+    (unit,) = programs(f"docs/how-to/{page}", "ini")
     assert verified(unit, tmp_path) == ""
 
 
 def test_systemd_would_say_what_is_wrong(tmp_path: Path) -> None:
-    (unit,) = blocks("systemd.md", "ini")
+    (unit,) = programs("docs/how-to/systemd.md", "ini")
     assert "'WatchdogSecs'" in verified(unit.replace("WatchdogSec=", "WatchdogSecs="), tmp_path)
 
 
 def test_the_unit_hears_the_worker() -> None:
-    (unit,) = blocks("systemd.md", "ini")
+    (unit,) = programs("docs/how-to/systemd.md", "ini")
     settings = dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
     assert settings["Type"] == "notify"
     assert settings["NotifyAccess"] == "all", "whoever speaks is not the process that systemd starts"
@@ -73,7 +68,7 @@ def test_the_unit_hears_the_worker() -> None:
 
 
 def manifests() -> list[dict[str, Any]]:
-    (text,) = blocks("kubernetes.md", "yaml")
+    (text,) = programs("docs/how-to/kubernetes.md", "yaml")
     return list(yaml.safe_load_all(text))
 
 
@@ -141,7 +136,7 @@ def get(url: str) -> tuple[int, str]:
 
 
 def test_the_program_on_health(tmp_path: Path) -> None:
-    (program,) = blocks("health.md", "python")
+    (program,) = programs("docs/how-to/health.md")
 
     def check(url: str) -> bool:
         code, text = get(f"{url}/health")
@@ -151,12 +146,12 @@ def test_the_program_on_health(tmp_path: Path) -> None:
 
 
 def test_the_application_as_a_service(tmp_path: Path) -> None:
-    program = blocks("web-applications.md", "python")[0]
+    program = programs("docs/how-to/web-applications.md")[0]
     runs(program, tmp_path, lambda url: get(f"{url}/") == (200, "hello\n"))
 
 
 def test_the_host_in_the_application(tmp_path: Path) -> None:
-    _, inside, nested = blocks("web-applications.md", "python")
+    _, inside, nested = programs("docs/how-to/web-applications.md")
     for program in (inside, inside + "\n\n" + nested.replace("app = FastAPI(lifespan=lifespan)", "")):
         serve = "\n\nimport uvicorn\n\nuvicorn.run(app, port=8000, log_level='error')\n"
         if "async def lifespan" in program:

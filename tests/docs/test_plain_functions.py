@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/plain-functions.md"
+PAGE = "docs/how-to/plain-functions.md"
 
 
 def test_the_program_of_the_page(tmp_path: Path) -> None:
-    (tmp_path / "billing.py").write_text(_programs()[0])
+    (tmp_path / "billing.py").write_text(programs(PAGE)[0])
     output = tmp_path / "out"
     with output.open("wb") as file:
         process = subprocess.Popen([sys.executable, "billing.py"], cwd=tmp_path, stdout=file, stderr=subprocess.STDOUT)
@@ -45,13 +45,9 @@ def test_the_program_of_the_page(tmp_path: Path) -> None:
 
 
 def test_the_script_of_the_page(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(_programs()[1])
+    (tmp_path / "script.py").write_text(programs(PAGE)[1])
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "part 0\npart 1\npart 2\n"), done.stderr
-
-
-def _programs() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def _says(output: Path, words: str) -> Callable[[], bool]:

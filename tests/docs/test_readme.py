@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import sqlite3
 import subprocess
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ README = Path(__file__).parents[2] / "README.md"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder in which the README's program is billing.py."""
-    (tmp_path / "billing.py").write_text(_programs()[0])
+    (tmp_path / "billing.py").write_text(programs("README.md")[0])
     return tmp_path
 
 
@@ -69,13 +69,9 @@ def test_the_program_of_the_readme(folder: Path, instances: list[subprocess.Pope
 
 
 def test_the_script_of_the_readme(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(_programs()[1])
+    (tmp_path / "script.py").write_text(programs("README.md")[1])
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "leads under token 1\n"), done.stderr
-
-
-def _programs() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 def _settled(folder: Path) -> list[int]:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+from tests.docs.pages import programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PROGRAMS = [
     (page, number, text)
-    for page in ("locks", "read-write-locks", "semaphores", "barriers", "elections", "nodes", "jobs")
-    for number, text in enumerate(
-        re.findall(r"```python\n(.*?)```", (PAGES / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
+    for page in (
+        "locks.md",
+        "read-write-locks.md",
+        "semaphores.md",
+        "barriers.md",
+        "elections.md",
+        "nodes.md",
+        "members.md",
+        "service-clients.md",
+        "fences.md",
+        "jobs.md",
     )
+    for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
 SAYS = {
-    ("locks", 0): "token 1\nb'sent'\n",
-    ("read-write-locks", 0): "token 1\n",
-    ("barriers", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
-    ("jobs", 0): (
+    ("locks.md", 0): "token 1\nb'sent'\n",
+    ("read-write-locks.md", 0): "token 1\n",
+    ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
+    ("members.md", 0): ("web-1 1.4 0.7 {'zone': 'a'}\nweb-2 1.5 None {}\n['web-1', 'web-2']\nleft 0 joined 1\n"),
+    ("service-clients.md", 0): "200 served in term 1\n",
+    ("fences.md", 0): (
+        "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it\n[(1,)]\n"
+    ),
+    ("nodes.md", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
+    ("jobs.md", 0): (
         "settle 2026-01-30 after None\nsettle 2026-01-31 after 2026-01-30\n[('succeeded', 1), ('succeeded', 2)]\n"
     ),
-    ("nodes", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
 }
 
 

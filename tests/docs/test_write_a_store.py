@@ -6,11 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.pages import ROOT, programs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PAGE = ROOT / "docs/how-to/write-a-store.md"
 
 MANGO = '''
@@ -69,8 +73,8 @@ def make_store(url, *, namespace, clock):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A stranger's project, installed."""
-    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (harness,) = [program for program in programs if program.startswith('"""test_mango.py"""')]
+    shown = programs("docs/how-to/write-a-store.md")
+    (harness,) = [program for program in shown if program.startswith('"""test_mango.py"""')]
     (tmp_path / "test_mango.py").write_text(harness)
     (tmp_path / "mango.py").write_text(MANGO + "\nINSTALLED = True\n")
     installed = tmp_path / "mango-1.0.dist-info"

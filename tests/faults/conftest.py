@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         " SQLite file without it. `own`: on a server that no other test uses. `thorough`: on servers only where the"
         " full counts are wanted",
     )
+    config.addinivalue_line("markers", "thorough: a test that is made only where the full counts are wanted")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -48,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_thorough(item: pytest.Item) -> bool:
+    if item.get_closest_marker("thorough") is not None:
+        return True
     mark = item.get_closest_marker("stores")
     if mark is None or not mark.kwargs.get("thorough"):
         return False

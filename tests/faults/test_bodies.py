@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,4 +95,15 @@ def test_f08_loop_is_blocked(cluster: Cluster) -> None:
     assert cluster.stand() is active
     assert active.text.count("has not turned") == 1
     assert "in block_the_loop" in active.text, "the stack is not told"
+    cluster.judge()
+
+
+@pytest.mark.cluster(app="loaded")
+def test_f01_nothing_is_loaded_in_a_takeover(cluster: Cluster) -> None:
+    """A library that is first loaded in a term would hold up the loop for longer than the takeover takes."""
+    cluster.three()
+    found = hurt(cluster, "worker-killed", within=0.75 * cluster.ttl)
+    noted = Path(f"{cluster.rows.path}-loaded-{found.new}")
+    until(noted.exists, "the new one's modules")
+    assert noted.read_text().splitlines() == []
     cluster.judge()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.identity import parent_of
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
@@ -126,6 +127,33 @@ def test_a_service_works_with_the_projects_models(project: Path) -> None:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_the_project_of_the_page(project: Path) -> None:
+    """The page's settings and services, in a project whose orders are as it has them."""
+    settings, services = programs("docs/how-to/django.md")
+    base = SETTINGS.partition("INSTALLED_APPS")[0], SETTINGS.partition('"billing"]\n')[2].partition("LOCUM_APP")[0]
+    (project / "shop/settings.py").write_text(f"{''.join(base)}{settings}INSTALLED_APPS += ['billing']\n")
+    (project / "billing/models.py").write_text(MODELS + "    settled = models.BooleanField(default=False)\n")
+    (project / "billing/services.py").write_text(services.replace("/var/lib/billing", str(project)))
+    manage(project, "makemigrations", "billing")
+    manage(project, "migrate")
+    in_shell(project, "Order.objects.create()")
+    with (project / "out").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "run_locum"], cwd=project, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        until(
+            lambda: in_shell(project, "print(Order.objects.get().settled)") == "True",
+            "an order to be settled",
+            pause=0.2,
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from contextlib import closing, contextmanager
@@ -137,6 +138,11 @@ def running(folder: Path, *command: str, output: str = "out", **environment: str
         process.wait()
 
 
+def says(folder: Path, words: str) -> None:
+    """Wait until it has said so."""
+    until(lambda: words in (folder / "out").read_text(), words)
+
+
 def port_of(folder: Path, output: str = "out") -> int:
     """Where an instance answers, as it says."""
 
@@ -207,6 +213,50 @@ def test_the_watchdog_starves_while_the_loop_does_not_turn(folder: Path, manager
         pass_by(1.0)
         assert not manager.hears_again("WATCHDOG")
         until(lambda: manager.hears_again("WATCHDOG"), "food again, when it turns again")
+
+
+@pytest.mark.parametrize("way", ["kept", "embedded"])
+def test_systemd_is_told_of_a_reload_as_it_asks_for_it(folder: Path, manager: Manager, way: str) -> None:
+    """As `Type=notify-reload` has it: RELOADING with the clock that systemd compares, and READY when it is over."""
+    (folder / "settings.toml").write_text("[locum]\nlog_level = 'info'\n")
+    command = ("billing.py",) if way == "embedded" else ()
+    environment = {"NOTIFY_SOCKET": str(manager.path), "LOCUM_CONFIG": "settings.toml"}
+    with running(folder, *command, **environment) as process:
+        until(lambda: manager.hears(READY="1", STATUS="active token=1"), "READY")
+        for text, said in (
+            ("[locum]\nlog_level = 'info'\nttl = 3\n", "heeded at the next start only: locum.ttl"),
+            ("[locum]\nttl = 'soon'\n", "were not taken over, the last good ones stay"),
+        ):
+            (folder / "settings.toml").write_text(text)
+            manager.forget()
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            process.send_signal(signal.SIGHUP)
+            until(lambda: manager.hears(RELOADING="1", READY="1"), "the reload, to its end")
+            assert [one for one in manager.order if one in ("RELOADING", "MONOTONIC_USEC", "READY")] == [
+                "RELOADING",
+                "MONOTONIC_USEC",
+                "READY",
+            ]
+            told = int(manager.fields["MONOTONIC_USEC"])
+            assert before <= told <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            says(folder, said)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_reload_while_the_store_is_waited_for_is_no_ready(folder: Path, manager: Manager) -> None:
+    with closing(sqlite3.connect(folder / "store.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("CREATE TABLE held (number INTEGER)")
+        with running(folder, NOTIFY_SOCKET=str(manager.path)) as process:
+            says(folder, "waits for its store")
+            process.send_signal(signal.SIGHUP)
+            says(folder, "The settings were read again")
+            manager.forget()
+            until(lambda: manager.hears_again("EXTEND_TIMEOUT_USEC"), "one more turn of the wait")
+            assert not {"READY", "RELOADING"} & set(manager.order)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
 
 
 def test_a_new_worker_speaks_for_the_instance(folder: Path, manager: Manager) -> None:

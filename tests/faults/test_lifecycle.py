@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from locum import exit_codes
-from tests.faults.kit.waiting import LONG, pass_by, until
+from tests.faults.kit.waiting import pass_by, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,8 @@ class Program:
 
     def leaves(self) -> int:
         """Wait for its end; the exit code."""
-        return self.process.wait(LONG)
+        until(lambda: self.process.poll() is not None, "its end")
+        return int(self.process.returncode)
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +77,7 @@ def _take_terminal(fd: int) -> None:
 # -- signals
 
 POLITE = """
-@host.background
+@host.background(stop_timeout=3600)
 async def polite(stopping):
     say("begun", stopping.stopping)
     try:
@@ -103,7 +104,7 @@ def test_the_first_signal_is_graceful_the_second_one_cancels(tmp_path: Path, run
 @BOTH
 def test_the_third_signal_leaves_at_once(tmp_path: Path, run: str) -> None:
     body = """
-@host.background
+@host.background(stop_timeout=3600)
 async def stubborn(stopping):
     say("begun", stopping.stopping)
     while True:
@@ -187,6 +188,43 @@ host.add(Second, after=["first"])
         assert "Traceback" not in program.text
 
 
+@BOTH
+def test_a_handler_that_fails_is_logged_and_harms_nobody_and_the_last_one_is_heard_out(
+    tmp_path: Path, run: str
+) -> None:
+    body = """
+from pydantic import BaseModel
+from locum import TermEnded, TermStarted
+class Shop(BaseModel): rate: int = 1
+shop = host.options(Shop)
+@host.active_passive
+async def settle(term):
+    async for _ in term.every(0.05): pass
+    say("settled")
+@host.on(TermStarted)
+async def fails(event): await asyncio.sleep(0); raise ValueError("async boom")
+@host.on(TermStarted)
+def fails_too(event): raise ValueError("plain boom")
+@host.on(TermEnded)
+async def page(event): await asyncio.sleep(0.3); say("paged")
+@shop.on_change
+async def changed(now): raise ValueError("changed boom")
+host.plan.on_reload.insert(0, lambda: os.environ.update(SHOP_RATE="2"))
+import os
+"""
+    with Program(tmp_path, body, run) as program:
+        program.says("runs settle")
+        for words in ("async boom", "plain boom"):
+            program.says(words)
+        program.send(signal.SIGHUP)
+        program.says("changed boom")
+        pass_by(0.5)
+        program.send(signal.SIGTERM)
+        assert program.leaves() == exit_codes.CLEAN
+        assert program.text.count("is active in settle") == 1, "by the same worker, to its end"
+        assert program.text.index("settled") < program.text.index("paged")
+
+
 # -- how it ends by itself
 
 
@@ -214,8 +252,14 @@ host.add(Second, after=["first"])
             exit_codes.SERVICE_FAILED,
             "job has failed: life stops",
         ),
+        (
+            "@host.background(completion='stop_host', restart='never')\n"
+            "async def job(stopping): await asyncio.sleep(0.5); raise ValueError('boom')\n",
+            exit_codes.SERVICE_FAILED,
+            "job has failed: life stops",
+        ),
     ],
-    ids=["stop_host", "stop_when_all_done", "failed"],
+    ids=["stop_host", "stop_when_all_done", "failed", "failed after all have started"],
 )
 def test_completion_ends_the_host_as_declared(tmp_path: Path, run: str, body: str, code: int, words: str) -> None:
     with Program(tmp_path, body, run) as program:
@@ -241,6 +285,46 @@ async def other(stopping):
         assert "asked" not in program.text
         program.send(signal.SIGTERM)
         assert program.leaves() == exit_codes.SERVICE_FAILED
+
+
+@BOTH
+@pytest.mark.parametrize("cause", ["signal", "completion", "failure", "crash loop"])
+def test_the_order_of_a_stop_is_the_same_whatever_it_was_caused_by(tmp_path: Path, run: str, cause: str) -> None:
+    declared = {"completion": "completion='stop_host'", "failure": "completion='stop_host', restart='never'"}
+    body = f"""
+import os
+class Noisy(BackgroundService):
+    def __init__(self, name): self.name = name
+    async def run(self, stopping):
+        await stopping.sleep(3600)
+        say("end", self.name)
+    async def stopping(self): say("stopping", self.name)
+    async def stop(self): say("stop", self.name)
+    async def close(self): say("close", self.name)
+host.add(Noisy("a"), name="a")
+host.add(Noisy("b"), name="b", after=["a"])
+@host.background({declared.get(cause, "restart=Restart(most=0)")})
+async def cause(stopping):
+    await asyncio.sleep(0.3)  # all are started
+    if {cause == "signal"}: await stopping.sleep(3600)
+    if {cause != "completion"} and not stopping.stopping: raise ValueError("boom")
+"""
+    with Program(tmp_path, body, run) as program:
+        program.says("runs a, b, cause")
+        if cause == "signal":
+            program.send(signal.SIGTERM)
+        program.says("close a")
+        if run == KEPT and cause == "crash loop":
+            program.send(signal.SIGTERM)  # its keeper would begin anew
+        program.leaves()
+        words = [
+            line for line in program.text.splitlines() if line.partition(" ")[0] in ("stopping", "end", "stop", "close")
+        ]
+        assert words[:8] == [
+            *("stopping b", "stopping a"),
+            *("end b", "stop b", "end a", "stop a"),
+            *("close b", "close a"),
+        ]
 
 
 CRASHING = """
@@ -310,7 +394,14 @@ def test_under_a_keeper_the_host_begins_anew_after_a_crash_loop(tmp_path: Path) 
             "    async def close(self): raise LookupError('nothing to close')\n"
             "    async def run(self, stopping): ...\nhost.add(A)\n",
             exit_codes.SERVICE_FAILED,
-            "a did not start: OSError: port 80 is in use\nwhile stopping again: nothing to close",
+            "\na did not start: OSError: port 80 is in use\nwhile stopping again: nothing to close",
+        ),
+        (
+            "from locum.errors import ConfigurationError\n"
+            "class A(BackgroundService):\n    async def start(self): raise ConfigurationError('no key: set KEY')\n"
+            "    async def run(self, stopping): ...\nhost.add(A)\n",
+            exit_codes.BAD_CONFIGURATION,
+            "a did not start: ConfigurationError: no key: set KEY\n",
         ),
         (
             "class A(BackgroundService):\n    async def start(self): await asyncio.Event().wait()  # for ever\n"
@@ -319,14 +410,15 @@ def test_under_a_keeper_the_host_begins_anew_after_a_crash_loop(tmp_path: Path) 
             "await asyncio.Event().wait()  # for ever, within 0.2 s",
         ),
     ],
-    ids=["circle", "unknown", "start fails", "start hangs"],
+    ids=["circle", "unknown", "start fails", "start cannot be", "start hangs"],
 )
 def test_an_unhappy_start_says_what_is_wrong_and_leaves_with_its_code(
     tmp_path: Path, run: str, body: str, code: int, words: str
 ) -> None:
     with Program(tmp_path, body, run) as program:
         assert program.leaves() == code
-        assert words in program.text
+        assert words in f"\n{program.text}"
+        assert program.text.count("Traceback") == 2 * words.count("OSError"), "only those of the user's own errors"
 
 
 # -- what cannot be ended

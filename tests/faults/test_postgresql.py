@@ -9,6 +9,7 @@ import pytest
 
 from locum.testing.conformance import demand_server
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.refusals import refused_for_a_while
 from tests.faults.kit.runs import count
 from tests.faults.kit.secrets import ANOTHER, CANARY, command_lines_told, secrets_in
 from tests.faults.kit.waiting import pass_by, until
@@ -86,22 +87,16 @@ def test_f43_through_a_pooler_that_lends_four_servers(server: Postgresql, at: Ca
 def test_f44_a_server_set_to_read_only_ends_the_term_in_time_and_is_worked_with_again(
     server: Postgresql, at: Callable[..., Cluster]
 ) -> None:
-    cluster = at(url_of(server))
-    active = cluster.three()
-    before = cluster.last_row()
-    server.run(f"ALTER ROLE billing SET {READ_ONLY} = on")
-    hang_up(server)
-    until(lambda: "it cannot be written to" in active.text, f"{active.name} to say that it cannot write")
-    pass_by(cluster.ttl)
-    quiet = cluster.last_row()
-    assert quiet.token == before.token, "nobody leads whose place in the store nobody can write"
-    pass_by(0.5 * cluster.ttl)
-    assert cluster.last_row() == quiet, "it works on without a lease"
-    server.run(f"ALTER ROLE billing RESET {READ_ONLY}")
-    hang_up(server)
-    cluster.takeover(before.token)
-    cluster.stand()
-    cluster.judge()
+    def change(what: str) -> None:
+        server.run(f"ALTER ROLE billing {what}")
+        hang_up(server)
+
+    refused_for_a_while(
+        at(url_of(server)),
+        lambda: change(f"SET {READ_ONLY} = on"),
+        lambda: change(f"RESET {READ_ONLY}"),
+        said="it cannot be written to",
+    )
 
 
 def test_a_changed_password_ends_no_term_and_is_told_to_nobody(

@@ -9,6 +9,7 @@ import pytest
 
 from locum.testing.conformance import demand_server
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE, Cluster
+from tests.faults.kit.refusals import refused_for_a_while
 from tests.faults.kit.runs import count
 from tests.faults.kit.secrets import ANOTHER, CANARY, command_lines_told, secrets_in
 from tests.faults.kit.waiting import pass_by, until
@@ -89,19 +90,12 @@ def test_f44_a_full_server_ends_the_term_in_time_and_is_worked_with_again(
     start: Callable[..., tuple[Redis, Cluster]],
 ) -> None:
     server, cluster = start()
-    active = cluster.three()
-    before = cluster.rows.last()
-    assert before is not None
-    server.demand("CONFIG", "SET", "maxmemory", "1")
-    says(active, "its memory is full: free some, or raise maxmemory")
-    pass_by(cluster.ttl)
-    quiet = last_of(cluster, before.token)
-    pass_by(0.5 * cluster.ttl)
-    assert last_of(cluster, before.token) == quiet, "it works on without a lease"
-    server.demand("CONFIG", "SET", "maxmemory", "0")
-    cluster.takeover(before.token)
-    cluster.stand()
-    cluster.judge()
+    refused_for_a_while(
+        cluster,
+        lambda: server.demand("CONFIG", "SET", "maxmemory", "1"),
+        lambda: server.demand("CONFIG", "SET", "maxmemory", "0"),
+        said="its memory is full: free some, or raise maxmemory",
+    )
 
 
 @NEEDS_UNSHARE

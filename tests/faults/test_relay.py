@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,68 +18,38 @@ from locum.demo.audit import relayed
 from locum.demo.brokers import Message, broker_for
 from locum.demo.folder import FOLDER_VARIABLE, Folder
 from locum.demo.orders import Orders
-from locum.demo.settings import PREFIX
+from locum.testing.conformance import demand_server
 from tests.faults.kit.waiting import until
+from tests.servers.brokers import Nats, RabbitMq
+from tests.servers.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from locum.demo.brokers import Broker
+    from tests.servers.server import Server
 
-NATS = shutil.which("nats-server") or next((one for one in ["/usr/sbin/nats-server"] if Path(one).exists()), None)
-
-
-@dataclass
-class Server:
-    """A broker's process.
-
-    Attributes:
-        url: Where it is.
-        process: It.
-    """
-
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def is_there(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2])), 1).close()
-        except OSError:
-            return False
-        return True
+KINDS: dict[str, type[Server]] = {"redis": Redis, "nats": Nats, "amqp": RabbitMq}
 
 
-def _command(kind: str, folder: Path, port: int) -> list[str]:
-    if kind == "redis":
-        return ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    return [str(NATS), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)]
+def url_of(server: Server) -> str:
+    """Where a broker is."""
+    scheme = next(scheme for scheme, kind in KINDS.items() if isinstance(server, kind))
+    return f"{scheme}://127.0.0.1:{server.port}"
 
 
-@pytest.fixture(params=["redis", "nats"])
+@pytest.fixture(params=list(KINDS))
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    kind = str(request.param)
-    if (kind == "nats" and NATS is None) or (kind == "redis" and shutil.which("redis-server") is None):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"server not installed: {kind}")
-        pytest.skip(f"server not installed: {kind}")
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with (tmp_path / "broker.out").open("wb") as output:
-        process = subprocess.Popen(_command(kind, folder, port), stdout=output, stderr=output)
-    found = Server(f"{kind}://127.0.0.1:{port}", process)
-    try:
-        until(found.is_there, f"{kind} to listen")
-        yield found
-    finally:
-        process.kill()
-        process.wait()
+    kind = KINDS[request.param]
+    demand_server(request.param, kind.is_installed())
+    with kind(tmp_path / "broker") as made:
+        yield made
 
 
 @asynccontextmanager
 async def opened(server: Server, name: str) -> AsyncIterator[Broker]:
-    broker = broker_for(server.url, name)
+    broker = broker_for(url_of(server), name)
     await broker.open()
     try:
         yield broker
@@ -108,7 +74,7 @@ def test_the_demo_relays_every_order(server: Server, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "locum", "demo", "--seconds", "10", "--kills", "4", "--rate", "20", "--json"]
     folder = tmp_path / "demo"
     folder.mkdir()
-    environment = {**os.environ, "TMPDIR": str(folder), f"{PREFIX}BROKER": server.url}
+    environment = {**os.environ, "TMPDIR": str(folder), "LOCUM_DEMO_BROKER": url_of(server)}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=140, check=False
     )
@@ -133,7 +99,7 @@ class Held:
         environment = {
             **os.environ,
             FOLDER_VARIABLE: str(self.folder.path),
-            f"{PREFIX}BROKER": self._server.url,
+            "LOCUM_DEMO_BROKER": url_of(self._server),
             "LOCUM_STORE": self.folder.store_url,
             "LOCUM_TTL": "2",
         }
@@ -165,13 +131,13 @@ async def test_who_is_killed_between_publish_and_mark_leaves_it_to_be_sent_again
         until(lambda: held.rows("sent = 1") == 1, "the first order, by which all connections stand")
         first = held.worker()
 
-        server.process.send_signal(signal.SIGSTOP)
+        server.pause()
         now = Clock().now()
         held.orders.place([(now, now)] * 3)
         until(lambda: held.rows("sent IS NULL") == 3, "three orders in the outbox")
         with closing(sqlite3.connect(folder.orders, isolation_level=None, timeout=20)) as lock:
             lock.execute("BEGIN IMMEDIATE")  # from here on nobody can mark
-            server.process.send_signal(signal.SIGCONT)
+            server.resume()
             async with opened(server, folder.path.name) as broker:
                 async for count in _growing(broker):
                     if count == 4:
@@ -188,7 +154,7 @@ async def test_who_is_killed_between_publish_and_mark_leaves_it_to_be_sent_again
         assert len({one.token for one in messages if one.order == 2}) == 2, "by another term"
         assert sorted(event.order for event in held.orders.all_events()) == [1, 2, 3, 4], "each is marked once"
     finally:
-        server.process.send_signal(signal.SIGCONT)
+        server.resume()
         for process in processes:
             process.kill()
             process.wait()

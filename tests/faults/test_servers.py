@@ -5,7 +5,6 @@ It restarts, for a moment and for three TTLs; its wall clock jumps; a hundred, a
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +12,11 @@ import pytest
 
 from tests.faults.kit import judges
 from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.crowds import calls_until_the_next
 from tests.faults.kit.places import SERVERS, ServerPlace
-from tests.faults.kit.processes import send
 from tests.faults.kit.rows import now
 from tests.faults.kit.runs import FULL
-from tests.faults.kit.waiting import pass_by, until
+from tests.faults.kit.waiting import pass_by
 from tests.faults.kit.wallclocks import AHEAD, NEEDS_LIBFAKETIME, steps
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.stores(*SERVERS, own=True, thorough=True), pytest.mark.timeout(1800)]
 
-PROCESSES: Final = 4
 ENOUGH: Final = 20
 """Store calls until the next one is active, with a hundred who wait."""
 
@@ -43,7 +41,7 @@ def restart(place: Place) -> float:
 
 def test_f42_server_restarts_for_a_moment(tmp_path: Path, place: Place) -> None:
     """Within a fifth of the TTL, which is made to fit the server: nobody notices."""
-    took = restart(place)
+    took = max(restart(place) for _ in range(2))
     with Cluster(tmp_path, place=place, ttl=max(3.0, 10 * took)) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
@@ -108,36 +106,7 @@ def test_f46_many_wait(tmp_path: Path, place: Place) -> None:
     """The store is asked a handful of times until the next one works, however many wait."""
     assert isinstance(place, ServerPlace)
     hundred = calls_until_the_next(tmp_path, place, waiting=100)
-    assert hundred <= ENOUGH, f"{hundred} calls until the next of 100 was active"
+    assert hundred <= ENOUGH * place.requests, f"{hundred} requests until the next of 100 was active"
     if FULL:
         thousand = calls_until_the_next(tmp_path, place.another(), waiting=1000)
-        assert thousand < 2 * hundred, f"{thousand} calls with 1000 who wait, {hundred} with 100"
-
-
-def calls_until_the_next(folder: Path, place: ServerPlace, *, waiting: int) -> int:
-    """Kill the active one, and count what the server is asked for until another one works."""
-    (own := folder / str(waiting)).mkdir()
-    barrier = own / "barrier"
-    barrier.touch()
-    with Cluster(own, place=place, app="candidates", environment={"FAULTS_BARRIER": str(barrier)}) as cluster:
-        active = cluster.start(by_itself=True, below=("env", "FAULTS_CANDIDATES=1"))
-        until(cluster.rows.last, "somebody to work")
-        for _ in range(PROCESSES):
-            cluster.start(by_itself=True, below=("env", f"FAULTS_CANDIDATES={waiting // PROCESSES}"))
-        until(lambda: len(cluster.window.line(cluster.service)) == waiting + 1, "everyone to stand in line", within=300)
-        until(lambda: is_quiet(place), "all to have found that it is not their turn", within=100)
-        before, pids = cluster.last_row(), cluster.pids(active)
-        asked = place.calls()
-        for pid in (pids.guardian, pids.keeper, pids.worker):
-            send(pid, signal.SIGKILL)
-        cluster.takeover(before.token, within=0.75 * cluster.ttl)
-        found = place.calls() - asked
-        cluster.judge()
-        return found
-
-
-def is_quiet(place: ServerPlace) -> bool:
-    """Whether nobody asks for anything for a while, but to beat."""
-    asked = place.calls()
-    pass_by(1.0)
-    return place.calls() - asked < PROCESSES
+        assert thousand < 2 * hundred, f"{thousand} requests with 1000 who wait, {hundred} with 100"

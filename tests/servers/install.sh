@@ -13,7 +13,9 @@ tests libfaketime libfaketime wall clocks that jump (tests/faults/test_clocks.py
 tests postgresql postgresql the store postgresql://
 tests pgbouncer pgbouncer the store postgresql:// behind a pooler
 tests redis redis-server the store redis://, and the peers redis-py and tooz (benchmarks/peers)
+tests mariadb mariadb-server the fence of a term in MySQL and MariaDB
 tests nats nats-server the broker nats:// (tests/faults/test_relay.py)
+tests rabbitmq rabbitmq-server the broker amqp:// (tests/faults/test_relay.py); it brings Erlang along
 tests systemd systemd the unit files of the documentation (tests/docs/test_operations.py)
 tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
 tests ip iproute2 instances in networks of their own
@@ -49,7 +51,12 @@ has_redis() {
     command -v redis-server >/dev/null
 }
 
+# tests/servers/mariadb.py looks there too
+has_mariadb() { command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; }
+
 has_nats() { command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ]; }
+# tests/servers/brokers.py looks in the same place
+has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
 has_systemd() { command -v systemd-analyze >/dev/null; }
 
 has_etcd() {

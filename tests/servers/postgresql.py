@@ -41,14 +41,22 @@ class Postgresql(Server):
     Args:
         settings: Of its configuration.
         certificates: With them it speaks TLS, too.
+        standby_of: It is a copy of this one, which runs, and follows it.
     """
 
     program: ClassVar[str] = "postgres"
     package: ClassVar[str] = "postgresql"
     password: ClassVar[str] = "correct-horse"  # noqa: S105 - of a server that goes with its test
 
-    def __init__(self, *, settings: Mapping[str, str] | None = None, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, str] | None = None,
+        certificates: Certificates | None = None,
+        standby_of: Postgresql | None = None,
+    ) -> None:
         super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-", dir=_IN_MEMORY)))
+        self._primary = standby_of
         self.user = "postgres" if os.geteuid() == 0 else None
         self.settings = {
             "listen_addresses": "127.0.0.1",
@@ -93,18 +101,14 @@ class Postgresql(Server):
     def start(self) -> None:
         """Make the data folder if there is none, and start."""
         self._own(self.folder)
+        if self._primary is not None and not self.data.exists():
+            self._program("pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "-d", self._primary.dsn())
         if self.is_installed() and not self.data.exists():
             secret = self.folder / "password"
             secret.write_text(self.password)
             self._own(secret)
-            made = ["initdb", "-D", str(self.data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}"]
-            subprocess.run(
-                [str(_programs() / made[0]), *made[1:], "--no-sync", "--no-locale", "-E", "UTF8"],
-                check=True,
-                capture_output=True,
-                user=self.user,
-                cwd=self.folder,
-            )
+            made = ("-D", str(self.data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}")
+            self._program("initdb", *made, "--no-sync", "--no-locale", "-E", "UTF8")
         super().start()
 
     def answers(self) -> bool:
@@ -137,6 +141,10 @@ class Postgresql(Server):
         for pid in [*self._processes(), self.pid]:
             _send(pid, signal.SIGCONT)
 
+    def promote(self) -> None:
+        """It follows no longer, and can be written to."""
+        self._program("pg_ctl", "promote", "-D", str(self.data))
+
     def dsn(self, database: str = "postgres", *, user: str = "owner", password: str | None = None) -> str:
         """What libpq calls it."""
         secret = self.password if password is None else password
@@ -150,6 +158,10 @@ class Postgresql(Server):
                 found = connection.execute(statement)
                 rows = found.fetchall() if found.description else []
             return rows
+
+    def _program(self, name: str, *arguments: str) -> None:
+        command = [str(_programs() / name), *arguments]
+        subprocess.run(command, check=True, capture_output=True, user=self.user, cwd=self.folder)
 
     def _processes(self) -> list[int]:
         try:

@@ -144,3 +144,30 @@ def test_nodes_are_made_written_and_watched_and_go_with_their_session(url: str) 
         other.nodes.delete("config", version=lasting.version)
         assert next(folder) == ()
         folder.close()  # type: ignore[attr-defined]
+
+
+def test_members_and_endpoints_are_seen_while_their_blocks_run(url: str) -> None:
+    with blocking.connect(url, instance="one") as one, blocking.connect(url, instance="other") as other:
+        group = other.members("web")
+        states, changes = group.watch(), group.changes()
+        assert next(states) == ()
+        with one.members("web").join(version="1") as me:
+            (joined,) = next(states)
+            assert next(changes).joined == (joined,)
+            me.update(load=0.5)
+            (changed,) = next(changes).changed
+            assert (changed.instance, changed.version, changed.load) == ("one", "1", 0.5)
+            assert group.list() == (changed,)
+        assert next(changes).left == (changed,)
+        for watching in (states, changes):
+            watching.close()  # type: ignore[union-attr]
+        with one.election("invoices").lead() as term, one.naming.publish("invoices", "http://one", term=term):
+            found = other.naming.resolve("invoices")
+            assert found is not None
+            assert (found.address, found.token) == ("http://one", term.token)
+            assert other.naming.list("invoices") == (found,)
+            seen, all_seen = other.naming.watch("invoices"), other.naming.watch_list("invoices")
+            assert (next(seen), next(all_seen)) == (found, (found,))
+        assert (next(seen), next(all_seen)) == (None, ())
+        for watched in (seen, all_seen):
+            watched.close()  # type: ignore[union-attr]

@@ -116,9 +116,19 @@ def test_nothing_is_loaded_before_where_nothing_takes_its_time_or_the_url_is_wro
         ("redis://me:me@host", "redis://me:***@host"),
         ("redis://me:p%40ss@host", "redis://me:***@host"),
         ("redis://me:@host", "redis://me:***@host"),
+        ("redis://me:p/a@ss@host/0", "redis://me:***@host/0"),
+        ("redis://:one@a,redis://:two@b/0", "redis://:***@a,redis://:***@b/0"),
+        ("redis://me:secret@[::1/0", "redis://me:***@[::1/0"),
+        ("https://host/hook?to=me&token=secret&x=1#top", "https://host/hook?to=me&token=***&x=1#top"),
+        ("https://host/hook?X-Amz-Security-Token=secret", "https://host/hook?X-Amz-Security-Token=***"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me&password=***"),
+        ("postgresql://host/db?sslpassword=secret;pwd=two", "postgresql://host/db?sslpassword=***;pwd=***"),
+        ("host=db user=me password=secret dbname=x", "host=db user=me password=*** dbname=x"),
+        ("redis://host?password_file=/run/me&keyfile=/run/key", "redis://host?password_file=/run/me&keyfile=/run/key"),
+        ("https://host:443/x?monkey=1&keys=2&path=a@b", "https://host:443/x?monkey=1&keys=2&path=a@b"),
     ],
 )
-def test_a_password_is_not_shown(url: str, shown: str) -> None:
+def test_what_is_secret_in_a_url_is_not_shown(url: str, shown: str) -> None:
     assert without_secrets(url) == shown
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from typing import Any
 
 import pytest
 
+from locum.names import snake_case
 from locum.scopes import Scope
 from locum.telemetry import (
     Event,
@@ -130,6 +132,35 @@ async def test_an_asynchronous_handler_is_a_task_with_a_name() -> None:
         await turns()
     assert told == [STARTED]
     assert names == ["handler of TermStarted"]
+
+
+async def test_an_asynchronous_handler_that_fails_is_logged_and_is_no_error_of_its_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails(event: Event) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("boom")
+
+    async with Scope("test") as scope:
+        events = Events("web-1", lambda work, name: scope.spawn(work, name=name))
+        events.on(Event, fails)
+        events.tell(STARTED)
+        await turns()
+    assert "a handler of TermStarted failed" in caplog.text
+    assert "boom" in caplog.text
+
+
+def test_the_stack_of_an_error_begins_in_the_users_code(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(event: Event) -> None:
+        snake_case(3)  # type: ignore[arg-type]  # which fails inside of ours
+
+    events = Events("web-1", nothing)
+    events.on(Event, fails)
+    events.tell(STARTED)
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.exc_info is not None
+    frames = [frame.name for frame in traceback.extract_tb(record.exc_info[2])]
+    assert frames[:2] == ["fails", "snake_case"], "what the user called is shown, and what called the user is not"
 
 
 @pytest.mark.parametrize(("event", "level"), [(STARTED, logging.INFO), (JOINED, logging.DEBUG)])

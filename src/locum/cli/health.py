@@ -11,13 +11,15 @@ import click
 from locum import exit_codes
 from locum.clock import Clock, seconds
 from locum.errors import ConfigurationError
-from locum.host.reporting import FILE_VARIABLE
+from locum.host.settings import HEALTH_FILE_VARIABLE
 
 __all__ = ["command"]
 
 
 @click.command("health", short_help="Whether the instance on this machine is well, by its health file.")
-@click.option("--file", metavar="PATH", envvar=FILE_VARIABLE, help=f"Its health file; {FILE_VARIABLE} if not given.")
+@click.option(
+    "--file", metavar="PATH", envvar=HEALTH_FILE_VARIABLE, help=f"Its health file; {HEALTH_FILE_VARIABLE} if not given."
+)
 @click.option(
     "--within", metavar="S", type=click.FloatRange(min=1), default=10, show_default=True, help="How old it may be."
 )
@@ -29,7 +31,7 @@ def command(file: str | None, within: float, ready: bool, as_json: bool) -> int:
     The exit code is 0 if it is, and 1 if not. It takes no connection, and asks no store.
     """
     if not file:
-        raise ConfigurationError(f"no health file is named: give --file PATH, or set {FILE_VARIABLE}")
+        raise ConfigurationError(f"no health file is named: give --file PATH, or set {HEALTH_FILE_VARIABLE}")
     reasons, picture = _judge(Path(file), within=within, ready=ready)
     if as_json:
         click.echo(json.dumps({"well": not reasons, "reasons": reasons, "picture": picture}))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
 import click
 
 from locum.clock import Clock
-from locum.errors import StoreUnavailableError
-from locum.registry import make_store, without_secrets
+from locum.registry import make_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Place", "file_of", "look_again", "looking_at", "which_store", "which_store_if_any"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-_NO_STORE_YET: Final = (
-    "there is no store yet; start an instance with `locum run`, or check the folder, --app and --store"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +95,8 @@ async def looking_at(place: Place, *, clock: Clock) -> AsyncIterator[Store]:
         StoreUnavailableError: It is not there, or does not answer.
     """
     store = make_store(place.url, namespace=place.namespace, clock=clock)
-    _demand_that_it_exists(place.url)
     store.call_timeout = 5.0  # a person waits rather longer than a lease
-    await store.open()
+    await store.open(make=False)
     try:
         yield store
     finally:
@@ -114,25 +107,10 @@ async def look_again(place: Place, store: Store) -> None:
     """Open a store anew that was wiped, exchanged or put back: who only looks takes it as it is.
 
     Raises:
-        StoreUnavailableError: Nothing is there.
+        StoreUnavailableError: Nothing is there; the store that was open stays so, and says the same again.
     """
-    _demand_that_it_exists(place.url)
+    async with looking_at(place, clock=Clock()):
+        pass
     await store.close()
     store.seen = None
-    await store.open()
-
-
-def _demand_that_it_exists(url: str) -> None:
-    """A SQLite file is made when it is opened, and tables are made in any: looking must do neither."""
-    path = file_of(url)
-    if path is None:
-        return
-    if not path.is_file():
-        raise StoreUnavailableError(without_secrets(url), _NO_STORE_YET)
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db:
-            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'locum_store'").fetchone()
-    except sqlite3.Error as error:
-        raise StoreUnavailableError(without_secrets(url), f"SQLite says {error}") from error
-    if not found:
-        raise StoreUnavailableError(without_secrets(url), f"the file exists, but {_NO_STORE_YET}")
+    await store.open(make=False)

@@ -25,12 +25,13 @@ _COMMANDS: Final = (
     "lock",
     "nodes",
     "jobs",
+    "fence-table",
     "doctor",
     "store",
     "config",
     "new",
     "demo",
-)  # each a module beside this one, in order of need
+)  # each a module beside this one (a dash is an underscore there), in order of need
 
 
 class _Commands(click.Group):
@@ -42,7 +43,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"locum.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"locum.cli.{cmd_name.replace('-', '_')}").command
         return command
 
 

@@ -9,7 +9,7 @@ import click
 from locum.cli.looking import looking_at, which_store
 from locum.clock import Clock, nanoseconds, seconds
 from locum.floor import Floor
-from locum.registry import without_secrets
+from locum.registry import definition, without_secrets
 from locum.scopes import run
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.group("store", short_help="Tell a store that it was restored.")
+@click.group("store", short_help="Make a store's tables, or tell it that it was restored.")
 def command() -> None:
     """What is done to a store as a whole."""
 
@@ -46,6 +46,18 @@ def reset(place: Callable[[], Place], above: int, yes: bool) -> None:
     if not yes:
         click.confirm(f"End every session in {without_secrets(where.url)}?", abort=True)
     click.echo(run(_reset(where, above)))
+
+
+@command.command("schema", short_help="Print the statements that make a store's tables.")
+@click.argument("store", metavar="URL")
+def schema(store: str) -> None:
+    """Print the statements that make the tables of a store, for whoever owns the database.
+
+    URL is the store's, such as `postgresql://db.internal/billing?schema=locum`, or only what it begins with:
+    `postgresql`. Nothing is connected to. Without this the first instance makes the tables itself.
+    """
+    for statement in definition(store if "://" in store else f"{store}://localhost/locum"):
+        click.echo(f"{statement};\n")
 
 
 async def _reset(place: Place, above: int) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from locum.clock import nanoseconds, seconds
-from locum.errors import ForkedError, SessionLostError, StoreError
+from locum.errors import ForkedError, OutcomeUnknownError, SessionLostError, StoreError, StoreUnavailableError
 from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
-from locum.scopes import Scope, finish
+from locum.scopes import Backoff, Scope, finish
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from locum.coordination.term import Term
     from locum.journal import Entry
     from locum.keeper.lease import Lease, LeaseSource
-    from locum.store import Store
+    from locum.store import Seen, Store
     from locum.telemetry import Events
 
 __all__ = ["Commons", "Idle"]
 
 _log = logger("coordination")
+_NOTED_WITHIN: Final = 60.0  # s
 T = TypeVar("T")
 
 
@@ -78,6 +79,7 @@ class Commons:
         self.idle: dict[str, Idle] = {}
         """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
         self._token = self._met = 0
+        self._before: Seen | None = None
         self._journal = Journal(store)
         self._scope = Scope("coordination", on_error=_log_failure)
         self._settlers: dict[asyncio.Task[Any], None] = {}
@@ -102,11 +104,11 @@ class Commons:
         """
         if lease.generation == self._met:
             return
-        before = self.store.seen
+        before = self._before = self._before or self.store.seen  # an attempt without an answer may have changed it
         now = await self.store.adopt(max_ttl=lease.budget.ttl)
         if self._token and before is not None and before.incarnation != now.incarnation:
             await Floor.lift(self.store, self._token)
-        self._met = lease.generation
+        self._met, self._before = lease.generation, None
 
     async def session(self) -> str:
         """The session under which something of this instance is made, in a store that was accepted."""
@@ -163,11 +165,19 @@ class Commons:
         return task
 
     async def note(self, entry: Entry, *, unless_noted: bool = False) -> None:
-        """Write a journal entry; a journal that cannot be written harms nobody."""
-        try:
-            await self._journal.note(entry, unless_noted=unless_noted)
-        except StoreError as error:
-            _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
+        """Write a journal entry, for a while again and again; a journal that cannot be written harms nobody."""
+        backoff, until = Backoff(0.05, 2.0), self.clock.now() + nanoseconds(_NOTED_WITHIN)
+        while True:
+            try:
+                await self._journal.note(entry, unless_noted=unless_noted)
+                return
+            except StoreError as error:
+                may_pass = isinstance(error, (StoreUnavailableError, OutcomeUnknownError))
+                if not may_pass or self.clock.now() >= until:
+                    _log.warning("the end of the term %d in %s was not noted: %s", entry.token, entry.scope, error)
+                    return
+                _log.debug("the end of the term %d in %s is not noted yet: %s", entry.token, entry.scope, error)
+            await self.clock.sleep(backoff.delay())
 
 
 def _log_failure(task: str, error: BaseException) -> None:

@@ -6,16 +6,19 @@ import asyncio
 import json
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import Clock, seconds
 from locum.coordination.barrier import Barrier
+from locum.coordination.client import ServiceClient
 from locum.coordination.collecting import Collector
 from locum.coordination.commons import Commons
 from locum.coordination.contest import Wishes
 from locum.coordination.election import Election
 from locum.coordination.grant import Grant, Past
 from locum.coordination.lock import Lock
+from locum.coordination.members import Members
+from locum.coordination.naming import Naming
 from locum.coordination.nodes import Nodes
 from locum.coordination.request import REQUESTS, Request
 from locum.coordination.shared import ReadWriteLock, Semaphore
@@ -43,7 +46,7 @@ _MODES_A_RECORD: Final = 200  # a name has up to 128 letters: so many fit into a
 
 
 class Coordinator:
-    """Elections, locks, barriers and nodes under one instance's session; without a host it comes from `connect`.
+    """Elections, locks, nodes, members and names under one instance's session; without a host it comes from `connect`.
 
     Args:
         commons: The store, the leases and what else the recipes share.
@@ -236,6 +239,31 @@ class Coordinator:
         """Small values, written by version and watched: `await coordinator.nodes.get("config/limits")`."""
         self._commons.origin.check()
         return Nodes(self._commons.store, accept=self._commons.session, session=self._commons.session)
+
+    def members(self, group: str) -> Members:
+        """Who is here: `async with coordinator.members("billing").join()`, and `watch` to see the others.
+
+        Args:
+            group: The name of the group.
+        """
+        return Members(self._commons, self._named(group, "group"))
+
+    @property
+    def naming(self) -> Naming:
+        """Endpoints under the names of services: `await coordinator.naming.resolve("invoices")`."""
+        self._commons.origin.check()
+        return Naming(self._commons)
+
+    def client(self, service: str, *, timeout: float = 10.0, **settings: Any) -> ServiceClient:
+        """A client over HTTP of the active one: `async with coordinator.client("invoices") as client`.
+
+        Args:
+            service: The name under which the active one publishes its address.
+            timeout: Seconds that a request may take, with all that it waits and is repeated.
+            settings: Whatever else `httpx2.AsyncClient` takes.
+        """
+        self._commons.origin.check()
+        return ServiceClient(self._commons, service, timeout=timeout, **settings)
 
     def _named(self, name: str, kind: str) -> str:
         self._commons.origin.check()

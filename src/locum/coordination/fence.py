@@ -9,8 +9,8 @@ Promises: after a raise returns, no transaction that checks an older token commi
 Assumes: the writes that matter check the fence in their own transaction.
 On loss: `StaleTermError`; the transaction is to be rolled back, `Term.transaction` does so.
 
-sqlite3, aiosqlite and asyncpg are known, and SQLAlchemy (engines and connections, plain and asyncio) on SQLite and
-PostgreSQL, without importing them.
+sqlite3, aiosqlite, asyncpg, psycopg, PyMySQL and aiomysql are known, and SQLAlchemy (engines and connections, plain and
+asyncio) on SQLite, PostgreSQL, MySQL and MariaDB, without importing them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from locum.errors import UnsupportedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Fence", "fence_of"]
+__all__ = ["Fence", "fence_of", "table_of"]
 
 _CONNECTIONS: Final = {
     "sqlite3.Connection": "sqlite:SqliteFence",
@@ -34,8 +34,18 @@ _CONNECTIONS: Final = {
     "asyncpg.Connection": "postgresql:AsyncpgFence",
     "asyncpg.Pool": "postgresql:AsyncpgFence",
     "asyncpg.PoolConnectionProxy": "postgresql:AsyncpgFence",
+    "psycopg.Connection": "postgresql:PsycopgFence",
+    "psycopg.AsyncConnection": "postgresql:PsycopgFence",
+    "pymysql.Connection": "mysql:PymysqlFence",
+    "aiomysql.Connection": "mysql:AiomysqlFence",
+    "aiomysql.Pool": "mysql:AiomysqlFence",
 }
-_ENGINES: Final = {"sqlite": "sqlite:SqliteEngineFence", "postgresql": "postgresql:PostgresqlEngineFence"}
+_ENGINES: Final = {
+    "sqlite": "sqlite:SqliteEngineFence",
+    "postgresql": "postgresql:PostgresqlEngineFence",
+    "mysql": "mysql:MysqlEngineFence",
+    "mariadb": "mysql:MysqlEngineFence",
+}
 _OF_SQLALCHEMY: Final = {f"sqlalchemy.{name}" for name in ("Engine", "Connection", "AsyncEngine", "AsyncConnection")}
 
 
@@ -60,9 +70,22 @@ def fence_of(target: Any) -> Fence:
         if inner is not None and not inspect.isroutine(inner):  # not `callable`: a sqlite3.Connection is
             return fence_of(inner)
     raise UnsupportedError(
-        f"{type(target).__name__} is no database that can be fenced: give a sqlite3, aiosqlite or asyncpg connection, a"
-        " SQLAlchemy engine or connection, or an object that has one as its `engine` or `connection`"
+        f"{type(target).__name__} is no database that can be fenced: give a connection of sqlite3, aiosqlite,"
+        " asyncpg, psycopg, PyMySQL or aiomysql, a SQLAlchemy engine or connection, or an object that has one as its"
+        " `engine` or `connection`"
     )
+
+
+def table_of(dialect: str) -> str:
+    """The statement that makes a fence's table.
+
+    Args:
+        dialect: As SQLAlchemy calls it: `sqlite`, `postgresql`, `mysql` or `mariadb`.
+
+    Raises:
+        UnsupportedError: No fence is known for it.
+    """
+    return _room(_of_dialect(dialect)).create
 
 
 def _of_dialect(name: str) -> str:
@@ -72,6 +95,9 @@ def _of_dialect(name: str) -> str:
 
 
 def _made(room: str, target: Any) -> Fence:
+    return cast("Callable[[Any], Fence]", _room(room))(target)
+
+
+def _room(room: str) -> type[Fence]:
     module, _, name = room.partition(":")
-    make = getattr(importlib.import_module(f"locum.coordination.fences.{module}"), name)
-    return cast("Callable[[Any], Fence]", make)(target)
+    return cast("type[Fence]", getattr(importlib.import_module(f"locum.coordination.fences.{module}"), name))

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from locum.store import Expect, Record, Store
 
-__all__ = ["MOST_PATH", "NODES", "Node", "Nodes", "key_of"]
+__all__ = ["MOST_PATH", "NODES", "Node", "Nodes", "key_of", "prefix_of", "readable"]
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 _log = logger("coordination.nodes")
 
@@ -196,9 +197,9 @@ class Nodes:
 
     async def list(self, folder: str = "") -> tuple[Node, ...]:
         """The nodes below a folder, at any depth, in the order of their creation; all without one."""
-        prefix = _prefix(folder)
+        prefix = prefix_of(folder)
         listing = await self._accepting(lambda: self._store.list(prefix))
-        return tuple(_readable(listing.records))
+        return tuple(readable(listing.records, Node.of))
 
     def watch(self, path: str) -> AsyncIterator[Node | None]:
         """A node (`None` while it is not there): at once, and again after each change; the last state always comes.
@@ -209,7 +210,7 @@ class Nodes:
 
     def watch_list(self, folder: str = "") -> AsyncIterator[tuple[Node, ...]]:
         """The nodes below a folder, in the order of their creation, just as `watch` shows one."""
-        return states(self._store, _prefix(folder), lambda: self.list(folder))
+        return states(self._store, prefix_of(folder), lambda: self.list(folder))
 
     async def _accepting(self, call: Callable[[], Awaitable[S]]) -> S:
         return await accepting(call, self._accept)
@@ -260,7 +261,8 @@ def key_of(path: str) -> str:
     return NODES + check_key(path)
 
 
-def _prefix(folder: str) -> str:
+def prefix_of(folder: str) -> str:
+    """The prefix of the keys of all nodes below a folder; of all nodes without one."""
     return key_of(folder) + "/" if folder else NODES
 
 
@@ -268,11 +270,11 @@ def _record(error: ConflictError) -> Record | None:
     return cast("Record | None", error.current)  # a store's conflict carries its record
 
 
-def _readable(records: Iterable[Record]) -> Iterator[Node]:
-    """The nodes among some records: one that is none hides no others."""
-    for record in records:
+def readable(found: Iterable[S], read: Callable[[S], T]) -> Iterator[T]:
+    """What can be read of what was found: one that cannot be (`CorruptRecordError`) hides no others."""
+    for one in found:
         try:
-            yield Node.of(record)
+            yield read(one)
         except CorruptRecordError as error:
             _log.warning("passed over: %s", error)
 

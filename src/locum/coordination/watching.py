@@ -13,7 +13,7 @@ from locum.scopes import happens
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from locum.store import Store
 
@@ -26,7 +26,7 @@ _log = logger("coordination.watching")
 _AFTER_AN_ERROR: Final = 1.0
 
 
-async def states(store: Store, prefix: str, look: Callable[[], Awaitable[S]]) -> AsyncIterator[S]:
+async def states(store: Store, prefix: str, look: Callable[[], Awaitable[S]]) -> AsyncGenerator[S, None]:
     """The states of what lies below a prefix; those between two looks are passed over.
 
     While the store does not answer nothing comes; then what is there.

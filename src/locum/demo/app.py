@@ -7,19 +7,19 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 
-from locum import Host, Stopping, TermStarted
+from locum import Host, Options, Stopping, TermStarted
 from locum.demo.brokers import Broker, broker_for
 from locum.demo.folder import DEMO_VARIABLE, Folder
 from locum.demo.grace_period import GracePeriod
 from locum.demo.orders import Orders
-from locum.demo.settings import DemoSettings, open_settings, read_settings
+from locum.demo.settings import SETTINGS_SECTION, DemoSettings
 from locum.demo.trace import Trace
 from locum.identity import parent_of
 
 __all__ = ["host"]
 
 host = Host("demo")
-broker_for(read_settings().broker, "")  # its library is loaded before there is a loop that it would hold up
+host.options(DemoSettings, section=SETTINGS_SECTION)
 
 
 def open_orders() -> Iterator[Orders]:
@@ -36,15 +36,14 @@ def open_trace() -> Iterator[Trace]:
     trace.close()
 
 
-async def open_broker(settings: DemoSettings) -> AsyncIterator[Broker]:
-    """The broker that the settings name."""
-    broker = broker_for(settings.broker, Folder.of_this_run().path.name)
+async def open_broker(settings: Options[DemoSettings]) -> AsyncIterator[Broker]:
+    """The broker that the settings name when the host starts."""
+    broker = broker_for(settings.current.broker, Folder.of_this_run().path.name)
     await broker.open()
     yield broker
     await broker.close()
 
 
-host.provide(open_settings)
 host.provide(open_orders)
 host.provide(open_trace)
 host.provide(open_broker)

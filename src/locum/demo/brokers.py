@@ -184,11 +184,13 @@ class AmqpBroker(Broker):
             await self._channel.default_exchange.publish(sent, routing_key=self._name, timeout=_TIMEOUT)
 
     async def all_messages(self) -> list[Message]:
-        """All messages of the queue, which is empty then."""
-        found = []
-        while (message := await self._queue.get(no_ack=True, fail=False)) is not None:
-            found.append(Message.of(message.body))
-        return found
+        """All messages of the queue, which go back to their places."""
+        found: list[Any] = []
+        while (message := await self._queue.get(fail=False, timeout=_TIMEOUT)) is not None:
+            found.append(message)
+        if found:
+            await found[-1].nack(multiple=True, requeue=True)
+        return [Message.of(message.body) for message in found]
 
     async def clear(self) -> None:
         """Delete the queue."""

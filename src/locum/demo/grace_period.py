@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from locum import ActivePassiveService, Term
+from locum import ActivePassiveService, Options, Term
 from locum.clock import Clock
 from locum.demo.brokers import Broker, Message
 from locum.demo.orders import Orders
@@ -29,12 +29,11 @@ class GracePeriod(ActivePassiveService):
         orders: The database.
         trace: Where it shows that it runs.
         broker: Where the outbox is relayed to.
-        settings: How often it looks.
+        settings: How often it looks, as of now.
     """
 
-    def __init__(self, orders: Orders, trace: Trace, broker: Broker, settings: DemoSettings) -> None:
-        self._orders, self._trace, self._broker = orders, trace, broker
-        self._poll_every = max(1, round(settings.interval / _ROW_EVERY))  # rows
+    def __init__(self, orders: Orders, trace: Trace, broker: Broker, settings: Options[DemoSettings]) -> None:
+        self._orders, self._trace, self._broker, self._settings = orders, trace, broker, settings
         self._clock = Clock()
 
     async def run_active(self, term: Term) -> None:
@@ -43,7 +42,7 @@ class GracePeriod(ActivePassiveService):
         async for turn in term.every(_ROW_EVERY):
             self._trace.append(term.token)
             if turn >= next_poll:
-                next_poll = turn + self._poll_every
+                next_poll = turn + max(1, round(self._settings.current.interval / _ROW_EVERY))  # rows
                 await self._submit(term)
                 await self._publish(term)
 

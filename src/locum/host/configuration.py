@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from locum.errors import ConfigurationError
-from locum.host.settings import KEYS, SECTION, Settings, all_wrong
+from locum.host.settings import KEYS, LOG_KEYS, SECTION, Settings, all_wrong
 from locum.registry import without_secrets
-from locum.telemetry import logger
+from locum.telemetry import logger, tell_handler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -103,6 +103,7 @@ class Configuration:
         self._options: dict[str, Options[Any]] = {}
         self._snapshot: Snapshot | None = None
         self._spawn: Callable[[Coroutine[Any, Any, object], str], object] | None = None
+        self._log_as: Callable[[Settings], object] | None = None
 
     def add(self, model: type[T], section: str) -> Options[T]:
         """Read a section as a model.
@@ -177,6 +178,9 @@ class Configuration:
         self._snapshot = after  # one assignment: nobody sees half of it
         changed = [section for section in self._options if after.options[section] != before.options[section]]
         own = [key for key in KEYS if getattr(after.settings, key) != getattr(before.settings, key)]
+        if self._log_as is not None and not LOG_KEYS.isdisjoint(own):
+            self._log_as(after.settings)
+            own = [key for key in own if key not in LOG_KEYS]
         if own:
             _log.warning(
                 "Changed, but heeded at the next start only: %s.", ", ".join(f"{SECTION}.{key}" for key in own)
@@ -184,8 +188,12 @@ class Configuration:
         _log.info("The settings were read again; changed: %s.", ", ".join(changed) or "nothing")
         for section in changed:
             for handler in self._options[section].handlers:
-                self._call(handler, after.options[section], section)
+                tell_handler(handler, after.options[section], of=f"changes of {section}", spawn=self._spawn)
         return True
+
+    def log_as(self, set_up: Callable[[Settings], object]) -> None:
+        """Have logging set up so when a reload has changed how it is to be."""
+        self._log_as = set_up
 
     def spawn_with(self, spawn: Callable[[Coroutine[Any, Any, object], str], object]) -> None:
         """Start the tasks of asynchronous handlers so: given a coroutine and a name."""
@@ -214,17 +222,6 @@ class Configuration:
             else:
                 found.append((real, stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return found
-
-    def _call(self, handler: Callable[[Any], object], value: object, section: str) -> None:
-        try:
-            result = handler(value)
-            if inspect.iscoroutine(result):
-                if self._spawn is None:
-                    result.close()
-                    raise ConfigurationError("an async handler needs a host that runs")
-                self._spawn(result, f"change of {section}")
-        except Exception:
-            _log.exception("a handler of changes of %s failed", section)
 
 
 def _own_values(settings: Settings, origins: Mapping[str, str]) -> list[Value]:

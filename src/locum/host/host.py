@@ -16,7 +16,6 @@ from locum.host.layers import Sources
 from locum.host.options import provide_options
 from locum.host.plain import check_body
 from locum.host.plan import Declaration, Plan, kind_of, rhythm_of, workers_of
-from locum.host.reporting import Reports
 from locum.host.restart import Restart
 from locum.host.settings import Settings
 from locum.keeper.control import WorkerEnd
@@ -97,19 +96,15 @@ class Host:
             instance=instance,
             hang_timeout=hang_timeout,
             folder=Path(file).absolute().parent if file else Path.cwd(),
+            stop_timeout=stop_timeout,
+            drain_delay=drain_delay,
+            health=health,
+            health_file=health_file,
             job_store=job_store,
         )
         sources = Sources(settings.folder, config, env_file)
         configuration = Configuration(settings, sources)
-        self.plan = Plan(
-            name,
-            configuration,
-            enforcement=enforcement,
-            stop_timeout=stop_timeout,
-            drain_delay=drain_delay,
-            reports=Reports(address=health, file=health_file),
-            jobs_at_once=jobs_at_once,
-        )
+        self.plan = Plan(name, configuration, enforcement=enforcement, jobs_at_once=jobs_at_once)
 
     @property
     def settings(self) -> Settings:

@@ -59,7 +59,7 @@ class _Worker(Runtime):
         """Run until told to stop; the exit code."""
         notifier = Notifier.take(pids=(os.getpid(), self._end.keeper, parent_of(self._end.keeper) or 0))
         async with Scope(self._plan.name, on_error=self._on_error) as scope, self.reporting(scope, notifier):
-            link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self.events(scope))
+            link = self._link = KeeperLink(self._end, clock=self.clock, scope=scope, events=self.events(scope))
             Signals(
                 stop=self.end,
                 hurry=self.hurry,
@@ -72,7 +72,7 @@ class _Worker(Runtime):
                 store=self._settings.store_url,
                 namespace=self._plan.name,
                 ttl=self.ttl,
-                stop_timeout=self._plan.stop_limit,
+                stop_timeout=self._plan.stop_limit(self._settings),
                 hang_timeout=self._settings.hang_timeout,
             )
             opening = scope.spawn(link.open(hello), name="start gate")
@@ -90,6 +90,11 @@ class _Worker(Runtime):
             except StartError as failure:
                 return tell_failed_start(failure)
         return self._code
+
+    def complete(self) -> None:
+        """Have the services stopped, and the keeper not begin anew."""
+        self._link.completed()
+        super().complete()
 
     def fail(self, why: str, code: int) -> None:
         """End this process, at once unless it ends anyway; the keeper ends what it leaves behind."""

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from locum.errors import ConfigurationError
 from locum.host.layers import variable_of
-from locum.registry import without_secrets
+from locum.registry import is_secret, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ def read_model(model: type[Any], section: str, layers: Sequence[Layer]) -> Read:
         key, where = ".".join((section, *path)), _origin(path, origins)
         place = where if where.endswith(key) else f"{where}: {key}"
         wrong_ones.append(f"{place} is not known: it is one of {', '.join(known)}")
-    shown = [(".".join(path), _shown(one), _origin(path, origins)) for path, one in _values(value)]
+    shown = [(".".join(path), _shown(path[-1], one), _origin(path, origins)) for path, one in _values(value)]
     return Read(None if wrong_ones else value, wrong_ones, shown)
 
 
@@ -113,7 +113,7 @@ def _sentence(
             f"{key} is not set: write {last} = ... under [{'.'.join((section, *above))}] in the settings file, or set"
             f" {_variable(section, path)}"
         )
-    where = _origin(path, origins)
+    where, text = _origin(path, origins), text.removeprefix("Value error, ")  # the user's own words
     return f"{key}: {text}" if where == "code" else f"{where}: {text}"
 
 
@@ -178,7 +178,7 @@ def _unknown(
             yield from _unknown(inner, value, (*above, key))
 
 
-def _shown(value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
     """A value for people, without what nobody should read over a shoulder."""
     match value:
         case None | bool() | int() | float():
@@ -186,9 +186,9 @@ def _shown(value: Any) -> Any:
         case SecretStr() | SecretBytes():
             return _HIDDEN
         case dict():
-            return {str(key): _shown(one) for key, one in value.items()}
+            return {str(key): _shown(str(key), one) for key, one in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_shown(one) for one in value]
+            return [_shown(name, one) for one in value]
         case BaseModel():
-            return {".".join(path): _shown(one) for path, one in _values(value)}
-    return without_secrets(str(value))
+            return {".".join(path): _shown(path[-1], one) for path, one in _values(value)}
+    return _HIDDEN if str(value) and is_secret(name) else without_secrets(str(value))

@@ -11,7 +11,7 @@ from locum.errors import LocumError, StartError, StopTimeoutError
 from locum.host.lifecycle import BACK, THERE, Phase, StopTimes
 from locum.scopes import Scope, cancel_and_wait, finish, happens, told_by_result
 from locum.services.standing import SlowEnd, stacks_of, where
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
@@ -217,7 +217,7 @@ class Phases:
             if isinstance(error, StopTimeoutError):
                 self._would_not_stop.add(name)
             if not isinstance(error, LocumError):
-                _log.exception("%s failed in its %s", name, _HOOK_OF.get(phase, phase.value))
+                _log.error("%s failed in its %s", name, _HOOK_OF.get(phase, phase.value), exc_info=exc_info_of(error))
         finally:
             times.spend(name, self._clock.now() - begun)
 

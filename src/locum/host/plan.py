@@ -12,7 +12,6 @@ from locum.errors import ConfigurationError
 from locum.host.container import Container
 from locum.host.health import Health
 from locum.host.lifecycle import Order, StopTimes
-from locum.host.reporting import Reports
 from locum.host.restart import Restart, RestartWhen
 from locum.names import check_name
 from locum.service import ServiceHooks
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from locum.clock import Clock
     from locum.host.configuration import Configuration
+    from locum.host.settings import Settings
     from locum.jobs.job import Roster
     from locum.telemetry import Event
 
@@ -110,7 +110,7 @@ class Declaration:
         Raises:
             ConfigurationError: It cannot.
         """
-        check_name(self.name, what="the name of a service")
+        check_name(self.name, what="the name of a service (name= gives another)")
         for option in ("start_timeout", "stop_timeout"):
             value = getattr(self, option)
             if not 0 < value < _INFINITE:
@@ -175,12 +175,9 @@ class Plan:
         declarations: The services, in the order of their declaration.
         fences: Databases, or the types of collaborators that reach one.
         handlers: Who asked for which events.
-        reports: Where its health is reported.
         critical: Services whose bodies must beat at least every so many seconds while they work.
         health: That of the run in this process, once there is one.
         enforcement: `kill` or `cancel`; `None` for what is usual where it runs.
-        stop_timeout: Seconds that the stop of all services may take; `None` for what the longest chain of them may.
-        drain_delay: Seconds for which all still run after it was announced that they stop.
         on_reload: What is called (plain or async) when the process is told to reload, in order.
         roster: The jobs, once there is one.
         jobs_at_once: How many runs of them one instance has at once.
@@ -189,15 +186,12 @@ class Plan:
     name: str
     configuration: Configuration
     enforcement: str | None = None
-    reports: Reports = field(default_factory=Reports)
     critical: dict[str, float] = field(default_factory=dict)
     health: Health | None = None
     container: Container = field(default_factory=Container)
     declarations: list[Declaration] = field(default_factory=list)
     fences: list[Any] = field(default_factory=list)
     handlers: list[tuple[type[Event], Callable[[Any], object]]] = field(default_factory=list)
-    stop_timeout: float | None = None
-    drain_delay: float = 0.0
     on_reload: list[Callable[[], object]] = field(default_factory=list)
     roster: Roster | None = None
     jobs_at_once: int = 10
@@ -229,18 +223,21 @@ class Plan:
             )
         return self.roster
 
-    def check(self) -> None:
+    def check(self, settings: Settings) -> None:
         """See that all of it can run.
+
+        Args:
+            settings: With which it would.
 
         Raises:
             ConfigurationError: It cannot.
         """
         if not self.declarations:
             raise ConfigurationError(f"the host {self.name} has no services: host.add(...) one before it runs")
-        limit = self.stop_limit
-        if not self.drain_delay < limit:
+        limit = self.stop_limit(settings)
+        if not settings.drain_delay < limit:
             raise ConfigurationError(
-                f"the host {self.name} has a drain_delay of {self.drain_delay:g} s and stops within {limit:g} s:"
+                f"the host {self.name} has a drain_delay of {settings.drain_delay:g} s and stops within {limit:g} s:"
                 " nothing is left for its services"
             )
         self.container.check([body for one in self.declarations for body in one.bodies])
@@ -260,13 +257,12 @@ class Plan:
             }
         )
 
-    @property
-    def stop_limit(self) -> float:
+    def stop_limit(self, settings: Settings) -> float:
         """Seconds that the stop of all services may take."""
-        if self.stop_timeout is not None:
-            return self.stop_timeout
+        if settings.stop_timeout is not None:
+            return settings.stop_timeout
         limits = {one.name: one.stop_timeout for one in self.declarations}
-        return StopTimes.host_limit(self.order, limits, drain=self.drain_delay)
+        return StopTimes.host_limit(self.order, limits, drain=settings.drain_delay)
 
     def _name_of(self, other: Any, of: Declaration) -> str:
         for one in self.declarations:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -94,7 +95,7 @@ class ProbeServer:
             self._server = await asyncio.start_server(self._accept, host, port, limit=_LINE_LIMIT)
         except OSError as error:
             raise ConfigurationError(
-                f"the health server cannot listen on {address}: {error.strerror or error}; end who listens there, or"
+                f"the health server cannot listen on {address}: {_words(error)}; end who listens there, or"
                 " choose another address by health= or LOCUM_HEALTH (port 0 takes any free one)"
             ) from error
         return int(self._server.sockets[0].getsockname()[1])
@@ -138,6 +139,11 @@ class ProbeServer:
         )
         writer.write(head.encode("latin-1") + (b"" if request[:1] == ["HEAD"] else body))
         await writer.drain()
+
+
+def _words(error: OSError) -> str:
+    """Without the address, which asyncio puts in again."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _verdict(reasons: list[str], word: str) -> Answer:

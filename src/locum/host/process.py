@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NoReturn
 from locum import exit_codes
 from locum.errors import ConfigurationError
 from locum.logs import log_to_console
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from locum.errors import StartError
     from locum.host.plan import Plan
+    from locum.host.settings import Settings
 
 __all__ = ["leave", "set_logging_up", "tell_failed_start"]
 
@@ -22,13 +23,16 @@ _log = logger("host")
 
 
 def set_logging_up(plan: Plan, keeper: int) -> None:
-    """Log as the settings say; where they are wrong, in the usual way, so that this can be told."""
+    """Log as the settings say, after a reload too; where they are wrong, in the usual way, so that it can be told."""
+
+    def set_up(settings: Settings) -> None:
+        log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
+
+    plan.configuration.log_as(set_up)
     try:
-        settings = plan.configuration.read().settings
+        set_up(plan.configuration.read().settings)
     except ConfigurationError:
         log_to_console()
-    else:
-        log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
 
 
 def tell_failed_start(failure: StartError) -> int:
@@ -37,7 +41,7 @@ def tell_failed_start(failure: StartError) -> int:
     if isinstance(failure.__cause__, ConfigurationError):
         _log.error("%s", sentences)  # it says what to do: a stack would not
         return exit_codes.BAD_CONFIGURATION
-    _log.error("%s", sentences, exc_info=failure.__cause__)
+    _log.error("%s", sentences, exc_info=None if failure.__cause__ is None else exc_info_of(failure.__cause__))
     return exit_codes.SERVICE_FAILED
 
 

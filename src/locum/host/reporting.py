@@ -14,6 +14,7 @@ from locum.clock import nanoseconds
 from locum.errors import ConfigurationError
 from locum.host.health import State
 from locum.host.probes import ProbeServer
+from locum.host.settings import HEALTH_FILE_VARIABLE
 from locum.scopes import cancel_and_wait, happens
 from locum.telemetry import logger
 
@@ -25,11 +26,9 @@ if TYPE_CHECKING:
     from locum.host.notify import Notifier
     from locum.scopes import Scope
 
-__all__ = ["ADDRESS_VARIABLE", "FILE_VARIABLE", "Reporting", "Reports"]
+__all__ = ["Reporting", "Reports"]
 
 _log = logger("host.health")
-ADDRESS_VARIABLE: Final = "LOCUM_HEALTH"
-FILE_VARIABLE: Final = "LOCUM_HEALTH_FILE"
 _EVERY: Final = 1.0  # s
 _EXTENSION: Final = nanoseconds(15.0)
 _BETWEEN: Final = (State.WAITING, State.STARTING, State.STOPPING)
@@ -61,9 +60,8 @@ class Reporting:
 
     def __init__(self, health: Health, reports: Reports, notifier: Notifier, *, clock: Clock, scope: Scope) -> None:
         self._health, self._notifier, self._clock = health, notifier, clock
-        self._address = os.environ.get(ADDRESS_VARIABLE) or reports.address
-        file = os.environ.get(FILE_VARIABLE) or reports.file
-        self._file = Path(file) if file else None
+        self._address = reports.address
+        self._file = Path(reports.file) if reports.file else None
         self._server = ProbeServer(health, scope=scope)
         self._scope = scope
         self._interval = min(_EVERY, notifier.watchdog / 2) if notifier.watchdog else _EVERY
@@ -101,12 +99,19 @@ class Reporting:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """Tell systemd that settings are read again, for the length of the block."""
+        """Tell systemd that settings are read again, for the length of the block; not before it was told READY.
+
+        READY ends a reload, but a start too: nobody may hear it of a host that is not.
+        """
+        if not self._said_ready or self._health.state is not State.READY:
+            yield
+            return
         self._notifier.tell(RELOADING=1, MONOTONIC_USEC=self._clock.readings().monotonic // 1000)
         try:
             yield
         finally:
-            self._notifier.tell(READY=1)
+            if self._health.state is State.READY:  # a stop may have begun meanwhile
+                self._notifier.tell(READY=1)
 
     async def _keep_on(self) -> None:
         while True:
@@ -154,5 +159,5 @@ class Reporting:
         except OSError as error:
             raise ConfigurationError(
                 f"the health file {self._file} cannot be written: {error.strerror or error}; choose another one by"
-                f" health_file= or {FILE_VARIABLE}"
+                f" health_file= or {HEALTH_FILE_VARIABLE}"
             ) from error

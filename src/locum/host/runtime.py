@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import Clock
-from locum.context import Context
+from locum.context import Context, under
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
@@ -26,12 +26,12 @@ from locum.host.health import State
 from locum.host.notify import Notifier
 from locum.host.phases import Limits, Phases
 from locum.host.plan import health_of, hooks_of, queue_of
-from locum.host.reporting import Reporting
+from locum.host.reporting import Reporting, Reports
 from locum.host.restart import Restarts
 from locum.keeper.budget import Budget
 from locum.logs import bound
 from locum.registry import make_store, open_when_there, without_secrets
-from locum.scopes import cancel_and_wait
+from locum.scopes import Scope, told_by_result
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.services.background import BackgroundRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from locum.jobs.crew import Crew
     from locum.jobs.job import Roster
     from locum.keeper.lease import LeaseSource
-    from locum.scopes import Scope
     from locum.service import Mode, Runner
     from locum.store import Store
     from locum.telemetry import Event
@@ -55,7 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["Runtime", "StoppedWhileStartingError"]
 
 _log = logger("host")
-_ROLES = {Term: "active", Standby: "passive"}
+_HANDLERS_WITHIN: Final = 2.0  # s
+_ROLES: Final = {Term: "active", Standby: "passive"}
 
 
 class StoppedWhileStartingError(Exception):
@@ -79,7 +79,7 @@ class Runtime(ABC):
     """
 
     def __init__(self, plan: Plan, settings: Settings, instance: str) -> None:
-        plan.check()
+        plan.check(settings)
         self._plan, self._settings = plan, settings
         self.instance = instance
         self.clock = Clock()
@@ -93,12 +93,13 @@ class Runtime(ABC):
         self.told_to_end = asyncio.Event()
         self.failures: list[BaseException] = []
         self._done: set[str] = set()
+        self._handlers: set[asyncio.Task[object]] = set()
         self._phases = Phases(
             plan.order,
             {one.name: Limits(start=one.start_timeout, stop=one.stop_timeout) for one in plan.declarations},
             clock=self.clock,
-            host=plan.stop_limit,
-            drain=plan.drain_delay,
+            host=plan.stop_limit(settings),
+            drain=settings.drain_delay,
         )
 
     @abstractmethod
@@ -126,12 +127,12 @@ class Runtime(ABC):
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
         self.health.began(given)
-        with self._line_of(*given):
+        context = next((one for one in given if isinstance(one, Context)), None)
+        with self._line_of(context), under(context):
             return await self._plan.container.call(function, *given)
 
-    def _line_of(self, *given: object) -> AbstractContextManager[None]:
+    def _line_of(self, context: Context | None) -> AbstractContextManager[None]:
         """What the lines of one run belong to."""
-        context = next((one for one in given if isinstance(one, Context)), None)
         if context is None:
             return bound(instance=self.instance)
         role = _ROLES.get(type(context), "running")
@@ -162,9 +163,13 @@ class Runtime(ABC):
         if completion == "stop_host" or (completion == "stop_when_all_done" and waited_for <= self._done):
             how = "has completed" if error is None else "has failed"
             _log.info("%s %s: %s stops, as was declared.", service, how, self._plan.name)
-            self.end()
+            self.complete()
 
     # -- for those who begin and end it
+
+    def complete(self) -> None:
+        """Have the services stopped, because one of them was declared to end all."""
+        self.end()
 
     def end(self) -> None:
         """Have the services stopped, if they run."""
@@ -178,7 +183,10 @@ class Runtime(ABC):
         """Where events are told, with the user's handlers."""
 
         def spawn(coroutine: Coroutine[Any, Any, object], name: str) -> object:
-            return scope.spawn(coroutine, name=name)
+            task = scope.spawn(coroutine, name=name)
+            self._handlers.add(task)
+            task.add_done_callback(self._handlers.discard)
+            return task
 
         self._events = Events(self.instance, spawn)
         self._plan.configuration.spawn_with(spawn)
@@ -196,7 +204,11 @@ class Runtime(ABC):
             ConfigurationError: It cannot be reported where it was asked for.
         """
         self._reporting = Reporting(
-            self.health, self._plan.reports, notifier or Notifier(), clock=self.clock, scope=scope
+            self.health,
+            Reports(address=self._settings.health, file=self._settings.health_file),
+            notifier or Notifier(),
+            clock=self.clock,
+            scope=scope,
         )
         async with self._reporting.reporting():
             yield
@@ -235,7 +247,7 @@ class Runtime(ABC):
                 clock=self.clock,
             )
             try:
-                await self._start(make, scope)
+                await self._start(make)
             except BaseException:
                 await self._groups.close()
                 await self._plan.container.close()
@@ -266,16 +278,24 @@ class Runtime(ABC):
                 publishing.cancel()
         finally:
             await self._phases.close()
+            await self._hear_handlers_out()
             await coordinator.close(patience=budget.call_seconds)
             await store.close()
 
     # -- inside
 
+    async def _hear_handlers_out(self) -> None:
+        """Let handlers of what happened at the stop come to their end, in bounded time."""
+        if self._handlers:
+            _, late = await asyncio.wait(list(self._handlers), timeout=_HANDLERS_WITHIN)
+            for task in late:
+                _log.warning("%s has not ended within %g s, and is cancelled", task.get_name(), _HANDLERS_WITHIN)
+
     def _report(self) -> None:
         if self._reporting is not None:
             self._reporting.change()
 
-    async def _start(self, make: Callable[[str], Awaitable[Runner]], scope: Scope) -> None:
+    async def _start(self, make: Callable[[str], Awaitable[Runner]]) -> None:
         """Make the services and start them, unless the host is told to stop meanwhile."""
 
         async def start() -> None:
@@ -285,13 +305,11 @@ class Runtime(ABC):
                 )
             await self._phases.start({one.name: await make(one.name) for one in self._plan.declarations})
 
-        starting = scope.spawn(start(), name="start")
-        told = scope.spawn(self.told_to_end.wait(), name="told to end")
-        try:
+        # of its own: a start that fails is told by whoever waits for it, and in other words than a task that failed
+        async with Scope(f"start of {self._plan.name}", on_error=told_by_result) as scope:
+            starting = scope.spawn(start(), name="start")
+            told = scope.spawn(self.told_to_end.wait(), name="told to end")
             await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            told.cancel()
-            await cancel_and_wait(starting)
         if starting.cancelled():
             raise StoppedWhileStartingError
         starting.result()
@@ -323,6 +341,7 @@ class Runtime(ABC):
             "says_ready": declaration.says_ready,
         }
         active_passive = isinstance(what, ActivePassiveService)
+        body: Callable[..., Any]
         if declaration.rhythm is not None:
             tick = what.tick if hooks else what
             body = Periodic(declaration.name, tick, declaration.rhythm, surroundings=self).run
@@ -341,6 +360,9 @@ class Runtime(ABC):
 
     def _consumer(self, declaration: Declaration, what: Any) -> Consumer:
         is_class = isinstance(what, ConsumerService)
+        queue = queue_of(declaration)
+        if queue is not None:
+            queue.open()
         handler = what.handle if is_class else what
 
         async def open_source(call: Callable[..., Awaitable[object]]) -> Any:
@@ -351,7 +373,7 @@ class Runtime(ABC):
             open_source,
             Delivery.taken_by(handler, typing.get_type_hints(handler)),
             workers=declaration.workers,
-            drains=queue_of(declaration) is not None,
+            drains=queue is not None,
             surroundings=self,
         )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from locum.errors import ConfigurationError
+from locum.host.probes import parse_address
 from locum.identity import host_name
 from locum.keeper.budget import Budget
 from locum.keeper.hang import check_hang_timeout
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from locum.host.layers import Layer
 
 __all__ = [
+    "HEALTH_FILE_VARIABLE",
     "INSTANCE_VARIABLE",
     "KEYS",
+    "LOG_KEYS",
     "SECTION",
     "STORE_VARIABLE",
     "TTL_VARIABLE",
@@ -34,6 +38,7 @@ SECTION: Final = "locum"
 STORE_VARIABLE: Final = "LOCUM_STORE"
 INSTANCE_VARIABLE: Final = "LOCUM_INSTANCE"
 TTL_VARIABLE: Final = "LOCUM_TTL"
+HEALTH_FILE_VARIABLE: Final = "LOCUM_HEALTH_FILE"
 
 _SQLITE: Final = "sqlite:///"
 
@@ -49,6 +54,10 @@ class Settings:
         instance: The instance's name; `None` for one made of the machine's name and the keeper's pid.
         hang_timeout: Seconds after which a worker whose loop does not turn is ended; `math.inf` for never.
         folder: Where a relative SQLite path begins: beside the user's module.
+        stop_timeout: Seconds that the stop of all services may take; `None` for what the longest chain of them may.
+        drain_delay: Seconds for which all still run after it was announced that they stop.
+        health: Where probes are answered, as HOST:PORT; `None` for nowhere.
+        health_file: A file that is touched as long as the instance is live; `None` for none.
         log_format: `console` or `json`.
         log_level: The least level that is logged; `None` for `info` of Locum and `warning` of everybody else.
         job_store: The job database's URL; `None` for one beside the store.
@@ -60,6 +69,10 @@ class Settings:
     instance: str | None
     hang_timeout: float
     folder: Path
+    stop_timeout: float | None = None
+    drain_delay: float = 0.0
+    health: str | None = None
+    health_file: str | None = None
     log_format: str = "console"
     log_level: str | None = None
     job_store: str | None = None
@@ -93,6 +106,9 @@ class Settings:
             "instance": lambda: self.instance is None or check_name(self.instance, what="the name of an instance"),
             "ttl": lambda: Budget.of_seconds(self.ttl),
             "hang_timeout": lambda: check_hang_timeout(self.hang_timeout),
+            "stop_timeout": lambda: _check_time("stop_timeout", self.stop_timeout, above=0),
+            "drain_delay": lambda: _check_time("drain_delay", self.drain_delay),
+            "health": lambda: self.health is None or parse_address(self.health),
         }
         for key, check in checks.items():
             try:
@@ -148,6 +164,12 @@ def _given(layer: Layer, wrong: list[str]) -> Iterator[tuple[str, object, str, s
             yield key, text, layer.called(name), layer.called(f"{name}={text!r}")
 
 
+def _check_time(key: str, value: float | None, *, above: float = -1.0) -> None:
+    if value is not None and not (value > above and 0 <= value < math.inf):
+        least = "above 0" if above == 0 else "of 0 or more"
+        raise ConfigurationError(f"{key}={value!r} must be a number of seconds {least}")
+
+
 def _number(given: object) -> float:
     try:
         if isinstance(given, bool) or not isinstance(given, (int, float, str)):
@@ -177,8 +199,14 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
     "ttl": _number,
     "instance": _text,
     "hang_timeout": _number,
+    "stop_timeout": _number,
+    "drain_delay": _number,
+    "health": _text,
+    "health_file": _text,
     "log_format": _one_of(LOG_FORMATS),
     "log_level": _one_of(LOG_LEVELS),
     "job_store": _text,
 }
 KEYS: Final = tuple(_KINDS)
+LOG_KEYS: Final = frozenset({"log_format", "log_level"})
+"""Those that a reload changes; the others wait for the next start."""

@@ -1,6 +1,6 @@
 """The pipe between keeper and worker: one JSON object a line, both ways.
 
-Worker to keeper: `hello` (what to keep), `arm` and `disarm` (a body is about to run, has ended), `started`.
+Worker to keeper: `hello` (what to keep), `arm` and `disarm` (a body begins, has ended), `started`, `completed`.
 Keeper to worker: `open` (the start gate: a session is there), `armed`, `lost`; `joined` and `gone` (another instance).
 """
 

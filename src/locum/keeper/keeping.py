@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from locum.clock import seconds
-from locum.errors import StoreError
+from locum.errors import StoreError, StoreReplacedError
 from locum.floor import Floor
 from locum.keeper.complaint import Complaint
 from locum.keeper.neighbours import Neighbours
@@ -96,6 +96,7 @@ class Keeping:
         self.generation = 0
         """Counts the sessions."""
         self._armed: set[int] = set()
+        self._before: Seen | None = None
         self._idle = asyncio.Event()
         self._alarm = make_alarm(self._on_deadline)
         self._forsaken: asyncio.Future[str] | None = None
@@ -111,13 +112,14 @@ class Keeping:
         self._key = str(owner.key)
         owner = replace(owner, kind="native" if store.guarantees().native_sessions else "observed")
         complaint, backoff = Complaint(self._name, self._clock), Backoff(0.05, seconds(ttl) / 6)
+        loss: Loss | None = None
         async with Scope(f"sessions of {self._name}", on_error=_log_failure) as scope:
             while True:
                 session = Session(
                     store, owner, ttl, clock=self._clock, may_beat=self._charge.may_beat, acknowledged=self._on_beat
                 )
                 try:
-                    seen = await self._adopt(store, ttl)
+                    seen = await self._adopt(store, ttl, after=loss)
                     await session.open(told=complaint.tell)
                 except StoreError as error:  # it is not there, or was exchanged meanwhile
                     complaint.tell(str(error))
@@ -141,13 +143,17 @@ class Keeping:
                 await cancel_and_wait(watching)
                 await self._lose(session, loss)
 
-    async def _adopt(self, store: Store, ttl: int) -> Seen:
+    async def _adopt(self, store: Store, ttl: int, *, after: Loss | None) -> Seen:
         """Accept the store as it is, now that no session of ours is left; if it is another, let no token fall (R24)."""
-        before = store.seen
+        before = self._before = self._before or store.seen  # an attempt without an answer may have changed it
         self._memory.see(max_ttl=ttl)
         now = await store.adopt(max_ttl=self._memory.max_ttl)
-        if self._memory.token and before is not None and before.incarnation != now.incarnation:
-            await Floor.lift(store, self._memory.token)
+        if before is not None and before.incarnation != now.incarnation:
+            if after is None or not after.certain:  # it did not answer while that happened: nobody was told of it
+                _log.warning("%s: %s", self._name, StoreReplacedError(store.url, "it was exchanged meanwhile"))
+            if self._memory.token:
+                await Floor.lift(store, self._memory.token)
+        self._before = None
         return now
 
     async def _until_lost(self, session: Session, scope: Scope) -> Loss:

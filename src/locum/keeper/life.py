@@ -51,11 +51,13 @@ class End:
         code: Its exit code, or minus the signal that killed it.
         why: In words that follow the instance's name.
         started: Whether its services had all been started.
+        completed: Whether it has ended as was declared, so that nothing is to begin anew.
     """
 
     code: int
     why: str
     started: bool
+    completed: bool
 
 
 class Life:
@@ -86,7 +88,7 @@ class Life:
         self._key = str(MachineKey.of_this_process())
         self._memory = memory
         self._keeping: Keeping | None = None
-        self._began = self._started = self._killed = False
+        self._started = self._completed = self._killed = False
         self._why = ""
         self._stop_at: int | None = None
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
@@ -107,7 +109,7 @@ class Life:
             self._give_up.close()
         self._control.close()
         self._cell.close()
-        return End(code, self._words(code), self._started)
+        return End(code, self._words(code), self._started, self._completed)
 
     def pass_on(self, number: int, *, force: bool) -> None:
         """Give a signal to the worker; a forced one ends it."""
@@ -115,7 +117,7 @@ class Life:
             limit = self._hello.result().stop_timeout if self._hello.done() else 0.0
             self._stop_at = self._clock.now() + nanoseconds(limit + _STOP_GRACE)
             self._give_up.set(self._stop_at)
-        if number not in STOP_SIGNALS and not self._began:
+        if number not in STOP_SIGNALS and not self._hello.done():
             return  # it does not know the signal yet, and would die of it
         if not self._ended.is_set():
             os.kill(self._worker.pid, signal.SIGKILL if force else number)
@@ -177,7 +179,6 @@ class Life:
 
     def opened(self, session: Session, generation: int, seen: Seen) -> None:
         """A session is there: the worker's start gate opens."""
-        self._began = True
         budget = session.budget
         self._control.send(
             "open",
@@ -240,6 +241,8 @@ class Life:
                 self._kill(exit_codes.WOULD_NOT_STOP)
             case "started":
                 self._started = True
+            case "completed":
+                self._completed = True
             case kind:
                 _log.warning("the worker says %r, which this release does not know", kind)
 

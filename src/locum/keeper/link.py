@@ -97,6 +97,10 @@ class KeeperLink(Leases):
         """Say that all services have been started: from now on a worker that ends is started again."""
         self._control.send("started")
 
+    def completed(self) -> None:
+        """Say that the host ends because it was declared to: whatever its exit code is, it does not begin anew."""
+        self._control.send("completed")
+
     def _stay_tied(self) -> None:
         # set again each time: a change of rights in between would have cleared it
         if not kernel.die_with_parent(self._end.keeper):

@@ -102,7 +102,7 @@ class Keeper:
             if self._told_to_stop.is_set():
                 return self._code_of_a_stop(end)
             ever_started = ever_started or end.started
-            if end.code in _NEVER_AGAIN or (end.code > 0 and not ever_started):
+            if end.code in _NEVER_AGAIN or (end.code > 0 and (end.completed or not ever_started)):
                 return end.code
             if seconds(self._clock.now() - begun) > _HEALTHY_AFTER:
                 backoff.reset()

@@ -14,7 +14,7 @@ from locum.scopes import Scope, cancel_and_wait
 from locum.service import Mode, ServiceHooks, grace_of
 from locum.services.bodies import Body
 from locum.services.supervised import Supervised
-from locum.telemetry import ServiceFailed, logger
+from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,7 @@ class ActivePassiveRunner(Supervised):
                 if context.is_asked:
                     raise
                 delay = self._restarts.pause()
-                _log.error("%s failed in its passive body", self.name, exc_info=error)
+                _log.error("%s failed in its passive body", self.name, exc_info=exc_info_of(error))
                 self._surroundings.tell(
                     ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=delay)
                 )
@@ -212,7 +212,7 @@ class ActivePassiveRunner(Supervised):
                 self._term = None
             raise
         if body.error is not None:
-            _log.error("%s failed while its passive body ended", self.name, exc_info=body.error)
+            _log.error("%s failed while its passive body ended", self.name, exc_info=exc_info_of(body.error))
 
     async def _hold(self, term: Term) -> BaseException | None:
         """Work under a term until it is over, and give it up (or abandon it)."""
@@ -267,7 +267,7 @@ class ActivePassiveRunner(Supervised):
             await self._outlast(term, body, StopTimeoutError(self.name, limit))
             return
         if body.error is not None and not why.startswith("raised"):
-            _log.error("%s failed while it ended", self.name, exc_info=body.error)
+            _log.error("%s failed while it ended", self.name, exc_info=exc_info_of(body.error))
         await self._election.resign(term, why)
 
     async def _end_lost(self, term: Term, body: Body, *, worked: bool) -> None:

@@ -13,7 +13,7 @@ from locum.scopes import Scope
 from locum.service import Mode, ServiceHooks, Stopping, grace_of
 from locum.services.bodies import Body
 from locum.services.supervised import Supervised
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class BackgroundRunner(Supervised):
             error = self._running.error
             if self._asked.is_set():
                 if error is not None:
-                    _log.error("%s failed while it stopped", self.name, exc_info=error)
+                    _log.error("%s failed while it stopped", self.name, exc_info=exc_info_of(error))
                 return
             if self._running.task.cancelled():
                 error = RuntimeError("the body was cancelled, and not by Locum")

@@ -14,7 +14,7 @@ from locum.errors import ConfigurationError, TermEndedError
 from locum.scopes import Backoff, Scope, finish, told_by_result
 from locum.service import ServiceHooks
 from locum.services.slots import Slots
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +213,12 @@ class _Run:
                 await self._give_back(message)
                 raise
             delay = one.failing.delay()
-            _log.exception("%s could not handle a message, and gives it back; it goes on in %.1f s", one.name, delay)
+            _log.error(
+                "%s could not handle a message, and gives it back; it goes on in %.1f s",
+                one.name,
+                delay,
+                exc_info=exc_info_of(error),
+            )
             await self._tell("nack", message)
             await self._context.sleep(delay)  # in its place: what fails always must not turn without a pause
         except BaseException:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from locum.errors import CrashLoopError
 from locum.service import Mode
-from locum.telemetry import ServiceFailed, logger
+from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
     from locum.context import Context
@@ -97,7 +97,7 @@ class Supervised:
 
     def _tell(self, error: BaseException | None, delay: float | None) -> None:
         if error is not None:
-            _log.error("%s failed", self.name, exc_info=error)
+            _log.error("%s failed", self.name, exc_info=exc_info_of(error))
             self._surroundings.tell(
                 ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=delay)
             )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from locum.errors import ConfigurationError, WorkQueueClosedError
+from locum.context import current_context
+from locum.errors import ConfigurationError, WorkQueueClosedError, WorkQueueFullError
+from locum.scopes import Scope, post, run_in, told_by_result
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -34,13 +38,15 @@ class WorkQueue(Generic[T]):
         if size < 1:
             raise ConfigurationError(f"{name}: size={size!r}: at least one item must be able to wait")
         self.name, self.size = name, size
-        self._items: asyncio.Queue[T] = asyncio.Queue(size)
+        self._items: deque[T] = deque()
+        self._taking_in = threading.Lock()  # threads put in too; only the loop takes out
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._is_closed = False
 
     def __len__(self) -> int:
         """How many items wait."""
-        return self._items.qsize()
+        return len(self._items)
 
     async def put(self, item: T) -> None:
         """Have an item done; waits while the queue is full.
@@ -51,21 +57,47 @@ class WorkQueue(Generic[T]):
         while not self.try_put(item):
             await self._changed.wait()
 
+    def put_blocking(self, item: T, *, timeout: float | None = None) -> None:
+        """Have an item done, from a plain function in a thread; waits while the queue is full.
+
+        A plain body of the host waits no longer than until it is asked to end itself; what there is room for is taken
+        in then too.
+
+        Args:
+            item: The item.
+            timeout: Seconds to wait; `None` waits for ever.
+
+        Raises:
+            WorkQueueFullError: There was no room for it in time.
+            WorkQueueClosedError: The host stops: nothing more is taken in.
+            RuntimeError: The queue is full and its host does not run yet; or this thread's own event loop runs.
+        """
+        if self.try_put(item):
+            return
+        if self._loop is None:
+            raise RuntimeError(f"{self.name} is full, and its host does not run yet: nobody would make room")
+        run_in(self._loop, self._put_in_time(item, timeout))
+
     def try_put(self, item: T) -> bool:
-        """Have an item done, if there is room for it at once; whether there is.
+        """Have an item done, if there is room for it at once; whether there is. From any thread.
 
         Raises:
             WorkQueueClosedError: The host stops: nothing more is taken in.
         """
-        if self._is_closed:
-            raise WorkQueueClosedError(self.name)
-        if self._items.full():
-            return False
-        self._items.put_nowait(item)
+        with self._taking_in:
+            if self._is_closed:
+                raise WorkQueueClosedError(self.name)
+            if len(self._items) >= self.size:
+                return False
+            self._items.append(item)
         self._wake()
         return True
 
     # -- as the source of its own consumer
+
+    def open(self) -> None:
+        """Its host starts, in the event loop that runs here."""
+        self._loop = asyncio.get_running_loop()
 
     def __aiter__(self) -> AsyncIterator[T]:
         """The items."""
@@ -73,11 +105,11 @@ class WorkQueue(Generic[T]):
 
     async def __anext__(self) -> T:
         """The next item; none once it is finished and empty."""
-        while self._items.empty():
+        while not self._items:
             if self._is_closed:
                 raise StopAsyncIteration
             await self._changed.wait()
-        item = self._items.get_nowait()
+        item = self._items.popleft()
         self._wake()
         return item
 
@@ -90,7 +122,8 @@ class WorkQueue(Generic[T]):
 
     def finish(self) -> None:
         """Take nothing more in; what waits is still given out."""
-        self._is_closed = True
+        with self._taking_in:
+            self._is_closed = True
         self._wake()
 
     async def __aenter__(self) -> Self:
@@ -100,9 +133,26 @@ class WorkQueue(Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         """A run has ended; if the host stops, what still waits is gone."""
-        if self._is_closed and not self._items.empty():
+        if self._is_closed and self._items:
             _log.error("%s: %d items were not done in time, and are gone", self.name, len(self))
 
+    async def _put_in_time(self, item: T, timeout: float | None) -> None:
+        caller = current_context()
+        async with Scope(self.name, on_error=told_by_result) as scope:
+            putting = scope.spawn(self.put(item), name="room")
+            asked = [] if caller is None else [scope.spawn(caller.asked(), name="asked to end")]
+            await asyncio.wait([putting, *asked], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if not putting.done():
+                why = "before its caller was asked to end" if any(one.done() for one in asked) else None
+                raise WorkQueueFullError(self.name, self.size, why or f"within {timeout:g} s")
+            putting.result()
+
     def _wake(self) -> None:
+        if self._loop is None:
+            self._exchange()
+        else:
+            post(self._loop, self._exchange)
+
+    def _exchange(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

@@ -33,9 +33,8 @@ def in_words(error: BaseException, url: str) -> str | LocumError:
     if isinstance(cause, socket.gaierror):
         return f"its name is not known ({cause.strerror}): see whether the URL and this machine's DNS are right"
     if isinstance(cause, ConnectionResetError | BrokenPipeError):
-        return (
-            f"it cut the connection ({cause.strerror}): see its log, and which certificates it wants if it speaks TLS"
-        )
+        said = cause.strerror or "without a word"
+        return f"it cut the connection ({said}): see its log, and which certificates it wants if it speaks TLS"
     if isinstance(cause, OSError):
         return f"it is not reached ({cause.strerror or cause}): see whether it runs, and listens there"
     return f"the connection broke ({str(error) or type(error).__name__})"

@@ -13,7 +13,7 @@ from locum.errors import StoreReplacedError, StoreUnavailableError
 if TYPE_CHECKING:
     from locum.store import Seen
 
-__all__ = ["LEAP", "Sight", "difference", "is_successor", "revision_above"]
+__all__ = ["LEAP", "Sight", "difference", "is_successor", "missing", "revision_above"]
 
 LEAP: Final = 1 << 40
 """A new incarnation's revisions begin at the next multiple of this, above all that anybody has seen of the last."""
@@ -41,6 +41,16 @@ def is_successor(found: Seen, seen: Seen) -> bool:
     Such a one begins a leap above it; another store, or an earlier incarnation, does not.
     """
     return found.incarnation != seen.incarnation and found.revision // LEAP > seen.revision // LEAP
+
+
+def missing(store: str) -> StoreUnavailableError:
+    """The error for one who opens a store without making it, where there is none.
+
+    Args:
+        store: Its URL, for messages.
+    """
+    why = "there is no store yet; start an instance with `locum run`, or check what names the store"
+    return StoreUnavailableError(store, why)
 
 
 class Sight:

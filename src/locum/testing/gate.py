@@ -103,9 +103,9 @@ class GatedStore(InterceptedStore):
         super().__init__(store)
         self._gate, self._clock = gate, clock
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect."""
-        await self.intercept(Call("open", "", self.inner.open))
+        await self.intercept(Call("open", "", lambda: self.inner.open(make=make)))
 
     async def intercept(self, call: Call) -> Any:
         """Make a call whose way there and back is open."""

@@ -75,9 +75,9 @@ class InterceptedStore:
     def seen(self, seen: Seen | None) -> None:
         self.inner.seen = seen
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect."""
-        await self.inner.open()
+        await self.inner.open(make=make)
 
     async def close(self) -> None:
         """Leave."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.servers.postgresql import Postgresql, Schema
 from tests.servers.redis import Redis
+from tests.servers.zookeeper import ZooKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,9 +134,14 @@ class SqliteFile(Place):
 class ServerPlace(Place):
     """A database of its own on a server.
 
+    Attributes:
+        requests: As how many requests the server counts one call of the store's, at the most.
+
     Args:
         server: The server; it runs.
     """
+
+    requests: ClassVar[int] = 1
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -175,7 +181,7 @@ class ServerPlace(Place):
 
     @abstractmethod
     def calls(self) -> int:
-        """How often the server was asked for something, as it says itself."""
+        """How many requests the server has had, as it says itself."""
 
     @contextmanager
     def ended(self) -> Iterator[None]:
@@ -267,7 +273,48 @@ class PostgresqlPlace(ServerPlace):
         self._schema.put_back()
 
 
-SERVERS: Final = {place.name: place for place in (PostgresqlPlace, RedisPlace)}
+class ZooKeeperPlace(ServerPlace):
+    """A node of a ZooKeeper, below which the store lives."""
+
+    name = "zookeeper"
+    native = True
+    tick = 0.25
+    requests = 35  # a look at all sessions of a row asks for five nodes of each
+    server: ZooKeeper
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether such a server can be started here."""
+        return ZooKeeper.is_installed()
+
+    @staticmethod
+    def make(folder: Path) -> ZooKeeper:
+        """A server with a short tick."""
+        return ZooKeeper(folder)
+
+    def through(self, host: str, port: int) -> str:
+        """The URL of this very store, for one who reaches it by another way."""
+        return f"zookeeper://{host}:{port}/faults-{self._database}"
+
+    def calls(self) -> int:
+        """Every packet that it has received, pings too."""
+        said = self.server.ask("mntr")
+        return next(int(line.split()[1]) for line in said.splitlines() if line.startswith("zk_packets_received"))
+
+    def wipe(self) -> None:
+        """It is ended for that."""
+        self.server.wipe()
+
+    def save(self) -> None:
+        """A copy of the whole server."""
+        self.server.save()
+
+    def put_back(self) -> None:
+        """It is ended for that."""
+        self.server.put_back()
+
+
+SERVERS: Final = {place.name: place for place in (PostgresqlPlace, RedisPlace, ZooKeeperPlace)}
 """The places that are servers, by name."""
 
 STORES: Final = (SqliteFile.name, *SERVERS)

@@ -949,3 +949,16 @@ async def test_a_cancelled_block_stays_cancelled_and_resigns(one: Instance) -> N
     await asyncio.wait([holding])
     assert holding.cancelled()
     await vacant(one.store)
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_the_end_of_a_term_is_noted_though_an_answer_did_not_come(one: Instance, fault: Any) -> None:
+    """What is not answered at first is asked again: how it ended is not to be lost for that."""
+    election = election_of(one)
+    term = await soon(election.win())
+    one.store.plan("write", fault, fault, key="journal/")
+    await election.resign(term, "was asked to resign")
+    async with asyncio.timeout(LONG), one.store.changes(["journal/"]) as changes:
+        while not await Journal(one.store).entries(SCOPE):
+            await anext(changes)
+    assert [entry.why for entry in await Journal(one.store).entries(SCOPE)] == ["was asked to resign"]

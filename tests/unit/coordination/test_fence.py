@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import sqlite3
 from contextlib import asynccontextmanager, closing
@@ -15,16 +14,16 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from locum.coordination.fence import Fence, fence_of
-from locum.coordination.term import Term
 from locum.errors import StaleTermError, TermEndedError, UnsupportedError
 from locum.testing.instances import Instance
+from tests.unit.coordination import fencing
+from tests.unit.coordination.fencing import SCOPE, term_of
 from tests.unit.kit import instance, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-SCOPE = "billing/election/settlement"
 LIBRARIES = ["sqlite3", "aiosqlite", "engine", "async engine", "connection", "async connection"]
 
 
@@ -79,15 +78,13 @@ class Database:
             yield self.target
 
     async def end(self, connection: Any, how: str) -> None:
-        done = getattr(connection, how)()
-        if inspect.isawaitable(done):
-            await done
+        await fencing.done(getattr(connection, how)())
 
     async def insert(self, connection: Any, number: int) -> None:
         text = f"INSERT INTO orders VALUES ({number})"
-        done = connection.execute(text if "sqlite" in type(connection).__module__ else sqlalchemy.text(text))
-        if inspect.isawaitable(done):
-            await done
+        await fencing.done(
+            connection.execute(text if "sqlite" in type(connection).__module__ else sqlalchemy.text(text))
+        )
 
     def orders(self) -> list[int]:
         with closing(sqlite3.connect(self.path)) as connection:
@@ -111,29 +108,8 @@ async def plain(tmp_path: Path) -> AsyncIterator[Database]:
         yield database
 
 
-@pytest.fixture
-async def one(tmp_path: Path) -> AsyncIterator[Instance]:
-    async with instance(tmp_path / "store.db", "web-1") as one:
-        yield one
-
-
-async def term_of(one: Instance, token: int) -> Term:
-    return Term(
-        "settlement",
-        scope="election/settlement",
-        fence_name=SCOPE,
-        token=token,
-        instance="web-1",
-        lease=await one.leases.lease(),
-        clock=one.leases.clock,
-        revision=1,
-    )
-
-
 async def opened(database: Database) -> Fence:
-    fence = fence_of(database.target)
-    await fence.open()
-    return fence
+    return await fencing.opened(database.target)
 
 
 # -- with Term.transaction
@@ -406,7 +382,7 @@ async def test_an_object_that_has_a_database_is_fenced_as_that(attribute: str, p
 
 @pytest.mark.parametrize("target", [None, 7, "orders.db", object(), sqlite3])
 def test_what_is_no_database_is_refused_with_what_would_be(target: object) -> None:
-    with pytest.raises(UnsupportedError, match="is no database that can be fenced: give a sqlite3"):
+    with pytest.raises(UnsupportedError, match="is no database that can be fenced: give a connection of sqlite3"):
         fence_of(target)
 
 

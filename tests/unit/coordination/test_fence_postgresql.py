@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import signal
 import subprocess
 import sys
@@ -15,23 +14,21 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy
+from psycopg.rows import dict_row, tuple_row
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from locum.coordination.fence import Fence, fence_of
-from locum.coordination.term import Term
 from locum.errors import StaleTermError, UnsupportedError
 from locum.testing.conformance import demand_server
 from locum.testing.instances import Instance
 from tests.faults.kit.waiting import LONG
 from tests.servers.postgresql import Postgresql, shared
-from tests.unit.kit import instance, soon
+from tests.unit.coordination.fencing import SCOPE, done, opened, term_of
+from tests.unit.kit import soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
-SCOPE = "billing/election/settlement"
-LIBRARIES = ["engine", "async engine", "asyncpg", "pool"]
+LIBRARIES = ["engine", "async engine", "asyncpg", "pool", "psycopg", "psycopg dictionaries", "psycopg async"]
 
 
 class Database:
@@ -69,6 +66,15 @@ class Database:
             engine = create_async_engine(self.url("asyncpg", user=user))
             yield engine
             await engine.dispose()
+        elif library.startswith("psycopg"):
+            dsn = self.server.dsn(self.name, user=user)
+            if library.endswith("async"):
+                async with await psycopg.AsyncConnection.connect(dsn) as own:
+                    yield own
+            else:
+                rows: Any = dict_row if library.endswith("dictionaries") else tuple_row
+                with psycopg.connect(dsn, row_factory=rows) as of_psycopg:
+                    yield of_psycopg
         else:
             dsn = self.url("asyncpg", user=user).replace("+asyncpg", "")
             if library == "pool":
@@ -82,9 +88,7 @@ class Database:
 
 async def insert(connection: Any, number: int) -> None:
     text = f"INSERT INTO orders VALUES ({number})"
-    done = connection.execute(sqlalchemy.text(text) if "sqlalchemy" in type(connection).__module__ else text)
-    if inspect.isawaitable(done):
-        await done
+    await done(connection.execute(sqlalchemy.text(text) if "sqlalchemy" in type(connection).__module__ else text))
 
 
 @pytest.fixture
@@ -98,35 +102,13 @@ def database() -> Iterator[Database]:
     shared().run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture
-async def one(tmp_path: Path) -> AsyncIterator[Instance]:
-    async with instance(tmp_path / "store.db", "web-1") as one:
-        yield one
-
-
-async def term_of(one: Instance, token: int) -> Term:
-    return Term(
-        "settlement",
-        scope="election/settlement",
-        fence_name=SCOPE,
-        token=token,
-        instance="web-1",
-        lease=await one.leases.lease(),
-        clock=one.leases.clock,
-        revision=1,
-    )
-
-
-async def opened(target: Any) -> Fence:
-    fence = fence_of(target)
-    await fence.open()
-    return fence
-
-
 async def waits(database: Database) -> None:
-    async with asyncio.timeout(LONG):
-        while not database.kept_from_running():  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.01)
+    try:
+        async with asyncio.timeout(LONG):
+            while not database.kept_from_running():  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError("nobody waits for the row") from None
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -239,6 +221,34 @@ async def test_a_check_outside_a_transaction_is_refused(database: Database, one:
         with pytest.raises(UnsupportedError, match="begin one first"):
             async with term.transaction(by_itself):
                 raise AssertionError("it must not be begun")
+
+
+@pytest.mark.parametrize("library", ["psycopg", "psycopg async"])
+async def test_psycopg_is_fenced_in_the_users_own_transaction_too(
+    library: str, database: Database, one: Instance
+) -> None:
+    old, new = await term_of(one, 7), await term_of(one, 8)
+    async with database.reached_by(library) as connection:
+        for end in ("rollback", "commit"):  # it is not registered: its raise goes with the transaction
+            await insert(connection, 1)
+            await old.fence(connection)
+            await done(getattr(connection, end)())
+        await insert(connection, 2)
+        async with database.reached_by("asyncpg") as other:
+            await soon(new.raise_fence(await opened(other)))
+        with pytest.raises(StaleTermError, match="it has seen 8; roll back"):
+            await old.fence(connection)
+        await done(connection.rollback())
+        assert database.orders() == [1]
+        await insert(connection, 3)
+        with pytest.raises(UnsupportedError, match="a transaction is open on this connection already"):
+            async with new.transaction(connection):
+                raise AssertionError("it must not be begun")
+        await done(connection.rollback())
+        await done(connection.set_autocommit(True))
+        with pytest.raises(UnsupportedError, match="begin one first"):
+            await new.fence(connection)
+    assert database.orders() == [1]
 
 
 async def test_two_transactions_of_one_term_do_not_wait_for_each_other(database: Database, one: Instance) -> None:

@@ -151,6 +151,92 @@ def test_every_value_is_shown_with_its_origin_and_without_secrets(
     assert "pass-word" not in str(values)
 
 
+def test_what_is_called_a_secret_is_hidden_though_its_type_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server(BaseModel):
+        password: str = "pass-word"  # noqa: S105 - it is to be hidden
+        password_file: str = "/run/password"  # noqa: S105 - a path
+
+    class Smtp(BaseModel):
+        smtp_password: str = "pass-word"  # noqa: S105 - it is to be hidden
+        api_key: str = ""
+        tokens: int = 3
+        login: dict[str, str] = {"user": "me", "secret": "pass-word"}
+        servers: list[Server] = [Server()]
+
+    found = configuration(tmp_path, None)
+    found.add(Smtp, "smtp")
+    values = {key.partition(".")[2]: value for key, (value, _) in shown(found).items() if key.startswith("smtp.")}
+    assert values == {
+        "smtp_password": "***",
+        "api_key": "",
+        "tokens": 3,
+        "login": {"user": "me", "secret": "***"},
+        "servers": [{"password": "***", "password_file": "/run/password"}],
+    }
+
+
+def test_what_is_secret_in_any_text_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCUM_STORE", "postgresql://me@host/db?password=pass-word")
+    monkeypatch.setenv("MAIL_SENDER", "https://hook/?token=pass-word&to=[me")
+    found = configuration(tmp_path, None)
+    found.add(Mail, "mail")
+    values = shown(found)
+    assert values["locum.store"] == ("postgresql://me@host/db?password=***", "environment: LOCUM_STORE")
+    assert values["mail.sender"] == ("https://hook/?token=***&to=[me", "environment: MAIL_SENDER")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "value"),
+    [
+        ("health", ":1", ":1"),
+        ("health_file", "/run/1", "/run/1"),
+        ("stop_timeout", 1, 1.0),
+        ("drain_delay", 1, 1.0),
+        ("hang_timeout", 1, 1.0),
+        ("instance", "web-1", "web-1"),
+    ],
+)
+def test_every_setting_of_the_host_goes_through_every_layer(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, given: object, value: str | float
+) -> None:
+    found, name = configuration(tmp_path), f"locum.{key}"
+    variable = f"LOCUM_{key.upper()}"
+    assert shown(found)[name][1] == "code"
+    file.write_text(f"[locum]\n{key} = {json.dumps(given)}")
+    assert shown(found)[name] == (value, f"{file}: {name}")
+
+    def again(number: int) -> str:
+        return str(given).replace("1", str(number))
+
+    (tmp_path / ".env").write_text(f"{variable}={again(2)}")
+    assert shown(found)[name] == (type(value)(again(2)), f"{tmp_path / '.env'}: {variable}")
+    monkeypatch.setenv(variable, again(3))
+    assert shown(found)[name] == (type(value)(again(3)), f"environment: {variable}")
+    monkeypatch.setenv(COMMAND_LINE_VARIABLE, json.dumps({name: again(4)}))
+    assert shown(found)[name] == (type(value)(again(4)), f"--set {name}")
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "message"),
+    [
+        ("health", "8080", "health='8080' is no address to listen on: write HOST:PORT"),
+        ("health", ":http", "health=':http' is no address"),
+        ("stop_timeout", "0", r"stop_timeout=0.0 must be a number of seconds above 0"),
+        ("stop_timeout", "inf", r"stop_timeout=inf must be a number of seconds above 0"),
+        ("drain_delay", "-1", r"drain_delay=-1.0 must be a number of seconds of 0 or more"),
+        ("drain_delay", "nan", r"drain_delay=nan must be"),
+    ],
+)
+def test_a_setting_of_the_host_that_cannot_be_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, given: str, message: str
+) -> None:
+    monkeypatch.setenv(f"LOCUM_{key.upper()}", given)
+    with pytest.raises(ConfigurationError, match=f"environment: LOCUM_{key.upper()}: {message}"):
+        configuration(tmp_path, None).read()
+
+
 # -- what is wrong
 
 
@@ -282,7 +368,22 @@ def test_what_is_the_hosts_own_waits_for_the_next_start(
     file.write_text(FILE.replace("ttl = 5", "ttl = 4"))
     with caplog.at_level(logging.WARNING):
         assert found.reload()
-    assert "heeded at the next start only: locum.ttl" in caplog.text
+    assert "heeded at the next start only: locum.ttl." in caplog.text
+
+
+def test_how_is_logged_changes_at_once_where_logging_is_ours(
+    file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found, set_up = configuration(tmp_path), list[tuple[str, str | None]]()
+    found.load()
+    found.log_as(lambda settings: set_up.append((settings.log_format, settings.log_level)))
+    file.write_text(FILE.replace("ttl = 5", "ttl = 4\nlog_level = 'debug'"))
+    assert found.reload()
+    assert set_up == [("console", "debug")]
+    assert "heeded at the next start only: locum.ttl." in caplog.text
+    file.write_text(FILE.replace("ttl = 5", "ttl = 4\nlog_level = 'loud'"))
+    assert not found.reload()
+    assert len(set_up) == 1
 
 
 class Quick(Clock):
@@ -376,5 +477,5 @@ def test_the_password_of_a_job_store_is_shown_nowhere(tmp_path: Path) -> None:
         folder=tmp_path,
         job_store="postgresql://ada:secret@db/jobs",
     )
-    shown = {one.name: one.value for one in Configuration(settings, Sources(tmp_path)).read().values}
+    shown = {one.key: one.value for one in Configuration(settings, Sources(tmp_path)).read().values}
     assert shown["locum.job_store"] == "postgresql://ada:***@db/jobs"

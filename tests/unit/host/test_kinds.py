@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from locum import ConsumerService, Host, PeriodicService, Restart, Stopping, Term, WorkQueue
-from locum.errors import ConfigurationError
+from locum import ConsumerService, Host, PeriodicService, Restart, Stopping, Term, WorkQueue, blocking
+from locum.errors import ConfigurationError, WorkQueueFullError
 from locum.services.active_passive import ActivePassiveService
 from locum.services.background import BackgroundService
 from tests.unit.kit import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 BOTH = pytest.mark.parametrize("active_passive", [False, True])
@@ -159,6 +160,61 @@ async def test_a_queue_is_emptied_after_those_that_fill_it_have_stopped(host: Ho
     assert done == put
 
 
+async def test_a_plain_body_fills_a_queue_and_its_stop_does_not_wait_for_room(host: Host) -> None:
+    """As on an instance that stands by: nobody ever makes room."""
+    said: list[str] = []
+
+    @host.queue(size=1, active_passive=True, stop_timeout=1)
+    async def mails(item: int) -> None:
+        await asyncio.Event().wait()
+
+    @host.background(after=[mails], stop_timeout=15)
+    def fill(stopping: blocking.Stopping) -> None:
+        for turn in stopping.every(0.001):
+            try:
+                mails.put_blocking(turn)
+            except WorkQueueFullError as error:
+                said.append(str(error))
+
+    async with host.lifespan():
+        await until(lambda: len(mails) == 1, "a full queue")
+    assert said == [
+        "mails had no room for the item before its caller was asked to end: 1 wait already. It was not taken in"
+    ]
+
+
+@BOTH
+async def test_each_run_and_each_term_has_collaborators_of_its_own(host: Host, active_passive: bool) -> None:
+    """They are made anew, and those of the run before have been finalized then."""
+    told: list[str] = []
+
+    class Session: ...
+
+    async def open_session() -> AsyncIterator[Session]:
+        number = told.count("open") + 1
+        told.append("open")
+        yield Session()
+        told.append(f"close {number}")
+
+    open_session.__annotations__["return"] = AsyncIterator[Session]
+    seen: list[Session] = []
+
+    async def body(context: Term if active_passive else Stopping, session: Session) -> None:  # type: ignore[valid-type]
+        seen.append(session)
+        if len(seen) < 3:
+            raise ValueError("boom")
+        await context.sleep(3600)
+
+    body.__annotations__.update(context=context_of(active_passive), session=Session)
+    host.provide(open_session, lifetime="run")
+    declare = host.active_passive if active_passive else host.background
+    declare(restart=Restart(first=0.01, last=0.01))(body)
+    async with host.lifespan():
+        await until(lambda: len(seen) == 3, "the third run")
+    assert len(set(map(id, seen))) == 3
+    assert told == ["open", "close 1", "open", "close 2", "open", "close 3"]
+
+
 async def test_what_comes_after_a_class_or_a_function_may_say_so_by_it(host: Host) -> None:
     class Database(BackgroundService):
         async def run(self, stopping: Stopping) -> None: ...
@@ -175,7 +231,7 @@ async def test_what_comes_after_a_class_or_a_function_may_say_so_by_it(host: Hos
     assert host.plan.order.startable({"database", "reads"}, {"database"}) == []
     host.background(name="other", after=[len])(reads)
     with pytest.raises(ConfigurationError, match="which was not given to this host"):
-        host.plan.check()
+        host.plan.check(host.settings)
 
 
 def test_a_stop_takes_as_long_as_its_longest_chain_or_as_the_host_says(host: Host) -> None:
@@ -184,10 +240,10 @@ def test_a_stop_takes_as_long_as_its_longest_chain_or_as_the_host_says(host: Hos
     host.background(name="a", stop_timeout=10)(nothing)
     host.background(name="b", stop_timeout=20, after=["a"])(nothing)
     host.background(name="c", stop_timeout=25)(nothing)
-    assert host.plan.stop_limit == 35
-    host.plan.stop_timeout, host.plan.drain_delay = 12, 12
+    settings = host.settings
+    assert host.plan.stop_limit(settings) == 35
     with pytest.raises(ConfigurationError, match="drain_delay of 12 s and stops within 12 s"):
-        host.plan.check()
+        host.plan.check(replace(settings, stop_timeout=12.0, drain_delay=12.0))
 
 
 def test_what_cannot_be_is_refused_while_it_is_declared(host: Any) -> None:

@@ -133,7 +133,7 @@ async def test_independent_ones_go_side_by_side_there_and_back(stage: Stage) -> 
 async def test_a_dependant_waits_until_what_it_needs_is_ready_and_not_only_started(stage: Stage) -> None:
     stage.set({"a": [], "b": ["a"]}, a={"waits": ("ready",)})
     starting = asyncio.ensure_future(stage.start())
-    await turns()
+    await turns(200)
     assert stage.steps[-1] == "start a"
     stage.players["a"].go.set()
     await soon(starting)

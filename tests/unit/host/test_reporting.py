@@ -16,7 +16,7 @@ from locum.clock import Clock
 from locum.errors import ConfigurationError
 from locum.host.health import Health, State
 from locum.host.notify import Notifier
-from locum.host.reporting import ADDRESS_VARIABLE, Reporting, Reports
+from locum.host.reporting import Reporting, Reports
 from locum.scopes import Scope
 from locum.service import Mode
 from tests.unit.kit import LONG, ShiftedClock, soon, until
@@ -192,13 +192,6 @@ async def test_a_port_in_use_is_one_readable_error(clock: Clock) -> None:
                 raise AssertionError
 
 
-async def test_the_environment_names_another_address(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = free_port()
-    monkeypatch.setenv(ADDRESS_VARIABLE, f"127.0.0.1:{port}")
-    async with reporting(clock, Reports(address="127.0.0.1:1")):
-        assert (await ask(port, "GET /livez HTTP/1.1\r\n\r\n"))[1] == "live\n"
-
-
 # -- to systemd
 
 
@@ -266,6 +259,29 @@ async def test_a_reload_is_told_with_its_time(clock: Clock, manager: Manager) ->
             assert message["RELOADING"] == "1"
             assert before <= int(message["MONOTONIC_USEC"]) <= Clock().readings().monotonic // 1000
         assert {"READY": "1"} in manager.heard()
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.STARTING, State.STOPPING])
+async def test_a_reload_of_what_does_not_serve_is_not_told_for_it_would_end_with_ready(
+    clock: Clock, manager: Manager, state: State
+) -> None:
+    async with reporting(clock, Reports(), Notifier(manager.address)) as (health, report):
+        if state is State.STOPPING:
+            serve(health)
+            await until(lambda: "READY" in flat(manager.heard()), "READY")
+        health.enter(state)
+        with report.reloading():
+            pass
+        assert not {"RELOADING", "READY"} & flat(manager.heard()).keys()
+
+
+async def test_a_stop_that_begins_in_a_reload_is_not_taken_back(clock: Clock, manager: Manager) -> None:
+    async with reporting(clock, Reports(), Notifier(manager.address)) as (health, report):
+        serve(health)
+        await until(lambda: "READY" in flat(manager.heard()), "READY")
+        with report.reloading():
+            health.enter(State.STOPPING)
+        assert "READY" not in flat(manager.heard())
 
 
 async def test_a_manager_that_is_away_or_full_harms_nobody_and_is_told_later(clock: Clock, tmp_path: Path) -> None:

@@ -406,8 +406,12 @@ async def test_a_crash_after_any_statement_leaves_a_run_neither_lost_nor_doubled
         taken = await survives(lambda db: book.ledger.take(db, known, session=A, instance="a", room=1))
         ((run, _),) = taken.runs
         fired.append(run.fire_at)
-        end = Finish(run.id, run.token, "succeeded")
-        assert await survives(lambda db, end=end: book.ledger.finish(db, [end], session=A)) == frozenset()
+        ends = [Finish(run.id, run.token, "succeeded")]
+
+        def finish(db: Connection, ends: list[Finish] = ends) -> Any:
+            return book.ledger.finish(db, ends, session=A)
+
+        assert await survives(finish) == frozenset()
     assert fired == [planned, planned + SECOND, planned + 2 * SECOND]
     assert [row.fire_at for row in await book.history()][::-1] == fired
 
@@ -434,4 +438,4 @@ def test_mysql_has_words_for_the_tables_too() -> None:
     from sqlalchemy.schema import CreateTable
 
     for table in Tables(None).metadata.sorted_tables:
-        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=mysql.dialect()))  # type: ignore[no-untyped-call]
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=mysql.dialect()))

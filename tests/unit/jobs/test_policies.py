@@ -26,7 +26,7 @@ def hour(number: float) -> datetime:
 
 def test_a_time_that_is_on_time_fires_whatever_the_policy() -> None:
     for policy in ("latest", "none", "earliest", "all"):
-        found = due(HOURLY, PLANNED, hour(0.001), Misfire(policy=policy))  # type: ignore[arg-type]
+        found = due(HOURLY, PLANNED, hour(0.001), Misfire(policy=policy))
         assert (found.fires, found.dropped, found.next) == ((PLANNED,), None, hour(1))
 
 

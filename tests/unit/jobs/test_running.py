@@ -114,7 +114,7 @@ async def test_a_failed_run_is_tried_again_and_a_dead_letter_can_be_redriven(hos
 async def test_a_run_that_takes_too_long_is_ended(host: Host, options: Any, told: str) -> None:
     ended = asyncio.Event()
 
-    @host.job(**options)
+    @host.job(**options)  # type: ignore[untyped-decorator]
     async def slow(run: Run) -> None:
         try:
             await asyncio.Event().wait()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import Clock, nanoseconds
+from locum.floor import Floor
 from locum.keeper.cell import Cell
 from locum.keeper.keeping import Keeping
 from locum.keeper.leases import Leases
@@ -16,7 +17,7 @@ from locum.keeper.memory import Memory
 from locum.keeper.owner import Ending, Owner
 from locum.scopes import Scope
 from locum.telemetry import Event, Events, StoreLost, StoreRestored
-from locum.testing.faults import FaultyStore, refused
+from locum.testing.faults import FaultyStore, answer_lost, refused
 from locum.testing.instances import owner_named
 from tests.unit.kit import opened, until
 
@@ -216,6 +217,29 @@ async def test_bodies_that_end_are_waited_for_until_an_instant(stage: Stage) -> 
     await asyncio.sleep(0)
     stage.keeping.disarm(1)
     assert await waiting
+
+
+async def test_a_store_that_was_exchanged_while_it_did_not_answer_is_told_of(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.store.always("beat", refused)
+    async with opened(tmp_path / "store.db") as other:
+        await other.renew(max_ttl=1)
+    await stage.has("opened 2")
+    assert "is not the one that this process has worked with: it was exchanged meanwhile" in caplog.text
+
+
+async def test_no_token_falls_though_the_answer_to_the_adoption_was_lost(stage: Stage, tmp_path: Path) -> None:
+    assert stage.keeping.arm(1, 1, 9)
+    stage.keeping.disarm(1)
+    stage.store.always("adopt", answer_lost)
+    stage.store.always("beat", refused)
+    async with opened(tmp_path / "store.db") as other:
+        begun = (await other.renew(max_ttl=1)).incarnation
+    await until(lambda: stage.store.seen is not None and stage.store.seen.incarnation == begun, "the adoption")
+    stage.store.always("adopt", None)
+    await stage.has("opened 2")
+    assert (await Floor.read(stage.store)).token == 9
 
 
 async def test_other_instances_are_told_of(stage: Stage, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ async def test_a_store_that_can_never_be_used_is_told_out_of_open(tmp_path: Path
 
 async def test_a_store_of_a_newer_release_is_told_out_of_open(path: Path) -> None:
     class Newer(SqliteStore):
-        async def open(self) -> None:
+        async def open(self, *, make: bool = True) -> None:
             raise SchemaError(self.url, 9, 1)
 
     async with kept(path, make=lambda: Newer(path, namespace="billing", clock=Clock())) as one:

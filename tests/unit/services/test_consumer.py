@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from locum import blocking
-from locum.errors import ConfigurationError, WorkQueueClosedError
+from locum.clock import Clock
+from locum.context import under
+from locum.errors import ConfigurationError, WorkQueueClosedError, WorkQueueFullError
 from locum.scopes import cancel_and_wait
 from locum.service import Stopping
 from locum.services.consumer import Consumer, ConsumerService, Delivery, Source, check_workers
 from locum.services.work_queue import WorkQueue
-from tests.unit.kit import soon, turns
+from tests.unit.kit import soon, turns, until
 from tests.unit.services.house import House
 
 if TYPE_CHECKING:
@@ -325,6 +327,82 @@ async def test_what_waits_to_put_something_in_is_told_of_the_end() -> None:
     queue.finish()
     with pytest.raises(WorkQueueClosedError):
         await soon(waiting)
+
+
+async def test_a_thread_waits_for_room_too() -> None:
+    queue: WorkQueue[str] = WorkQueue("mails", 1)
+    queue.open()
+    await asyncio.to_thread(queue.put_blocking, "a")
+    waiting = asyncio.ensure_future(asyncio.to_thread(queue.put_blocking, "b"))
+    with pytest.raises(
+        WorkQueueFullError, match=r"mails had no room for the item within 0.01 s: 1 wait already"
+    ) as full:
+        await asyncio.to_thread(queue.put_blocking, "c", timeout=0.01)
+    assert isinstance(full.value, TimeoutError)
+    assert not waiting.done()
+    assert await anext(queue) == "a"
+    await soon(waiting)
+    assert await anext(queue) == "b"
+    coming = asyncio.ensure_future(anext(queue))
+    await turns()
+    assert await asyncio.to_thread(queue.try_put, "d"), "and whoever waits for an item is woken"
+    assert await soon(coming) == "d"
+    queue.try_put("e")
+    waiting = asyncio.ensure_future(asyncio.to_thread(queue.put_blocking, "f"))
+    await turns()
+    queue.finish()
+    with pytest.raises(WorkQueueClosedError):
+        await soon(waiting)
+
+
+async def test_many_threads_put_in_each_item_once_and_no_more_than_fit() -> None:
+    queue: WorkQueue[int] = WorkQueue("mails", 3)
+    queue.open()
+
+    def fill(first: int) -> None:
+        for number in range(50):
+            queue.put_blocking(first + number)
+
+    filling = [asyncio.ensure_future(asyncio.to_thread(fill, first)) for first in (0, 100, 200, 300)]
+    found: list[int] = []
+    while len(found) < 200:
+        assert len(queue) <= 3
+        found.append(await soon(anext(queue)))
+    await soon(asyncio.gather(*filling))
+    assert sorted(found) == [first + number for first in (0, 100, 200, 300) for number in range(50)]
+    assert [one for one in found if one < 100] == list(range(50)), "in the order of each"
+
+
+async def test_a_thread_that_is_asked_to_end_waits_for_no_room() -> None:
+    queue: WorkQueue[str] = WorkQueue("mails", 1)
+    queue.open()
+    context = Stopping("fill", clock=Clock())
+
+    def fill() -> None:
+        queue.put_blocking("a")
+        queue.put_blocking("b")
+
+    with under(context):
+        filling = asyncio.ensure_future(asyncio.to_thread(fill))
+    await until(lambda: len(queue) == 1, "a full queue")
+    await turns()
+    context.ask_to_stop(within=20.0)
+    with pytest.raises(WorkQueueFullError, match="before its caller was asked to end"):
+        await soon(filling)
+    assert (await anext(queue), len(queue)) == ("a", 0)
+    with under(context):
+        await asyncio.to_thread(queue.put_blocking, "c")  # there is room: what it still has is taken in
+    assert len(queue) == 1
+
+
+async def test_a_queue_whose_host_does_not_run_takes_in_what_fits() -> None:
+    queue: WorkQueue[str] = WorkQueue("mails", 1)
+    queue.put_blocking("a")
+    with pytest.raises(RuntimeError, match="its host does not run yet"):
+        queue.put_blocking("b")
+    queue.open()
+    with pytest.raises(RuntimeError, match="a thread whose event loop runs"):
+        queue.put_blocking("b")
 
 
 async def test_what_is_left_at_a_forced_end_and_what_fails_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

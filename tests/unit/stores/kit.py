@@ -11,13 +11,14 @@ from locum.clock import Clock, nanoseconds
 from locum.errors import ConfigurationError, StoreUnavailableError
 from locum.names import random_id
 from locum.registry import make_store
+from locum.store import ABSENT, ANY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from locum.store import Seen, Store
 
-__all__ = ["PASSWORD", "TTL", "absence", "made", "opened", "refusal", "session_of"]
+__all__ = ["PASSWORD", "TTL", "absence", "made", "opened", "refusal", "session_of", "use"]
 
 PASSWORD: Final = "c4n4ry"  # noqa: S105 - of servers that live as long as these tests
 TTL: Final = nanoseconds(6)
@@ -49,6 +50,20 @@ async def session_of(store: Store) -> str:
     session = random_id()
     await store.open_session(b"me", TTL, session)
     return session
+
+
+async def use(store: Store) -> None:
+    """Do all that an instance does."""
+    session = random_id()
+    await store.open_session(b"", nanoseconds(3), session)
+    await store.beat(session, 1)
+    made = await store.write("a", b"1", expect=ABSENT, session=session)
+    await store.write("a", b"2", expect=made.revision, if_open=session)
+    async with store.changes([""]) as changes:
+        await anext(changes)
+    await store.close_session(session, reason=b"is done")
+    await store.delete("a", expect=ANY)
+    await store.renew(max_ttl=1)
 
 
 async def refusal(url: str) -> str:

@@ -100,7 +100,11 @@ def findings(answers: Answers, *, ttl: float | None) -> list[Finding]:
 @check("store", "Store")
 def _store(answers: Answers) -> Said:
     schema = f", schema {answers.health.schema}" if answers.health.schema else ""
-    return Said(Level.HOLDS, f"{answers.health.version}{schema}, answers as {answers.namespace} on {answers.url}")
+    fact = f"{answers.health.version}{schema}, answers as {answers.namespace} on {answers.url}"
+    if answers.health.flaws:
+        fact += f"; known of this version: {answers.health.flaws}"
+        return Said(Level.WEAKER, fact, "upgrade the server, unless its distributor has mended that in its package")
+    return Said(Level.HOLDS, fact)
 
 
 @check("budget", "Round trip")

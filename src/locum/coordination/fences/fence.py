@@ -34,7 +34,10 @@ class Fence(ABC):
     """
 
     is_async = False
+    create: ClassVar[str] = CREATE
+    """Makes the fence's table."""
     _check: ClassVar[str] = CHECK
+    _highest: ClassVar[str] = HIGHEST
 
     @property
     @abstractmethod
@@ -43,6 +46,12 @@ class Fence(ABC):
 
     async def open(self) -> None:  # noqa: B027 - most know it from the start
         """Find out which database it is, where only the database itself can tell."""
+
+    async def make(self) -> None:
+        """Make the fence's table if it is not there, and open it."""
+        async with self.transaction() as connection:
+            await self._run(connection, self.create, {})
+        await self.open()
 
     @abstractmethod
     async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
@@ -55,7 +64,7 @@ class Fence(ABC):
 
     async def raise_within(self, connection: Any, scope: str, token: int) -> None:
         """Raise the fence inside an open transaction of the user's, which then holds it until its end."""
-        await self._run(connection, CREATE, {})
+        await self._run(connection, self.create, {})
         await self._run(connection, RAISE, {"scope": scope, "token": token})
 
     async def check(self, connection: Any, scope: str, token: int) -> None:
@@ -69,7 +78,7 @@ class Fence(ABC):
         if not self._in_transaction(connection):
             raise UnsupportedError("a fence is checked inside a transaction: begin one first, or use Term.transaction")
         if count != 1:
-            _, found = await self._run(connection, HIGHEST, {"scope": scope})
+            _, found = await self._run(connection, self._highest, {"scope": scope})
             raise StaleTermError(scope, token, found[0] if found else None)
 
     @abstractmethod

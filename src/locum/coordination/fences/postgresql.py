@@ -1,86 +1,55 @@
-"""The fence of a PostgreSQL database, through SQLAlchemy's engines and asyncpg.
+"""The fence of a PostgreSQL database, through SQLAlchemy's engines, asyncpg and psycopg.
 
 A check locks the fence's row shared, so that the transactions of one term do not wait for each other; a raise waits for
 all of them. PostgreSQL finishes a statement whose client is dead, so a raise that has waited for half of its time ends
 the backends that hold it up, and waits for their end. A raise is on the server's disk before it is answered, whatever
 `synchronous_commit` says: else a crash could let an older token in again.
-
-Which database it is, is written in the fence's table itself: addresses differ between a pooler and the server, and few
-roles may ask for more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import re
-import secrets
-import weakref
-from abc import abstractmethod
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from locum.coordination.fences.engines import EngineFence
-from locum.coordination.fences.fence import CREATE, HIGHEST, RAISE, Fence
+from locum.coordination.fences.fence import HIGHEST, RAISE
+from locum.coordination.fences.server import ServerEngineFence, ServerFence, is_pool
 from locum.errors import StaleTermError, UnsupportedError
 from locum.scopes import Scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from contextlib import AbstractAsyncContextManager
 
-__all__ = ["AsyncpgFence", "PostgresqlEngineFence"]
+    from locum.coordination.fences.server import Run
+
+__all__ = ["AsyncpgFence", "PostgresqlEngineFence", "PsycopgFence"]
 
 _MARK: Final = "/* locum raises a fence */"
-_IDENTITY: Final = ""  # the row whose number says which database this is; no scope is called so
-
 _SETTINGS: Final = (
     "SELECT pg_backend_pid(), set_config('synchronous_commit', 'on', true), set_config('lock_timeout', '0', true),"
     " set_config('statement_timeout', :longest, true)"
 )
-_IS_THERE: Final = "SELECT 1 WHERE to_regclass('locum_fence') IS NOT NULL"
-_NAME: Final = "SELECT current_database() || '/' || highest FROM locum_fence WHERE scope = :scope"
-_CALL: Final = "INSERT INTO locum_fence (scope, highest) VALUES (:scope, :token) ON CONFLICT DO NOTHING"
 # another raise that is in the way is no transaction of a term's, and ends by itself
 _END_BLOCKERS: Final = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
     " WHERE pid = ANY(pg_blocking_pids(:pid)) AND NOT (state = 'active' AND strpos(query, :mark) > 0)"
 )
 _PAUSE: Final = 0.02  # seconds between two looks at who holds a raise up
-_OPENING: Final = 30.0  # seconds for the first look at a database
-
-_CREATED_BY_ANOTHER: Final = {"23505", "42P07"}
-_NO_RIGHT: Final = "42501"
 _OUT_OF_TIME: Final = "57014"
 
-_known: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-"""Which database an engine or a connection leads to; asked once."""
 
-
-class _Run(Protocol):
-    async def __call__(self, statement: str, **values: object) -> tuple[int, Any]:
-        """How many rows a statement changed or gave, and the first one."""
-
-
-class _PostgresqlFence(Fence):
+class _PostgresqlFence(ServerFence):
+    _kind = "postgresql"
+    _is_there = "SELECT 1 WHERE to_regclass('locum_fence') IS NOT NULL"
+    _name_of = "SELECT current_database() || '/' || highest FROM locum_fence WHERE scope = :scope"
+    _call = "INSERT INTO locum_fence (scope, highest) VALUES (:scope, :token) ON CONFLICT DO NOTHING"
+    _grant = "GRANT SELECT, INSERT, UPDATE ON locum_fence"
+    _no_right = ("42501",)
+    _made_by_another = ("23505", "42P07")
     _check: ClassVar[str] = "SELECT highest FROM locum_fence WHERE scope = :scope AND highest = :token FOR SHARE"
-
-    _name: str
-
-    @property
-    def database(self) -> str:
-        """Which database it is."""
-        return f"postgresql:{self._name}"
-
-    async def open(self) -> None:
-        """Ask which database it is; make the fence's table if it has none."""
-        way = self._way
-        if not hasattr(way, "__weakref__"):  # asyncpg's pools: each is asked again
-            self._name = await self._ask_for_name()
-            return
-        if way not in _known:
-            _known[way] = await self._ask_for_name()
-        self._name = _known[way]
 
     async def raise_to(self, scope: str, token: int, *, timeout: float) -> None:
         """Raise the fence on a connection of its own; half of the time is given to older transactions to end."""
@@ -91,7 +60,7 @@ class _PostgresqlFence(Fence):
         except TimeoutError:
             raise self._held(timeout, trouble) from None
         except Exception as error:
-            if _code(error) != _OUT_OF_TIME:
+            if self._code(error) != _OUT_OF_TIME:
                 raise
             raise self._held(timeout, trouble) from None
         if not rose:
@@ -100,15 +69,6 @@ class _PostgresqlFence(Fence):
     async def raise_within(self, connection: Any, scope: str, token: int) -> None:
         """Raise the fence inside an open transaction of the user's."""
         await self._run(connection, RAISE, {"scope": scope, "token": token})
-
-    @property
-    @abstractmethod
-    def _way(self) -> Any:
-        """What leads to the database, and lives as long as that way."""
-
-    @abstractmethod
-    def _own(self) -> AbstractAsyncContextManager[_Run]:
-        """A READ COMMITTED transaction on a connection of its own; committed at the end."""
 
     # -- inside
 
@@ -138,73 +98,13 @@ class _PostgresqlFence(Fence):
             f"an older transaction holds the fence in {self.database} for more than {timeout:.1f} s{why}"
         )
 
-    async def _ask_for_name(self) -> str:
-        async with asyncio.timeout(_OPENING):
-            async with self._own() as run:
-                there, _ = await run(_IS_THERE)
-            if not there:
-                await self._make()
-            async with self._own() as run:
-                found, row = await run(_NAME, scope=_IDENTITY)
-                if not found:
-                    await run(_CALL, scope=_IDENTITY, token=secrets.randbits(62))
-            if not found:  # read when it is committed: another one may have been quicker
-                async with self._own() as run:
-                    _, row = await run(_NAME, scope=_IDENTITY)
-        return str(row[0])
-
-    async def _make(self) -> None:
-        try:
-            async with self._own() as run:
-                await run(CREATE)
-        except Exception as error:
-            if _code(error) == _NO_RIGHT:
-                raise UnsupportedError(
-                    "the fence's table is not there, and this role may not make it: let its owner run"
-                    f" `{CREATE}` and `GRANT SELECT, INSERT, UPDATE ON locum_fence` to it"
-                ) from error
-            if _code(error) not in _CREATED_BY_ANOTHER:
-                raise
+    def _code(self, error: BaseException) -> object:
+        own = getattr(error, "orig", None) or error
+        return getattr(own, "sqlstate", None) or getattr(own, "pgcode", None)
 
 
-class PostgresqlEngineFence(EngineFence, _PostgresqlFence):
+class PostgresqlEngineFence(ServerEngineFence, _PostgresqlFence):
     """Through an engine or a connection of SQLAlchemy."""
-
-    @property
-    def _way(self) -> Any:
-        return self._engine
-
-    @asynccontextmanager
-    async def _own(self) -> AsyncIterator[_Run]:
-        engine = self._engine.execution_options(isolation_level="READ COMMITTED")
-        if self.is_async:
-            async with engine.begin() as connection:
-                yield lambda statement, **values: self._run(connection, statement, values)
-            return
-        # in threads, since each of these may wait for long; each ends by the server's own statement_timeout
-        plain = await asyncio.to_thread(engine.connect)
-        try:
-            yield lambda statement, **values: asyncio.to_thread(_run_plain, plain, statement, values)
-            await asyncio.to_thread(plain.commit)
-        finally:
-            await asyncio.to_thread(plain.close)
-
-    def _in_transaction(self, connection: Any) -> bool:
-        if not super()._in_transaction(connection):
-            return False
-        plain = connection.sync_connection if self.is_async else connection
-        # SQLAlchemy says that a transaction is open even where the driver commits each statement by itself
-        return not self._engine.dialect.detect_autocommit_setting(plain.connection.dbapi_connection)
-
-
-def _run_plain(connection: Any, statement: str, values: dict[str, object]) -> tuple[int, Any]:
-    import sqlalchemy
-
-    result = connection.execute(sqlalchemy.text(statement), values)
-    if not result.returns_rows:
-        return result.rowcount, None
-    row = result.fetchone()
-    return 0 if row is None else 1, row
 
 
 class AsyncpgFence(_PostgresqlFence):
@@ -226,7 +126,7 @@ class AsyncpgFence(_PostgresqlFence):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """A transaction on the connection, or on one of the pool's."""
-        if _is_pool(self._target):
+        if is_pool(self._target):
             async with self._target.acquire() as connection, connection.transaction():
                 yield connection
         else:
@@ -234,9 +134,9 @@ class AsyncpgFence(_PostgresqlFence):
                 yield self._target
 
     @asynccontextmanager
-    async def _own(self) -> AsyncIterator[_Run]:
+    async def _own(self) -> AsyncIterator[Run]:
         async with contextlib.AsyncExitStack() as stack:
-            if _is_pool(self._target):
+            if is_pool(self._target):
                 connection = await stack.enter_async_context(self._target.acquire())
             else:
                 connection = await _another(self._target)
@@ -264,8 +164,72 @@ class AsyncpgFence(_PostgresqlFence):
         return bool(connection.is_in_transaction())
 
 
-def _is_pool(target: Any) -> bool:
-    return hasattr(target, "acquire")
+class PsycopgFence(_PostgresqlFence):
+    """Through a connection of psycopg, plain or asyncio.
+
+    Args:
+        connection: The connection.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.is_async = inspect.iscoroutinefunction(connection.execute)
+
+    @property
+    def _way(self) -> Any:
+        return self._connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """A transaction on the connection, on which none may be open: it would be committed with that one alone."""
+        if self._in_transaction(self._connection):
+            raise UnsupportedError(
+                "a transaction is open on this connection already, if only by a SELECT: commit it first, or check the"
+                " token in it by term.fence(connection)"
+            )
+        if self.is_async:
+            async with self._connection.transaction():
+                yield self._connection
+        else:
+            with self._connection.transaction():
+                yield self._connection
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[Run]:
+        import psycopg
+
+        info = self._connection.info
+        given: dict[str, Any] = info.get_parameters()
+        if info.password:
+            given["password"] = info.password
+        own = await psycopg.AsyncConnection.connect(**given)
+        try:
+            await own.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+            yield lambda statement, **values: self._run(own, statement, values)
+            await own.commit()
+        finally:
+            await own.close()
+
+    async def _run(self, connection: Any, statement: str, values: dict[str, object]) -> tuple[int, Any]:
+        from psycopg.rows import tuple_row
+
+        # a cursor of its own: the connection's may give its rows as whatever its owner likes
+        cursor = connection.cursor(row_factory=tuple_row)
+        await _done(cursor.execute(re.sub(r":(\w+)", r"%(\1)s", statement), values))
+        if cursor.description is None:
+            return cursor.rowcount, None
+        row = await _done(cursor.fetchone())
+        return 0 if row is None else 1, row
+
+    def _in_transaction(self, connection: Any) -> bool:
+        from psycopg.pq import TransactionStatus
+
+        return connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+
+async def _done(outcome: Any) -> Any:
+    """What a call of psycopg gave, plain or asyncio."""
+    return await outcome if inspect.isawaitable(outcome) else outcome
 
 
 async def _another(connection: Any) -> Any:
@@ -285,10 +249,3 @@ async def _another(connection: Any) -> Any:
         server_settings={name: str(value) for name, value in settings.items()},
         statement_cache_size=0,
     )
-
-
-def _code(error: BaseException) -> str | None:
-    """The SQLSTATE of a library's error."""
-    own = getattr(error, "orig", None) or error
-    found = getattr(own, "sqlstate", None) or getattr(own, "pgcode", None)
-    return None if found is None else str(found)

@@ -21,7 +21,7 @@ from locum.store import (
     SessionState,
     SessionStatus,
 )
-from locum.stores.sight import difference, is_successor, revision_above
+from locum.stores.sight import difference, is_successor, missing, revision_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -156,7 +156,7 @@ class MemoryServer:
 
         return end
 
-    def open(self, seen: Seen | None) -> Seen:
+    def open(self, seen: Seen | None, *, make: bool = True) -> Seen:
         """Make the store if there is none: in quarantine, if one was there before (R25).
 
         Returns:
@@ -164,6 +164,8 @@ class MemoryServer:
         """
         with self._step:
             if self._data is None:
+                if not make:
+                    raise missing(self.url)
                 quarantined, revision = (False, 0) if seen is None else (True, revision_above(seen.revision))
                 self._data = _Data(self._new_id(), revision, quarantined)
             return self._data.seen

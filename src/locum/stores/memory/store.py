@@ -86,13 +86,13 @@ class MemoryStore:
     def seen(self, seen: Seen | None) -> None:
         self._sight.adopt(seen)
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Reach the server, and make the store if it holds none."""
         if self._deaf is None:
             self._deaf = self._server.listen(self.namespace, self._hear_in(asyncio.get_running_loop()))
         seen = self.seen
         try:
-            found = await self._carry("open", lambda: self._server.open(seen))
+            found = await self._carry("open", lambda: self._server.open(seen, make=make))
         except BaseException:
             await self.close()
             raise

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from locum.errors import StoreUnavailableError
+from locum.stores.flaws import Flaw, flaws_of
 from locum.stores.link import unusable
 
 if TYPE_CHECKING:
@@ -16,6 +17,16 @@ __all__ = ["Server"]
 
 _LEAST: Final = (6, 2)
 _NEVER_PROMOTED: Final = "0" * 40
+_SCRIPTS: Final = "whoever may run scripts, as instances must, can take the server over (CVE-2025-49844)"
+_FLAWS: Final = {
+    "redis": (
+        Flaw(
+            _SCRIPTS,
+            (("6.2", "6.2.20"), ("7.0", "7.2.11"), ("7.4", "7.4.6"), ("8.0", "8.0.4"), ("8.2", "8.2.2")),
+        ),
+    ),
+    "valkey": (Flaw(_SCRIPTS, (("7.2", "7.2.11"), ("8.0", "8.0.6"), ("8.1", "8.1.4"))),),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +37,13 @@ class Server:
         version: What it is, with its version.
         run: The id of this run: another one is another process.
         weakness: Why it may lose what it has acknowledged, in words; `None` if it keeps it through a crash.
+        flaws: What is known to be wrong with this version.
     """
 
     version: str
     run: str
     weakness: str | None
+    flaws: str = ""
 
     @classmethod
     def of(cls, info: Mapping[str, str], *, fsync: str | None, url: str) -> Self:
@@ -46,13 +59,15 @@ class Server:
             StoreUnavailableError: Not now.
         """
         name, version = info.get("server_name", "redis"), info.get("redis_version", "0")
-        called = f"{ {'redis': 'Redis', 'valkey': 'Valkey'}.get(name, name) } {info.get(f'{name}_version', version)}"
+        own = info.get(f"{name}_version", version)
+        called = f"{ {'redis': 'Redis', 'valkey': 'Valkey'}.get(name, name) } {own}"
         if info.get("loading", "0") != "0":
             raise StoreUnavailableError(url, f"{called} still reads its files: it answers when it has")
         why = _objection(info, version, called)
         if why is not None:
             raise unusable(url, why)
-        return cls(called, info.get("run_id", ""), _weakness(info, fsync))
+        flaws = flaws_of(own, _FLAWS.get(name, ()))
+        return cls(called, info.get("run_id", ""), _weakness(info, fsync), flaws)
 
 
 def _objection(info: Mapping[str, str], version: str, called: str) -> str | None:

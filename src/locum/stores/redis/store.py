@@ -31,7 +31,7 @@ from locum.stores.address import Address
 from locum.stores.link import Link, unusable
 from locum.stores.redis import answers
 from locum.stores.redis.scripting import Scripting
-from locum.stores.sight import Sight, difference, is_successor, revision_above
+from locum.stores.sight import Sight, difference, is_successor, missing, revision_above
 from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
 from locum.threads import apart
@@ -99,7 +99,7 @@ class RedisStore:
     def seen(self, seen: Seen | None) -> None:
         self._sight.adopt(seen)
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect; make the store if there is none."""
         if _LIBRARY not in sys.modules:  # it is large
             await apart("load redis-py", lambda: importlib.import_module(_LIBRARY))
@@ -109,7 +109,7 @@ class RedisStore:
         self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout)
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
-            found = await self._make_if_missing()
+            found = await self._make_if_missing(make=make)
         except BaseException:
             await self.close()
             raise
@@ -265,7 +265,7 @@ class RedisStore:
         server = self._scripting.server
         assert server is not None  # noqa: S101 - it has answered
         weakness = f" (fenced effects only: {server.weakness})" if server.weakness else ""
-        return Health(f"{server.version}{weakness}", took, _SCHEMA)
+        return Health(f"{server.version}{weakness}", took, _SCHEMA, server.flaws)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class RedisStore:
             await self._as_it_is("probe", call="open_session")
             self._may_write = True
 
-    async def _make_if_missing(self) -> Seen:
+    async def _make_if_missing(self, *, make: bool) -> Seen:
         from locum.stores.redis.faults import is_about_rights
 
         try:
@@ -345,6 +345,8 @@ class RedisStore:
             raise unusable(self.url, error.why) from None
         if found is not None:
             return found
+        if not make:
+            raise missing(self.url)
         seen = self.seen
         state, revision = ("open", 0) if seen is None else ("quarantine", revision_above(seen.revision))
         try:

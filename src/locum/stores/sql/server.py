@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from locum.errors import StoreUnavailableError
+from locum.stores.flaws import Flaw, flaws_of
 from locum.stores.link import unusable
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _LEAST: Final = 130000
+_FLAWS: Final = (
+    Flaw(
+        "a standby may not follow a primary that crashed in the middle of a record (release notes of 13.5 and 14.1)",
+        (("13", "13.5"), ("14", "14.1")),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +33,13 @@ class Server:
         version: What it is, with its version.
         pooled: Whether a pooler stands between it and us, so that it cannot tell us anything by itself.
         syncs: Whether what it has acknowledged survives a crash.
+        flaws: What is known to be wrong with this version.
     """
 
     version: str
     pooled: bool
     syncs: bool
+    flaws: str = ""
 
     @classmethod
     def of(cls, found: asyncpg.Record, *, pooled: bool, url: str) -> Self:
@@ -45,4 +54,5 @@ class Server:
             raise unusable(url, f"it is {version}, and {_LEAST // 10000} or newer is needed: upgrade the server")
         if found["standby"]:
             raise StoreUnavailableError(url, "it is a standby, which cannot be written to: name its primary")
-        return cls(version, pooled, bool(found["syncs"]))
+        flaws = flaws_of(version.partition(" ")[2], _FLAWS)
+        return cls(version, pooled, bool(found["syncs"]), flaws)

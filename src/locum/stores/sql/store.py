@@ -39,7 +39,7 @@ from locum.store import (
 )
 from locum.stores.address import Address
 from locum.stores.link import Link
-from locum.stores.sight import Sight, difference, is_successor, revision_above
+from locum.stores.sight import Sight, difference, is_successor, missing, revision_above
 from locum.stores.sql.channels import channels
 from locum.stores.wakeups import POLL_BLIND, POLL_INTERVAL, Wakeups
 from locum.telemetry import logger
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from locum.stores.sql.server import Server
     from locum.stores.sql.statements import Statement, Statements
 
-__all__ = ["PostgresStore", "load", "make_store"]
+__all__ = ["PostgresStore", "definition", "load", "make_store"]
 
 _log = logger("stores.sql")
 _LEAST_TTL: Final = 0.5
@@ -71,15 +71,28 @@ def load() -> None:
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> PostgresStore:
     """The store of a `postgresql://` URL: servers, and after the slash the database."""
+    address = _address(url)
+    database = address.path.strip("/") or address.user
+    if not database or "/" in database:
+        raise ConfigurationError(f"{address.url} names no database: write it after the slash, as in host/billing")
+    return PostgresStore(address, database, schema=_schema_of(address), namespace=namespace, clock=clock)
+
+
+def definition(url: str) -> list[str]:
+    """The statements that make the tables of the store of a URL."""
+    return _statements(_schema_of(_address(url))).definition()
+
+
+def _address(url: str) -> Address:
     address = Address.parse(url, default_port=5432, options=["schema"])
     for package in ("asyncpg", "sqlalchemy"):
         if importlib.util.find_spec(package) is None:
             raise MissingDriverError(address.scheme, package, "postgresql")
-    database = address.path.strip("/") or address.user
-    if not database or "/" in database:
-        raise ConfigurationError(f"{address.url} names no database: write it after the slash, as in host/billing")
-    schema = check_name(address.options.get("schema", "locum"), what="a schema")
-    return PostgresStore(address, database, schema=schema, namespace=namespace, clock=clock)
+    return address
+
+
+def _schema_of(address: Address) -> str:
+    return check_name(address.options.get("schema", "locum"), what="a schema")
 
 
 class PostgresStore:
@@ -115,7 +128,7 @@ class PostgresStore:
     def seen(self, seen: Seen | None) -> None:
         self._sight.adopt(seen)
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect; make the tables and the store if there are none."""
         self._say = await apart("load SQLAlchemy", lambda: _statements(self._schema))
         self._was_there = self._was_there or self.seen is not None
@@ -123,7 +136,11 @@ class PostgresStore:
         self._links = (self._leases, self._others, listening)
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
-            found = await self._look("open") or await self._make("open")
+            found = await self._look("open")
+            if found is None:
+                if not make:
+                    raise missing(self.url)
+                found = await self._make("open")
         except BaseException:
             await self.close()
             raise
@@ -352,7 +369,8 @@ class PostgresStore:
         assert self._server is not None  # noqa: S101 - it has answered
         behind = ", behind a pooler" if self._server.pooled else ""
         weak = "" if self._server.syncs else " (fenced effects only: fsync or full_page_writes is off)"
-        return Health(f"{self._server.version}{behind}{weak}", took, int(rows[0]["schema"]))
+        version = f"{self._server.version}{behind}{weak}"
+        return Health(version, took, int(rows[0]["schema"]), self._server.flaws)
 
     # -- inside: calls ----------------------------------------------------------------------------------------------
 
@@ -495,6 +513,7 @@ class PostgresStore:
 
     async def _make(self, call: str) -> Seen:
         """Make the tables and a store; in quarantine, if one was there before (R25). Whoever comes second finds it."""
+        from locum.stores.sql.faults import is_gone
         from locum.stores.sql.tables import OPEN, QUARANTINE
 
         seen = self.seen
@@ -504,7 +523,12 @@ class PostgresStore:
         script = ";\n".join([turn, *self._say.definition(), row])
 
         async def work(connection: PostgresConnection) -> None:
-            await connection.run(script)
+            try:
+                await connection.run(row)  # an owner may have made the tables, and this role may make none
+            except Exception as error:
+                if not is_gone(error):
+                    raise
+                await connection.run(script)
 
         await self._link_for(lease=False).call(call, work, timeout=self.call_timeout, changes=True)
         made = await self._look(call)

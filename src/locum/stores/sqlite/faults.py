@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.stores.sight import missing
 from locum.stores.sqlite.mounts import NETWORK, file_system
 
 if TYPE_CHECKING:
@@ -19,10 +22,27 @@ if TYPE_CHECKING:
 
     from locum.errors import LocumError
 
-__all__ = ["behind_a_lock", "demand_place", "in_words", "sentence", "spoils"]
+__all__ = ["behind_a_lock", "demand_place", "demand_store", "in_words", "sentence", "spoils"]
 
 _UNSPOILT: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 _DISK: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+def demand_store(path: Path, url: str) -> None:
+    """Raise if no store is there: a file is made when it is opened, and tables are made in any.
+
+    Raises:
+        StoreUnavailableError: There is none, or it cannot be seen.
+    """
+    if not path.is_file():
+        raise missing(url)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as db:
+            found = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'locum_store'").fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnavailableError(url, f"SQLite says {error}") from error
+    if not found:
+        raise StoreUnavailableError(url, f"the file exists, but {missing(url).why}")
 
 
 def demand_place(path: Path, url: str, *, was_there: bool) -> None:

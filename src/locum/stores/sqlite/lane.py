@@ -104,6 +104,8 @@ class Lane:
             async with asyncio.timeout(timeout):
                 return await future
         except TimeoutError:
+            if future.done() and not future.cancelled():
+                return future.result()  # it came in time: it was this event loop that was late
             if call.leave():
                 why = f"{name} did not get its turn within {timeout:.2f} s: {self._hint}"
                 raise StoreUnavailableError(self._store, why) from None

@@ -88,12 +88,12 @@ class SqliteStore:
     def seen(self, seen: Seen | None) -> None:
         self._sight.adopt(seen)
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Open the file, make its tables if it has none."""
         self._transactions = Transactions(self.path, self.url, self._sight, lambda: self.call_timeout)
         self._scope = Scope(f"store {self.path.name}", on_error=_log_failure)
         try:
-            found = await self._transactions.open()
+            found = await self._transactions.open(make=make)
         except BaseException:
             await self.close()
             raise

@@ -79,8 +79,11 @@ class Transactions:
 
     # -- the connection as a whole
 
-    async def open(self) -> Seen:
+    async def open(self, *, make: bool) -> Seen:
         """Open the files, make what is missing, bring the schema up to date.
+
+        Args:
+            make: Whether a store is made where there is none.
 
         Returns:
             What is there.
@@ -89,6 +92,8 @@ class Transactions:
         def work(call: Call[Seen]) -> Seen:
             was_there = self._sight.seen is not None
             with self._told(self._writing, was_there=was_there):
+                if not make:
+                    faults.demand_store(self._path, self._url)
                 faults.demand_place(self._path, self._url, was_there=was_there)
                 self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
                 self.wake = WakeFile(self._path.with_name(self._path.name + "-wake"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from locum.errors import ConfigurationError, StoreUnavailableError
 from locum.stores.link import part_transport
 from locum.stores.zookeeper import protocol
+from locum.stores.zookeeper.options import told_reader
 from locum.stores.zookeeper.protocol import Answer, Greeting, Refusal, Rights
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from locum.stores.zookeeper.protocol import Request
 
 __all__ = ["ExpiredError", "ZooKeeperConnection"]
-
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of an answer; a server has 1 MB, if nothing else is set
 _LENGTH: Final = struct.Struct("!i")
 
@@ -46,11 +46,16 @@ class ZooKeeperConnection:
         self._heard: deque[str] = deque()
 
     @classmethod
-    async def make(cls, address: Address, *, timeout: int, session: int = 0, password: bytes = b"\x00" * 16) -> Self:
+    async def make(
+        cls, address: Address, *, within: float, timeout: int, session: int = 0, password: bytes = b"\x00" * 16
+    ) -> Self:
         """Connect to one of the servers, with a new session or one that is there already.
+
+        They are tried in any order; one that is dead costs its part of the time, and no call.
 
         Args:
             address: Where they are.
+            within: Seconds in which all of them are to be tried; the caller's own deadline is not much longer.
             timeout: The wanted timeout of the session, in ms.
             session: The session to go on with; 0 for a new one.
             password: What proves that it is ours.
@@ -60,12 +65,22 @@ class ZooKeeperConnection:
             ConfigurationError: The login is wrong, or a file is not readable.
             StoreUnavailableError: Not now.
         """
-        tls, login = address.tls(), address.credentials()
-        host, port = random.choice(address.hosts)  # noqa: S311 - spreads load, hides nothing
-        reader, writer = await asyncio.open_connection(host, port, ssl=tls, limit=_LARGEST)
-        connection = cls(reader, writer)
+        hosts = random.sample(address.hosts, len(address.hosts))
+        hello = protocol.connect(timeout=timeout, session=session, password=password)
+        for host, port in hosts[:-1]:
+            try:
+                async with asyncio.timeout(within / len(hosts)):
+                    return await cls._make_at(address, host, port, hello)
+            except (OSError, EOFError, StoreUnavailableError):
+                pass  # the next one may be better
+        return await cls._make_at(address, *hosts[-1], hello)
+
+    @classmethod
+    async def _make_at(cls, address: Address, host: str, port: int, hello: bytes) -> Self:
+        login = address.credentials()
+        connection = cls(*await asyncio.open_connection(host, port, ssl=address.tls(), limit=_LARGEST))
         try:
-            writer.write(protocol.connect(timeout=timeout, session=session, password=password))
+            connection._writer.write(hello)
             connection.greeting = protocol.greeting(await connection._read())
             if connection.greeting.timeout <= 0:
                 raise ExpiredError
@@ -73,11 +88,11 @@ class ZooKeeperConnection:
                 raise StoreUnavailableError(address.url, f"{host}:{port} has lost its ensemble and only reads")
             has_login = login.user is not None and login.password is not None
             if has_login:
-                writer.write(protocol.login("digest", f"{login.user}:{login.password}"))
+                connection._writer.write(protocol.login("digest", f"{login.user}:{login.password}"))
                 _, _, code, _ = protocol.reply(await connection._read())
                 if code:
                     raise ConfigurationError(f"the store {address.url} refuses the login: look at user and password")
-            connection.rights = Rights.of(has_login=has_login, readers=False)
+            connection.rights = Rights.of(has_login=has_login, reader=told_reader(address))
         except BaseException:
             connection.abort()
             raise

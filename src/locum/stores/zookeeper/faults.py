@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from locum.errors import StoreUnavailableError
+from locum.stores.link import unusable
+from locum.stores.network import in_words as network_in_words
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.connection import ExpiredError
 from locum.stores.zookeeper.protocol import Refusal
@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 
 __all__ = ["in_words"]
 
+_WRONG: Final = {
+    protocol.NO_AUTH: "its user may not do that, or the password is another one: see the rights in the documentation of"
+    " this store",
+    protocol.UNIMPLEMENTED: "it is older than ZooKeeper 3.6, which has what is needed first: upgrade the server",
+}
+"""What was never right."""
+
 
 def in_words(error: Exception, url: str) -> str | LocumError:
     """What a failure means: a sentence if the call is in doubt, an error if it was refused."""
     if isinstance(error, Refusal):
-        if error.code == protocol.NO_AUTH:
-            return StoreUnavailableError(url, "its user may not do that: see the rights in the store's documentation")
-        return f"the server answers {error}: see its log"
+        if error.code in _WRONG:
+            return unusable(url, _WRONG[error.code])
+        if error.code == protocol.SESSION_MOVED:
+            return "the session has gone on at another of its servers: it is connected to anew"
+        return f"it answers {error}: see its log"
     if isinstance(error, ExpiredError):
         return "the ZooKeeper session has expired: another one is opened"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS is refused: {error.reason or error}; look at the certificates, and whether that port speaks TLS"
     if isinstance(error, EOFError):
-        return "the server hung up: see its log, and whether its port speaks what the URL says"
-    if isinstance(error, OSError):
-        return f"no server is reached ({error.strerror or error}): look at host and port, and whether one runs there"
-    return f"{type(error).__name__}: {error}"
+        return "it hung up: see its log, and whether its port speaks what the URL says"
+    return network_in_words(error, url)

@@ -6,21 +6,31 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from locum.names import random_id
-from locum.stores.sight import difference, is_successor, revision_above
+from locum.stores.sight import difference, is_successor, missing, revision_above
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.layout import Incarnation, Layout
 from locum.stores.zookeeper.sessions import SessionTable
 from locum.stores.zookeeper.transactions import node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from locum.store import Seen
     from locum.stores.zookeeper.transactions import Look, Turn
 
-__all__ = ["adopt", "begin", "lift", "make"]
+__all__ = ["adopt", "begin", "find", "lift", "make"]
 
 _REMEMBERED = 16  # incarnations that an incarnation says it was begun after
+
+
+async def find(turn: Turn, url: str) -> Seen:
+    """What is there.
+
+    Raises:
+        StoreUnavailableError: Nothing is.
+    """
+    found = await turn.look_as_it_is()
+    if found is None:
+        raise missing(url)
+    return found.seen
 
 
 async def make(turn: Turn, layout: Layout, seen: Seen | None) -> Seen:
@@ -28,9 +38,9 @@ async def make(turn: Turn, layout: Layout, seen: Seen | None) -> Seen:
     while True:
         found = await turn.look_as_it_is()
         if found is not None:
-            await _make_all(turn, layout.parents)
+            await turn.make_all(layout.parents)
             return found.seen
-        await _make_all(turn, [*layout.ancestors, layout.namespaces])
+        await turn.make_all([*layout.ancestors, layout.namespaces])
         offset = 0 if seen is None else revision_above(seen.revision)
         made = Incarnation(random_id(), offset, quarantined=seen is not None)
         await turn.change_as_it_is(
@@ -112,13 +122,3 @@ async def _put(turn: Turn, layout: Layout, found: Look, said: Incarnation) -> in
     return await turn.change_as_it_is(
         protocol.put(layout.store, said.to_bytes(), found.version), protocol.put(layout.tick, b"")
     )
-
-
-async def _make_all(turn: Turn, paths: Sequence[str]) -> None:
-    """Make those that are not there, in one change; parents stand before their children."""
-    while True:
-        nodes = map(node_of, await turn.connection.ask_all(*map(protocol.get, paths)))
-        missing = [path for path, node in zip(paths, nodes, strict=True) if node is None]
-        made = [protocol.create(path, b"", turn.rights) for path in missing]
-        if not made or await turn.change_as_it_is(*made) is not None:
-            return

@@ -26,7 +26,7 @@ from kazoo.protocol.serialization import (
     Transaction,
     Watch,
 )
-from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE
+from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_acl
 
 __all__ = [
     "AUTH_XID",
@@ -35,6 +35,8 @@ __all__ = [
     "NOT_EMPTY",
     "NO_AUTH",
     "NO_NODE",
+    "SESSION_MOVED",
+    "UNIMPLEMENTED",
     "WATCH_XID",
     "Answer",
     "Greeting",
@@ -64,11 +66,13 @@ __all__ = [
 
 AUTH_XID: Final = -4
 WATCH_XID: Final = -1
+UNIMPLEMENTED: Final = -6
 NO_NODE: Final = -101
 NO_AUTH: Final = -102
 NODE_EXISTS: Final = -110
 BAD_VERSION: Final = -103
 NOT_EMPTY: Final = -111
+SESSION_MOVED: Final = -118
 
 _PING_XID: Final = -2
 _INT: Final = struct.Struct("!i")
@@ -120,21 +124,23 @@ class Greeting(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What others may do with a node: nothing (its creator's login all), or all."""
+    """What others may do with a node that is made with a login: nothing, or one of them may read it."""
 
     acl: Any
 
     @classmethod
-    def of(cls, *, has_login: bool, readers: bool) -> Rights:
-        """For nodes that are made with a login, or without one.
+    def of(cls, *, has_login: bool, reader: tuple[str, str] | None) -> Rights:
+        """For nodes that are made with a login, or without one: then everyone may do everything.
 
         Args:
             has_login: Whether there is one: then it alone may change them.
-            readers: Whether everyone may read them nevertheless.
+            reader: Who may read them nevertheless: a scheme and an id.
         """
         if not has_login:
             return cls(OPEN_ACL_UNSAFE)
-        return cls([*CREATOR_ALL_ACL, *READ_ACL_UNSAFE] if readers else CREATOR_ALL_ACL)
+        if reader is None:
+            return cls(CREATOR_ALL_ACL)
+        return cls([*CREATOR_ALL_ACL, make_acl(*reader, read=True)])
 
 
 class _AddWatch(NamedTuple):

@@ -118,10 +118,10 @@ class RecordTable:
             before, records = await self._all_under(turn, prefix)
             alive = protocol.children(self._layout.alive)
             after = await turn.look(alive)
-            dead = {one.session for one in records if one.session} - set(after.names(0))
-            if dead:
-                await self._sessions.bury(turn, [one for one in dead if one])
+            dead = {one.session for one in records if one.session is not None} - set(after.names(0))
+            if dead and all([await self._sessions.bury(turn, one) for one in dead]):
                 continue
+            records = [one for one in records if one.session not in dead]
             tries += 1
             if before.seen == after.seen or tries == _TRIES:
                 turn.note(before)
@@ -157,8 +157,9 @@ class RecordTable:
                 return _Found(look, None, None, -1, folder)
             kept, record = Kept.from_node(key, node)
             if record.session is not None and record.session not in look.names(2):
-                await self._sessions.bury(turn, [record.session])
-                continue
+                if await self._sessions.bury(turn, record.session):
+                    continue
+                return _Found(look, None, None, -1, folder)
             return _Found(look, record, kept, node.version, folder)
 
     def _put(self, turn: Turn, key: str, kept: Kept, found: _Found) -> list[Request]:
@@ -181,9 +182,8 @@ class RecordTable:
         return operations
 
     async def _make_folder(self, turn: Turn, key: str) -> None:
-        folder = self._layout.folder(key)
-        for path in (f"{self._layout.records}/{folder}", self._layout.counter(key)):
-            await turn.change_as_it_is(protocol.create(path, b"", turn.rights))
+        layout = self._layout
+        await turn.make_all([*layout.parents, f"{layout.records}/{layout.folder(key)}", layout.counter(key)])
 
 
 def _demand(key: str, expect: Expect, current: Record | None) -> None:

@@ -1,7 +1,8 @@
 """The sessions: each a ZooKeeper session that holds an ephemeral node, beside a record that outlives it.
 
 A record that is open, and whose ephemeral node is gone, is of a session that has expired. Whoever meets it writes its
-tombstone, and takes what is bound to it away, in the same change.
+tombstone, and takes what is bound to it away, in the same change. Who may only read takes it for closed all the same:
+its ephemeral node is never made again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from locum.errors import ConflictError, SessionClosedError
 from locum.store import SessionInfo, SessionState, SessionStatus
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.layout import Life
+from locum.stores.zookeeper.protocol import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,11 +42,12 @@ class SessionTable:
     async def status(self, turn: Turn, session_id: str) -> tuple[Look, SessionStatus]:
         """What is known of a session; one that has expired gets its tombstone first."""
         while True:
-            look, found = await self._find(turn, session_id)
-            if found.is_open and not look.node(1):
-                await self._close(turn, session_id, EXPIRED, expired=True)
-                continue
-            return look, found
+            look, life, found = await self._find(turn, session_id)
+            reason = self._end_of(look, life)
+            if reason is None:
+                return look, found
+            if not await self._close(turn, session_id, reason, expired=reason is EXPIRED):
+                return look, replace(found, state=SessionState.CLOSED, reason=reason)
 
     async def statuses(self, turn: Turn, ids: Iterable[str] | None) -> tuple[Look, dict[str, SessionStatus], int]:
         """These sessions, or all that are open; and the longest TTL."""
@@ -59,10 +62,11 @@ class SessionTable:
         longest = max(int(said.value or b"0") if said else 0, look.incarnation.max_ttl)
         return look, by_id, longest
 
-    async def bury(self, turn: Turn, ids: Iterable[str]) -> None:
-        """Write the tombstones of those among these that have expired."""
-        for session_id in ids:
-            await self.status(turn, session_id)
+    async def bury(self, turn: Turn, session_id: str) -> bool:
+        """Write the tombstone of a session if it has expired; false where this user may only read."""
+        look, status = await self.status(turn, session_id)
+        node = look.node(0)
+        return not (status.is_closed and node and Life.from_bytes(node.value).reason is None)
 
     async def guard_open(self, turn: Turn, session_id: str) -> list[Request]:
         """What fails a change unless the session is open.
@@ -132,28 +136,36 @@ class SessionTable:
         Returns:
             Whether it is closed now.
         """
-        await self._close(turn, session_id, reason, expired=False)
+        if not await self._close(turn, session_id, reason, expired=False):
+            raise Refusal(protocol.NO_AUTH)
         _, status = await self.status(turn, session_id)
         return status.is_closed
 
     # -- inside
 
-    async def _find(self, turn: Turn, session_id: str) -> tuple[Look, SessionStatus]:
+    async def _find(self, turn: Turn, session_id: str) -> tuple[Look, Life | None, SessionStatus]:
         look = await turn.look(protocol.get(self._record(session_id)), protocol.get(self._alive(session_id)))
         node = look.node(0)
         if node is None:
-            return look, SessionStatus(session_id, SessionState.UNKNOWN)
+            return look, None, SessionStatus(session_id, SessionState.UNKNOWN)
         life = Life.from_bytes(node.value)
         owner = bytes.fromhex(life.owner)
         if life.reason is not None:
             reason = bytes.fromhex(life.reason)
-            return look, SessionStatus(session_id, SessionState.CLOSED, owner, life.ttl, reason=reason)
-        if life.incarnation != look.incarnation.id:
-            await self._close(turn, session_id, _RENEWED, expired=False)
-            return await self._find(turn, session_id)
-        return look, SessionStatus(session_id, SessionState.OPEN, owner, life.ttl)
+            return look, life, SessionStatus(session_id, SessionState.CLOSED, owner, life.ttl, reason=reason)
+        return look, life, SessionStatus(session_id, SessionState.OPEN, owner, life.ttl)
 
-    async def _close(self, turn: Turn, session_id: str, reason: bytes, *, expired: bool) -> None:
+    @staticmethod
+    def _end_of(look: Look, life: Life | None) -> bytes | None:
+        """Why a session is over that has no tombstone yet; `None` if it is not."""
+        if life is None or life.reason is not None:
+            return None
+        if life.incarnation != look.incarnation.id:
+            return _RENEWED
+        return None if look.node(1) else EXPIRED
+
+    async def _close(self, turn: Turn, session_id: str, reason: bytes, *, expired: bool) -> bool:
+        """Close it, if it is open and, where it is taken for expired, has; false where this user may only read."""
         layout, record = self._layout, self._record(session_id)
         while True:
             look = await turn.look(
@@ -166,7 +178,7 @@ class SessionTable:
             turn.note(look)
             node, bound = look.node(0), look.node(1)
             if node is None or bound is None:
-                return
+                return True
             life = Life.from_bytes(node.value)
             alive, beat = self._alive(session_id), self._beat(session_id)
             operations: list[Request] = [
@@ -174,7 +186,7 @@ class SessionTable:
             ]
             if look.node(3) is not None:
                 if expired:
-                    return  # it lives
+                    return True  # it lives
                 operations.append(protocol.delete(alive))
             else:  # made and deleted: so it is proven, in this very change, that it is not there
                 operations += [protocol.create(alive, b"", turn.rights), protocol.delete(alive)]
@@ -188,10 +200,15 @@ class SessionTable:
                     protocol.delete(layout.mark(session_id, key)),
                 ]
             operations.append(protocol.delete(self._bound(session_id), bound.version))
-            changed = await turn.change(look, *operations)
+            try:
+                changed = await turn.change(look, *operations)
+            except Refusal as refusal:
+                if refusal.code == protocol.NO_AUTH:
+                    return False
+                raise
             if changed is not None:
                 turn.note(look, changed)
-                return
+                return True
 
     def _record(self, session_id: str) -> str:
         return f"{self._layout.sessions}/{session_id}"

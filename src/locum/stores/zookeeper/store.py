@@ -24,8 +24,10 @@ from locum.store import (
     check_value,
 )
 from locum.stores.address import Address
-from locum.stores.link import Link
+from locum.stores.flaws import flaws_of
+from locum.stores.link import Link, unusable
 from locum.stores.sight import Sight
+from locum.stores.zookeeper.options import OPTIONS, told_reader, told_tick
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -43,11 +45,12 @@ _SCHEMA: Final = 1
 _MILLISECOND: Final = 1_000_000
 _LEAST_TTL: Final = NANOSECONDS // 2
 _IDLE: Final = 30_000  # ms until a server forgets a connection that holds nothing
+_ASIDE: Final = 0.25  # of the time of a call: for what can also do without an answer
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> ZooKeeperStore:
     """The store of a `zookeeper://` URL: any number of servers, and after the slash the node that it lives under."""
-    address = Address.parse(url, default_port=2181)
+    address = Address.parse(url, default_port=2181, options=OPTIONS)
     if importlib.util.find_spec("kazoo") is None:
         raise MissingDriverError(address.scheme, "zookeeper", "kazoo")
     root = address.path.rstrip("/")
@@ -55,14 +58,15 @@ def make_store(url: str, *, namespace: str, clock: Clock) -> ZooKeeperStore:
         for part in root[1:].split("/"):
             if not part or part in (".", "..") or not part.isprintable():
                 raise ConfigurationError(f"{address.url} names no node: write it like {address.scheme}://host/locum")
+    told_reader(address)  # refused now, and not with the first connection
     return ZooKeeperStore(address, root or "/locum", namespace=namespace, clock=clock)
 
 
 class _Lease:
     """A ZooKeeper session that a Locum session is: one link, on which it is gone on with after every break."""
 
-    def __init__(self, address: Address, timeout: int) -> None:
-        self._address, self._timeout = address, timeout
+    def __init__(self, address: Address, timeout: int, within: Callable[[], float]) -> None:
+        self._address, self._timeout, self._within = address, timeout, within
         self._session, self._password = 0, b"\x00" * 16
         self.granted = 0
         self.expired = False
@@ -73,7 +77,11 @@ class _Lease:
 
         try:
             made = await ZooKeeperConnection.make(
-                self._address, timeout=self._timeout, session=self._session, password=self._password
+                self._address,
+                within=self._within(),
+                timeout=self._timeout,
+                session=self._session,
+                password=self._password,
             )
         except ExpiredError:
             self.expired = True
@@ -109,6 +117,8 @@ class ZooKeeperStore:
         self._records = RecordTable(self._layout, self._sessions)
         self._leases: dict[str, tuple[_Lease, Link[ZooKeeperConnection]]] = {}
         self._least = 0  # the shortest timeout that the servers grant, in ms
+        self._tick = told_tick(address) or 0  # ms; 0 as long as it is not known
+        self._version: str | None = None
         self._was_there = False
         self._scope: Scope | None = None
 
@@ -121,9 +131,9 @@ class ZooKeeperStore:
     def seen(self, seen: Seen | None) -> None:
         self._sight.adopt(seen)
 
-    async def open(self) -> None:
+    async def open(self, *, make: bool = True) -> None:
         """Connect; make the store if there is none."""
-        from locum.stores.zookeeper import incarnations
+        from locum.stores.zookeeper import incarnations, words
         from locum.stores.zookeeper.wakeups import Wakeups
 
         self._was_there = self._was_there or self.seen is not None
@@ -132,7 +142,12 @@ class ZooKeeperStore:
         self._scope = Scope(f"store {self.url}", on_error=_log_failure)
         try:
             await self._learn_least()
-            found = await self._as_it_is("open", lambda turn: incarnations.make(turn, self._layout, self.seen))
+            if not self._tick:
+                self._tick = await words.tick(self._address, within=_ASIDE * self.call_timeout) or 0
+            if make:
+                found = await self._as_it_is("open", lambda turn: incarnations.make(turn, self._layout, self.seen))
+            else:
+                found = await self._as_it_is("open", lambda turn: incarnations.find(turn, self.url))
         except BaseException:
             await self.close()
             raise
@@ -184,12 +199,15 @@ class ZooKeeperStore:
             await self._forget(session_id)
         if session_id not in self._leases:
             wanted = -(-max(ttl, self._least_ttl) // _MILLISECOND) + self._lag
-            lease = _Lease(self._address, wanted)
+            lease = _Lease(self._address, wanted, lambda: self.call_timeout)
             self._leases[session_id] = lease, self._link(lease.connect)
         lease, link = self._leases[session_id]
 
         async def work(turn: Turn) -> SessionInfo:
             granted = (lease.granted - self._lag) * _MILLISECOND
+            if granted < _LEAST_TTL:
+                why = f"it grants {lease.granted} ms at the most, and a tick of {self._lag} ms is taken off"
+                raise unusable(self.url, f"{why}: raise its maxSessionTimeout")
             return await self._sessions.open(turn, session_id, owner, granted)
 
         try:
@@ -302,20 +320,26 @@ class ZooKeeperStore:
 
     async def health(self) -> Health:
         """Reach it once."""
+        from locum.stores.zookeeper import words
+
+        if self._version is None:
+            self._version = await words.version(self._address, within=_ASIDE * self.call_timeout) or ""
+        called = f"ZooKeeper {self._version or '(it does not tell its version)'}"
         begun = self._clock.now()
 
         async def work(turn: Turn) -> None:
             turn.note(await turn.look())
 
         await self._ask("health", work)
-        return Health("ZooKeeper", seconds(self._clock.now() - begun), _SCHEMA)
+        flaws = flaws_of(self._version, words.FLAWS)
+        return Health(called, seconds(self._clock.now() - begun), _SCHEMA, flaws)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
     @property
     def _lag(self) -> int:
         """One tick, in ms: so late an ensemble may know of what a server has answered (R27)."""
-        return -(-self._least // 2)  # the least timeout of a server is two ticks, if nothing else was set
+        return self._tick or -(-self._least // 2)  # the least timeout is two ticks, if nothing else was set
 
     @property
     def _least_ttl(self) -> int:
@@ -335,16 +359,21 @@ class ZooKeeperStore:
     async def _connect(self) -> ZooKeeperConnection:
         from locum.stores.zookeeper.connection import ZooKeeperConnection
 
-        return await ZooKeeperConnection.make(self._address, timeout=_IDLE)
+        return await ZooKeeperConnection.make(self._address, within=self.call_timeout, timeout=_IDLE)
 
     async def _learn_least(self) -> None:
-        """Ask for less than any server grants, and see what it grants."""
+        """Ask for less than any server grants, and see what it grants; and whether it has what is needed.
+
+        Persistent watches came with 3.6: a server that knows none is older.
+        """
+        from locum.stores.zookeeper import protocol
         from locum.stores.zookeeper.connection import ZooKeeperConnection
 
         async def connect() -> ZooKeeperConnection:
-            return await ZooKeeperConnection.make(self._address, timeout=1)
+            return await ZooKeeperConnection.make(self._address, within=self.call_timeout, timeout=1)
 
         async def work(turn: Turn) -> int:
+            await turn.connection.ask(protocol.watch(self._layout.store))
             return turn.connection.greeting.timeout
 
         link = self._link(connect)

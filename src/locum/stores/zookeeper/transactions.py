@@ -142,6 +142,15 @@ class Turn:
                 return None
             raise
 
+    async def make_all(self, paths: Sequence[str]) -> None:
+        """Make those nodes that are not there, in one change; parents stand before their children."""
+        while True:
+            nodes = map(node_of, await self.connection.ask_all(*map(protocol.get, paths)))
+            missing = [path for path, node in zip(paths, nodes, strict=True) if node is None]
+            made = [protocol.create(path, b"", self.rights) for path in missing]
+            if not made or await self.change_as_it_is(*made) is not None:
+                return
+
     def adopt(self, seen: Seen) -> None:
         """Go on from what a change of ours has made of the store."""
         self._seen = seen

@@ -20,6 +20,7 @@ _REWRITTEN = (
     "lines",
     "locks",
     "losses",
+    "members",
     "nodes",
     "outages",
     "processes",
@@ -38,6 +39,7 @@ from locum.testing.conformance.journals import JournalContract  # noqa: E402
 from locum.testing.conformance.lines import LineContract  # noqa: E402
 from locum.testing.conformance.locks import LockContract, SharedContract  # noqa: E402
 from locum.testing.conformance.losses import DurabilityContract, LossContract  # noqa: E402
+from locum.testing.conformance.members import MembersContract, NamingContract  # noqa: E402
 from locum.testing.conformance.nodes import NodesContract  # noqa: E402
 from locum.testing.conformance.outages import OutageContract  # noqa: E402
 from locum.testing.conformance.processes import ProcessContract  # noqa: E402
@@ -57,6 +59,8 @@ __all__ = [
     "LineContract",
     "LockContract",
     "LossContract",
+    "MembersContract",
+    "NamingContract",
     "NodesContract",
     "ObserverContract",
     "OutageContract",

@@ -15,6 +15,7 @@ from locum.testing.conformance.journals import JournalContract
 from locum.testing.conformance.lines import LineContract
 from locum.testing.conformance.locks import LockContract, SharedContract
 from locum.testing.conformance.losses import DurabilityContract, LossContract
+from locum.testing.conformance.members import MembersContract, NamingContract
 from locum.testing.conformance.nodes import NodesContract
 from locum.testing.conformance.outages import OutageContract
 from locum.testing.conformance.processes import ProcessContract
@@ -45,6 +46,8 @@ CONTRACTS: Final[tuple[type[Contract], ...]] = (
     LockContract,
     SharedContract,
     NodesContract,
+    MembersContract,
+    NamingContract,
     JournalContract,
 )
 """All contracts."""

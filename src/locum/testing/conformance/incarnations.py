@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.errors import StoreReplacedError
+from locum.errors import StoreReplacedError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import ABSENT, ANY, INCARNATION, Seen, SessionState
 from locum.testing.conformance.contract import Contract
@@ -27,12 +27,29 @@ from locum.testing.conformance.kit import (
 if TYPE_CHECKING:
     from locum.store import Store
     from locum.testing.conformance.contract import Connect
+    from locum.testing.conformance.harness import StoreHarness
 
 __all__ = ["IncarnationContract"]
 
 
 class IncarnationContract(Contract):
     """What is promised of a store that is not the one that was seen, and of its quarantine."""
+
+    # -- who only looks
+
+    async def test_a_store_that_is_not_there_is_not_made_by_one_who_only_looks(self, place: StoreHarness) -> None:
+        looking, making = place.make("billing"), place.make("billing")
+        looking.call_timeout = making.call_timeout = 10.0
+        try:
+            for _ in range(2):  # the first one has left nothing behind
+                with pytest.raises(StoreUnavailableError, match="there is no store yet"):
+                    await looking.open(make=False)
+            await making.open()
+            await looking.open(make=False)
+            assert (await looking.sessions()).incarnation == (await making.sessions()).incarnation
+        finally:
+            await looking.close()
+            await making.close()
 
     # -- what was seen
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.request import Request, request_key
 from locum.store import ANY
-from locum.testing.simulation.instance import BODY
 from locum.testing.simulation.loop import KERNEL
+from locum.testing.simulation.worker import BODY
 from locum.testing.simulation.world import NAMESPACE
 
 if TYPE_CHECKING:

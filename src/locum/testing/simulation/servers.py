@@ -34,11 +34,11 @@ class WatchedServer(MemoryServer):
         super().__init__("simulated", clock=clock)
         self._history, self._was_made = history, False
 
-    def open(self, seen: Seen | None) -> Seen:
+    def open(self, seen: Seen | None, *, make: bool = True) -> Seen:
         """Make the store if there is none; a stranger who starts on one that was wiped is the operator's case (R25)."""
         was_wiped = self._data is None and self._was_made
         self._was_made = True
-        found = super().open(seen)
+        found = super().open(seen, make=make)
         return self.reset() if was_wiped and seen is None else found
 
     def reset(self) -> Seen:

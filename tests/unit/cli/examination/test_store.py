@@ -12,8 +12,17 @@ from locum.cli.examination.mounts import Mount, mount_of, parsed
 from locum.clock import nanoseconds
 from locum.identity import MachineKey, ProcessId
 from locum.keeper.owner import Owner
-from locum.store import SessionState, SessionStatus
+from locum.store import Guarantees, Health, SessionState, SessionStatus
 
+PROMISED = Guarantees(
+    one_machine=False,
+    guarded_writes=True,
+    native_sessions=False,
+    pushed_changes=True,
+    durable=True,
+    least_ttl=0.5,
+    poll_interval=5.0,
+)
 MOUNTS = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
@@ -108,3 +117,12 @@ def test_whose_death_is_witnessed_and_whose_observed(found: SessionStatus, sees:
     assert said.witnessed == (not word)
     assert word in said.how
     assert ("observed (6 s)" in said.how) == bool(word)
+
+
+@pytest.mark.parametrize(("flaws", "level"), [("", Level.HOLDS), ("it forgets", Level.WEAKER)])
+def test_a_version_that_is_known_to_be_bad_is_named(flaws: str, level: Level) -> None:
+    health = Health("Mango 1.0", 0.001, 1, flaws)
+    (found, *_) = store.findings(store.Answers("mango://x", "billing", health, [0.001], PROMISED, []), ttl=None)
+    assert found.level is level
+    assert flaws in found.fact
+    assert not flaws or "upgrade the server" in found.advice

@@ -83,6 +83,36 @@ async def test_one_that_accepts_and_says_nothing_is_left_by_the_deadline() -> No
         assert "there was no connection within 0.20 s" in said
 
 
+async def test_a_standby_is_told_and_its_primary_found_beside_it() -> None:
+    demand_server("postgresql", Postgresql.is_installed())
+    with Postgresql() as primary, Postgresql(standby_of=primary) as standby:
+        login, path = f"owner:{primary.password}", "postgres?schema=beside"
+        async with opened(f"postgresql://{login}@127.0.0.1:{primary.port}/{path}"):
+            pass
+        said = await absence(f"postgresql://{login}@127.0.0.1:{standby.port}/{path}")
+        assert "it is a standby, which cannot be written to: name its primary" in said
+        both = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
+        async with opened(f"postgresql://{login}@{both}/{path}") as store:
+            session = await session_of(store)
+            primary.kill()
+            with pytest.raises(StoreError):
+                await store.beat(session, 1)
+            with pytest.raises(StoreUnavailableError, match=r"standby|not reached"):
+                await store.beat(session, 2)
+            standby.promote()
+            async with asyncio.timeout(LONG):  # what it has followed may lack the last of it
+                await until_it_answers(store)
+
+
+async def until_it_answers(store: Store) -> None:
+    while True:
+        try:
+            await store.adopt(max_ttl=1)
+        except StoreError:
+            continue
+        return
+
+
 # -- it was right once, and is waited for
 
 

@@ -11,11 +11,10 @@ import pytest
 from locum.clock import nanoseconds
 from locum.errors import ConfigurationError, StoreUnavailableError
 from locum.names import random_id
-from locum.store import ABSENT, ANY
 from locum.testing.conformance import demand_server
 from tests.servers.postgresql import Postgresql, Schema, shared
 from tests.unit.cli.kit import locum
-from tests.unit.stores.kit import PASSWORD, opened
+from tests.unit.stores.kit import PASSWORD, opened, use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,17 +44,20 @@ async def test_the_rights_of_the_page_suffice_where_an_owner_has_made_the_tables
     async with opened(schema.url()):
         pass
     schema.server.run(*granted(schema.name, schema.name))
-    session = random_id()
     async with opened(schema.url(user=schema.name, password=PASSWORD)) as store:
-        await store.open_session(b"", nanoseconds(3), session)
-        await store.beat(session, 1)
-        made = await store.write("a", b"1", expect=ABSENT, session=session)
-        await store.write("a", b"2", expect=made.revision, if_open=session)
-        async with store.changes([""]) as changes:
-            await anext(changes)
-        await store.close_session(session, reason=b"is done")
-        await store.delete("a", expect=ANY)
-        await store.renew(max_ttl=1)
+        await use(store)
+
+
+async def test_the_rights_of_the_page_suffice_for_tables_made_by_the_printed_statements(
+    schema: Schema, tmp_path: Path
+) -> None:
+    """Nobody has opened the store before: its owner has made the tables by hand."""
+    said = locum(tmp_path, "store", "schema", f"postgresql://db.internal/billing?schema={schema.name}")
+    assert (said.code, said.err) == (0, "")
+    schema.server.run(said.out, *granted(schema.name, schema.name))
+    async with opened(schema.url(user=schema.name, password=PASSWORD)) as store:
+        assert not (await store.sessions()).quarantined
+        await use(store)
 
 
 async def test_an_onlooker_may_look_and_no_more(schema: Schema, tmp_path: Path) -> None:

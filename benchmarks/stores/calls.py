@@ -1,0 +1,68 @@
+"""How often a store is asked: by an idle instance, and until the next of many is active, as the server counts it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.faults.kit.cluster import Cluster
+from tests.faults.kit.counting import watch_writes
+from tests.faults.kit.crowds import calls_until_the_next
+from tests.faults.kit.places import ServerPlace
+from tests.faults.kit.waiting import pass_by, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.stores.subjects import StoreSubject
+    from tests.faults.kit.places import Place
+
+__all__ = ["counted"]
+
+_TTL: Final = 6.0
+_SETTLED: Final = 3.0
+_ELECTIONS: Final = (1, 100, 1000)
+_WAITING: Final = (100, 1000)
+
+
+def counted(folder: Path, store: StoreSubject, *, seconds: float, say: Callable[[str], None]) -> dict[str, float]:
+    """Calls a second of an idle instance, and calls until the next of many is active."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        for number in _ELECTIONS:
+            (own := Path(name, f"idle-{number}")).mkdir()
+            found[f"calls a second, idle in {number} elections"] = _idle(own, store.place(), number, seconds)
+            say(f"{store.name}: {found}")
+        for number in _WAITING:
+            place = store.place()
+            if not isinstance(place, ServerPlace):
+                continue
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    calls = calls_until_the_next(Path(name), place, waiting=number)
+            except AssertionError as error:
+                say(f"failed: {store.name}, {number} who wait: {error}")
+                continue
+            found[f"calls of all until the next of {number} is active"] = calls
+            say(f"{store.name}: {found}")
+    return found
+
+
+def _idle(folder: Path, place: Place, elections: int, seconds: float) -> float:
+    """Calls a second of one instance that is active in so many elections, TTL 6 s; a file's are its transactions."""
+    silence = contextlib.redirect_stdout(io.StringIO())
+    environment = {"FAULTS_ELECTIONS": str(elections)}
+    with silence, Cluster(folder, place=place, app="many", ttl=_TTL, environment=environment) as cluster:
+        cluster.start()
+        until(lambda: cluster.window.active_in() == elections, f"{elections} terms", within=300, pause=1.0)
+        pass_by(_SETTLED)
+        if not isinstance(place, ServerPlace):
+            traffic = watch_writes(cluster.database, seconds)
+            return round(traffic.commits / traffic.duration, 2)
+        before, begun = place.calls(), time.monotonic()
+        pass_by(seconds)
+        return round((place.calls() - before) / (time.monotonic() - begun), 2)
