@@ -69,7 +69,7 @@ class Container:
         for factory, lifetime in self._factories:
             wiring.check(factory, _asks_for(factory), lives=LIFETIMES.index(lifetime))
         wiring.check_circles()
-        if self._factories:
+        if any(wiring.found(_asks_for(asked)) for asked in (*self._classes, *bodies)):
             self._container()  # its library takes as long to load as many takeovers: it is not to be loaded in one
 
     def _wiring(self) -> Wiring:

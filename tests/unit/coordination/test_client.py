@@ -103,7 +103,7 @@ async def test_the_one_with_the_highest_token_is_asked_for_its_term(client: Serv
         return httpx2.Response(404, headers={TOKEN: "2"}, text=said)
 
     servers.handlers = {"old": says(1), "new": answer}
-    async with servers.published("old", 1), servers.published("new", 2):
+    async with servers.published("new", 2), servers.published("old", 1):
         got = await client.post("/42", headers={"x": "y"}, content=b"z")
     assert got.text == "POST http://new/42 2 y b'z'"
     assert got.status_code == 404, "what the active one answers is the answer"
