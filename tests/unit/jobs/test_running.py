@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 LONG = 20.0
 
 
+class Bank:
+    """A collaborator."""
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host("shop", store=f"sqlite:///{tmp_path}/shop.db", ttl=4.0)
@@ -46,20 +50,12 @@ async def over(host: Host, run: str) -> Past:
 
 
 async def test_a_run_is_given_its_params_its_time_and_collaborators(host: Host) -> None:
-    class Bank:
-        pass
-
     given: list[Any] = []
-
-    def make_bank() -> Bank:
-        return Bank()
-
-    host.provide(make_bank)
+    host.provide(Bank)
 
     async def settle(run: Run, bank: Bank) -> None:
         given.append((run.params, run.attempt, run.nonce, type(bank).__name__, run.is_current))
 
-    settle.__annotations__.update(run=Run, bank=Bank)
     host.job(params={"day": "{fire_at:%Y}"})(settle)
     async with host.lifespan():
         first = await host.jobs.run_now("settle", nonce="t-1", params={"x": 1})
