@@ -86,10 +86,14 @@ class Caller:
     async def answer_beyond(self, token: int) -> None:
         """Wait for an answer of a later term."""
         while not self.tokens or self.tokens[-1] <= token:
+            self._judge()
             self.answered.clear()
             await self.answered.wait()
-            assert self.error is None, f"an error reached the caller: {self.error!r}"
-            assert self.tokens == sorted(self.tokens), "an earlier term answered after a later one"
+        self._judge()
+
+    def _judge(self) -> None:
+        assert self.error is None, f"an error reached the caller: {self.error!r}"
+        assert self.tokens == sorted(self.tokens), "an earlier term answered after a later one"
 
 
 @contextmanager
