@@ -102,6 +102,7 @@ def test_f08_loop_is_blocked(cluster: Cluster) -> None:
 def test_f01_nothing_is_loaded_in_a_takeover(cluster: Cluster) -> None:
     """A library that is first loaded in a term would hold up the loop for longer than the takeover takes."""
     cluster.three()
+    until(lambda: len([*cluster.folder.glob("rows-stood-*")]) >= 2, "two that have stood by")
     found = hurt(cluster, "worker-killed", within=0.75 * cluster.ttl)
     noted = Path(f"{cluster.rows.path}-loaded-{found.new}")
     until(noted.exists, "the new one's modules")

@@ -24,14 +24,19 @@ host.provide(Orders)
 
 
 def note_new(token: int) -> None:
-    new = sorted(set(sys.modules) - loaded) if loaded else []
+    new = sorted(set(sys.modules) - loaded)
     Path(f"{os.environ['FAULTS_ROWS']}-loaded-{token}").write_text("\n".join(new))
+
+
+def note_standing() -> None:
+    Path(f"{os.environ['FAULTS_ROWS']}-stood-{os.getpid()}").touch()
 
 
 class Settle(ActivePassiveService):
     async def run_passive(self, standby: Standby) -> None:
         async for _ in standby.every(0.05):
             loaded.update(sys.modules)
+            note_standing()
 
     async def run_active(self, term: Term, orders: Orders) -> None:  # type: ignore[override]
         async for turn in term.every(0.001):
