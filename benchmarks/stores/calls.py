@@ -29,8 +29,10 @@ _ELECTIONS: Final = (1, 100, 1000)
 _WAITING: Final = (100, 1000)
 
 
-def counted(folder: Path, store: StoreSubject, *, seconds: float, say: Callable[[str], None]) -> dict[str, float]:
-    """Calls a second of an idle instance, and calls until the next of many is active."""
+def counted(
+    folder: Path, store: StoreSubject, *, seconds: float, say: Callable[[str], None], failures: list[str]
+) -> dict[str, float]:
+    """Calls a second of an idle instance, and calls until the next of many is active; what failed joins `failures`."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=folder) as name:
         for number in _ELECTIONS:
@@ -45,7 +47,8 @@ def counted(folder: Path, store: StoreSubject, *, seconds: float, say: Callable[
                 with contextlib.redirect_stdout(io.StringIO()):
                     calls = calls_until_the_next(Path(name), place, waiting=number)
             except AssertionError as error:
-                say(f"failed: {store.name}, {number} who wait: {error}")
+                failures.append(f"{store.name}, {number} who wait: {error}")
+                say(f"failed: {failures[-1]}")
                 continue
             found[f"calls of all until the next of {number} is active"] = calls
             say(f"{store.name}: {found}")

@@ -49,7 +49,9 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     for store in stores:
         if store in chosen and store.name not in outcome.left_out:
             with store:
-                counts[store.name] = calls.counted(folder, store, seconds=options.idle, say=options.say)
+                counts[store.name] = calls.counted(
+                    folder, store, seconds=options.idle, say=options.say, failures=outcome.failures
+                )
     report.show_machine(machine.describe(facts))
     report.show_stores(found, options.ttl)
     for name, counted in counts.items():
