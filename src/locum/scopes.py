@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backoff",
     "Scope",
+    "both",
     "cancel_and_wait",
     "finish",
     "happens",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Scope:
@@ -159,6 +161,22 @@ async def finish(task: asyncio.Future[Any], *, timeout: float | None = None) -> 
     if cancelled is not None:
         raise cancelled
     return task.done()
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """Two things side by side; where one fails the other one is cancelled, and the first failure raised."""
+    loop = asyncio.get_running_loop()
+    first, second = loop.create_task(one), loop.create_task(other)
+    try:
+        await asyncio.wait([first, second], return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in (first, second):
+            await cancel_and_wait(task)
+        errors = [task.exception() for task in (first, second) if task.done() and not task.cancelled()]  # all are seen
+    for error in errors:
+        if error is not None:
+            raise error
+    return first.result(), second.result()
 
 
 async def happens(awaitable: Awaitable[object], *, within: float | None) -> bool:

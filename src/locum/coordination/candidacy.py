@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.clock import seconds
 from locum.coordination.grant import Grant, Holder, grant_key
@@ -17,8 +17,9 @@ from locum.coordination.pause import Pause, pause_key
 from locum.coordination.settling import Settling
 from locum.coordination.turn import ALONE
 from locum.errors import CoordinationError, NotOurTurnError, StoreError
+from locum.floor import Floor
 from locum.names import random_id
-from locum.scopes import Backoff, happens
+from locum.scopes import Backoff, both, finish, happens
 from locum.store import ABSENT, ANY
 from locum.telemetry import logger
 
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from locum.keeper.lease import Lease
     from locum.store import Change, Record
 
-__all__ = ["Candidacy", "why_not"]
+__all__ = ["ROOM", "Candidacy", "why_not"]
 
 _log = logger("coordination.candidacy")
+ROOM: Final = 0.025
+"""Seconds that everyone else leaves to whoever is to take a grant: they would only slow each other down."""
 
 
 class Candidacy(ABC):
@@ -61,7 +64,7 @@ class Candidacy(ABC):
     ) -> None:
         self._commons, self._scope = commons, scope
         self._store, self._clock = commons.store, commons.clock
-        self._manner, self._priority, self._can_be_paused = manner, priority, can_be_paused
+        self._manner, self._priority, self._can_be_paused, self._eyes = manner, priority, can_be_paused, eyes
         self._attempt = random_id()
         self._key = grant_key(scope)
         self._entry_key = entry_key(scope, self._attempt)
@@ -79,7 +82,11 @@ class Candidacy(ABC):
     # -- what differs
 
     @abstractmethod
-    async def _taken(self, view: View, lease: Lease) -> Grant:
+    async def _floor(self, lease: Lease) -> Floor:
+        """The floor above which the token of a take must be (R20)."""
+
+    @abstractmethod
+    def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
         """The grant as it is to be written."""
 
     @abstractmethod
@@ -123,9 +130,12 @@ class Candidacy(ABC):
                 while True:
                     view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
                     self._commons.remember(view.grant.token)
-                    pause = await self._pause(view, lease)
-                    if view.is_our_turn(lease) and pause is None:
-                        record = await self._take(view, lease)
+                    pause, floor = None, None
+                    if view.is_our_turn(lease):
+                        # read after the grant (R20)
+                        pause, floor = await both(self._pause(view, lease), self._floor(lease))
+                    if floor is not None and pause is None:
+                        record = await self._take(view, floor, lease)
                         if record is not None:
                             return view, record
                         await self._clock.sleep(again.delay())  # somebody was quicker, or a guard does not hold yet
@@ -136,12 +146,15 @@ class Candidacy(ABC):
                     if now_watched != watch:
                         watch = now_watched
                         break
-                    await self._hear(changes, view, seconds(lease.budget.ttl) if pause else view.patience(lease))
+                    patience = seconds(lease.budget.ttl) if pause else view.patience(lease)
+                    told = await self._hear(changes, view, patience)
+                    if view.place.ahead and self._eyes > 1 and self._entry_key not in told:
+                        await self._clock.sleep(ROOM)
 
     async def _pause(self, view: View, lease: Lease) -> str | None:
         """The key of the record that forbids us to take over, if one does; a transfer to us is no takeover."""
         reserved = view.grant.reserved
-        if not self._can_be_paused or not view.is_our_turn(lease):
+        if not self._can_be_paused:
             return None
         if reserved is not None and reserved.instance == self._commons.instance:
             return None
@@ -149,8 +162,8 @@ class Candidacy(ABC):
         record = await self._settling.answer(lambda: self._store.read(key), lease)
         return None if Pause.of(record) is None else key
 
-    async def _hear(self, changes: AsyncIterator[Change], view: View, patience: float) -> None:
-        """Wait for what may bring our turn.
+    async def _hear(self, changes: AsyncIterator[Change], view: View, patience: float) -> frozenset[str]:
+        """Wait for what may bring our turn: the keys that were told.
 
         A wake-up that comes because nothing came for long is the first one's affair, where changes are pushed: of a
         long line, each would look in vain. What is nevertheless missed is seen when the patience ends.
@@ -160,16 +173,17 @@ class Candidacy(ABC):
             begun = self._clock.now()
             told: list[Change] = []
             if not await happens(_next(changes, told), within=left):
-                return
+                break
             waited = seconds(self._clock.now() - begun)
             if told[0].keys or not view.place.ahead or not guarantees.pushed_changes:
-                return
+                return told[0].keys
             if waited < 0.9 * guarantees.poll_interval:
-                return
+                break
+        return frozenset()
 
-    async def _take(self, view: View, lease: Lease) -> Record | None:
+    async def _take(self, view: View, floor: Floor, lease: Lease) -> Record | None:
         """Take the grant; if the caller gives up meanwhile, a settler goes on and releases what landed (R16)."""
-        taking = self._commons.settle(self._take_until_known(view, lease), f"take {self._scope}")
+        taking = self._commons.settle(self._take_until_known(view, floor, lease), f"take {self._scope}")
         try:
             await asyncio.wait([taking])
         except asyncio.CancelledError:
@@ -177,20 +191,38 @@ class Candidacy(ABC):
             raise
         return taking.result()
 
-    async def _take_until_known(self, view: View, lease: Lease) -> Record | None:
-        taken = (await self._taken(view, lease)).to_bytes()
+    async def _take_until_known(self, view: View, floor: Floor, lease: Lease) -> Record | None:
+        taken = self._taken(view, floor, lease)
         guarded = self._store.guarantees().guarded_writes
-        return await self._settling.write(
-            lambda: self._store.write(
-                self._key,
-                taken,
-                expect=view.grant.revision,
-                if_open=lease.session if guarded else None,
-                if_gone=view.guard if guarded else None,
-            ),
-            self._has,
-            lease,
-        )
+        arming: asyncio.Task[None] | None = None
+        if not list(self._commons.fences()):  # raising them may take long, and no body runs meanwhile
+            # beside the take: the timer must stand before a body runs, and may do so sooner (R6)
+            arming = self._commons.settle(self._arm(lease, taken.token), f"arm for {self._scope}")
+
+        async def send() -> Record:
+            try:
+                return await self._store.write(
+                    self._key,
+                    taken.to_bytes(),
+                    expect=view.grant.revision,
+                    if_open=lease.session if guarded else None,
+                    if_gone=view.guard if guarded else None,
+                )
+            except BaseException:
+                if arming is not None:
+                    await finish(arming)
+                self._disarm()  # nobody is killed for a body that does not run, however long the next answer takes
+                raise
+
+        record = await self._settling.write(send, self._has, lease)
+        if arming is not None:
+            await finish(arming)
+        return record
+
+    async def _arm(self, lease: Lease, token: int) -> None:
+        """Have the kernel's timer stand, if the lease is good for it; what is asked for twice is done once."""
+        if self._handle is None:
+            self._handle = await self._commons.leases.arm(lease, token=token)
 
     def _holder(self, lease: Lease, *, delay: int = 0) -> Holder:
         return Holder(lease.session, self._attempt, self._commons.instance, self._clock.wall().isoformat(), delay)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from locum.clock import nanoseconds, seconds
-from locum.coordination.candidacy import Candidacy, why_not
+from locum.coordination.candidacy import ROOM, Candidacy, why_not
 from locum.coordination.grant import MOST_VALUE, Grant, Past, Reserved
 from locum.coordination.line import line_of, line_prefix
 from locum.coordination.term import Term
@@ -91,6 +91,7 @@ class Claim(Candidacy):
         self._changing = asyncio.Lock()
         self._held: Holder | None = None
         self._followed = True
+        self._untold: TermStarted | None = None
         self.value: bytes | None = None
         """The value that goes with what is held."""
 
@@ -119,13 +120,20 @@ class Claim(Candidacy):
         try:
             await self._make_ready(term)
         except BaseException as error:
+            self._disarm()
             self._note_before(view)
             self._commons.settle(self._release(term, why_not(error)), f"release {self._scope}")
             raise
-        self._note_before(view)  # only now: a takeover does not wait for it
         if self._habits.tells:
-            self._tell(term, view)
+            self._untold = self._started(term, view)
+        self._commons.settle(self._report(view), f"tell of the takeover of {self._scope}")
         return term
+
+    def announce(self) -> None:
+        """Tell of the takeover, if that was not done."""
+        untold, self._untold = self._untold, None
+        if untold is not None:
+            self._commons.events.tell(untold)
 
     async def set_value(self, term: Term, value: bytes | None) -> None:
         """Change the value that goes with what is held; it goes on even if the caller no longer waits (R16).
@@ -170,14 +178,16 @@ class Claim(Candidacy):
         except SessionLostError:
             pass  # the close of the session has ended it; the successor notes how
         else:
-            if self._habits.tells:
-                self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
-            elif record is not None and not self._followed:
-                self._commons.is_idle(self._scope, record.revision, vacant)
             if reserved is not None:
                 self._commons.settle(
                     self._wake(reserved.instance, term.lease), f"wake {reserved.instance} in {self._scope}"
                 )
+            if self._habits.tells:
+                if self._followed:
+                    await self._clock.sleep(ROOM)  # what follows here would only hold up whoever takes it
+                self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
+            elif record is not None and not self._followed:
+                self._commons.is_idle(self._scope, record.revision, vacant)
         await self._leave(term.lease)
 
     def rest(self) -> None:
@@ -192,9 +202,10 @@ class Claim(Candidacy):
 
     # -- what differs from a hold together with others
 
-    async def _taken(self, view: View, lease: Lease) -> Grant:
-        # read after the record (R20)
-        floor = await self._settling.answer(lambda: Floor.read(self._store), lease)
+    async def _floor(self, lease: Lease) -> Floor:
+        return await self._settling.answer(lambda: Floor.read(self._store), lease)
+
+    def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
         taken = view.grant.taken_by(self._holder(lease, delay=self._habits.delay), floor=floor.token)
         return taken if self._habits.keeps_value else taken.with_value(None)
 
@@ -203,6 +214,7 @@ class Claim(Candidacy):
 
     async def _undo(self, taking: asyncio.Task[Record | None], lease: Lease) -> None:
         await asyncio.wait([taking])
+        self._disarm()
         if taking.cancelled() or taking.exception() is not None or (record := taking.result()) is None:
             return  # nothing landed, or the session's end has taken care of it
         landed, grant = record, Grant.of(record)
@@ -222,7 +234,7 @@ class Claim(Candidacy):
             if error.highest is not None:
                 await Floor.lift(self._store, error.highest)
             raise
-        self._handle = await self._commons.leases.arm(term.lease, token=term.token)
+        await self._arm(term.lease, term.token)
         if self._handle is None or not term.is_current:
             raise SessionLostError(f"the lease ran out before the term {term.token} in {self._scope} began")
 
@@ -270,6 +282,11 @@ class Claim(Candidacy):
 
     # -- what is told
 
+    async def _report(self, view: View) -> None:
+        await asyncio.sleep(0)  # the body goes first: a takeover waits for nothing of this
+        self.announce()
+        self._note_before(view)
+
     async def _note(self, term: Term, why: str) -> None:
         await self._commons.note(self._entry(term.token, term.instance, term.since.isoformat(), why))
 
@@ -294,19 +311,16 @@ class Claim(Candidacy):
             self._commons.note(entry, unless_noted=True), f"note the end of {before.instance} in {self._scope}"
         )
 
-    def _tell(self, term: Term, view: View) -> None:
-        """Tell of the takeover."""
+    def _started(self, term: Term, view: View) -> TermStarted:
         before = _before(view)
         gap = None if before is None else before.ending.age(self._clock.now(), self._commons.key)
-        self._commons.events.tell(
-            TermStarted(
-                instance=term.instance,
-                service=term.name,
-                token=term.token,
-                previous=before.instance if before else "",
-                why=before.ending.why if before else "",
-                gap=None if gap is None else seconds(gap),
-            )
+        return TermStarted(
+            instance=term.instance,
+            service=term.name,
+            token=term.token,
+            previous=before.instance if before else "",
+            why=before.ending.why if before else "",
+            gap=None if gap is None else seconds(gap),
         )
 
 

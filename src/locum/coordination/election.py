@@ -169,6 +169,7 @@ class Election(Contest[Term]):
         term.ask_to_resign(f"was transferred to {to}", successor=to)
 
     def _end(self, hold: Term, why: str) -> None:
+        cast("Claim", self._claims[hold]).announce()
         super()._end(hold, why)
         if self._commons.terms.get(self.scope) is hold:  # a lost one may end after the next has begun
             del self._commons.terms[self.scope]

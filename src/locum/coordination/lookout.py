@@ -15,6 +15,7 @@ from locum.coordination.line import Place, find_place, line_of, line_prefix
 from locum.coordination.turn import ALONE
 from locum.errors import ConflictError, SessionLostError
 from locum.keeper.owner import Ending
+from locum.scopes import both
 from locum.store import ABSENT, INCARNATION
 
 if TYPE_CHECKING:
@@ -134,9 +135,9 @@ class Lookout:
             SessionLostError: Our place in the line is gone, and so is our session.
             StoreError: The store does not answer.
         """
-        grant = await self._grant()
+        grant, line = await both(self._grant(), self._store.list(line_prefix(self._scope)))
         sessions = await self._sessions(grant)
-        entries = line_of((await self._store.list(line_prefix(self._scope))).records)
+        entries = line_of(line.records)
         now = self._clock.now()
         quarantined = sessions is not None and sessions.quarantined
         if not quarantined and self._seen[0] != grant.revision:

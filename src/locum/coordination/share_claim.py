@@ -15,6 +15,7 @@ from locum.coordination.candidacy import Candidacy, why_not
 from locum.coordination.grant import Grant
 from locum.coordination.hold import Share
 from locum.errors import ConflictError, SessionLostError, StoreError
+from locum.floor import Floor
 from locum.scopes import Backoff
 from locum.telemetry import logger
 
@@ -56,7 +57,7 @@ class ShareClaim(Candidacy):
         self._commons.settle(self._leave(lease, done=False), f"leave the line of {self._scope}")
         share = Share(self._name, scope=self._scope, instance=self._commons.instance, lease=lease, clock=self._clock)
         try:
-            self._handle = await self._commons.leases.arm(lease, token=Grant.of(record).token)
+            await self._arm(lease, Grant.of(record).token)
             if self._handle is None or not share.is_current:
                 raise SessionLostError(f"the lease ran out before {self._scope} was held")
         except BaseException as error:
@@ -104,7 +105,11 @@ class ShareClaim(Candidacy):
 
     # -- what differs from a hold alone
 
-    async def _taken(self, view: View, lease: Lease) -> Grant:
+    async def _floor(self, lease: Lease) -> Floor:
+        return Floor()  # no token is given out: the one that stands there stays
+
+    def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
+        del floor
         return view.grant.shared_with(self._holder(lease), gone=view.gone)
 
     def _has(self, grant: Grant) -> bool:
@@ -112,5 +117,6 @@ class ShareClaim(Candidacy):
 
     async def _undo(self, taking: asyncio.Task[Record | None], lease: Lease) -> None:
         await asyncio.wait([taking])
+        self._disarm()
         if not taking.cancelled() and taking.exception() is None and taking.result() is not None:
             await self._withdraw(lease)

@@ -22,9 +22,9 @@ from locum.keeper.control import DUMP_SIGNAL, STOP_SIGNALS, WORKER_VARIABLE, Con
 from locum.keeper.hang import HangWatch, look_after_loop
 from locum.keeper.keeping import Keeping
 from locum.keeper.owner import Ending, Owner
-from locum.keeper.processes import kill_children, reap
+from locum.keeper.processes import kill_children, kill_group, reap
 from locum.keeper.timer import Alarm
-from locum.scopes import Backoff, Scope, cancel_and_wait
+from locum.scopes import Backoff, Scope
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Life:
         self._keeping: Keeping | None = None
         self._started = self._completed = self._killed = False
         self._why = ""
+        self._exit_code: int | None = None
         self._stop_at: int | None = None
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
 
@@ -103,7 +104,8 @@ class Life:
                 scope.spawn(self._listen(), name="messages of the worker")
                 work = scope.spawn(self._work(), name="work")
                 await self._ended.wait()
-                await cancel_and_wait(work)
+                work.cancel()
+                await self._end()  # somebody waits for it, and nobody for the tasks here
         finally:
             code = await self._end()
             self._give_up.close()
@@ -142,8 +144,12 @@ class Life:
         self._worker = ProcessId(process.pid, start_time(process.pid) or 0)
         process.returncode = 0  # reaped here, by us, and not by Popen
         self._ended = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._pidfd, self._ended.set)
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
         self._control = await Control.over(ours)
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)  # it goes on saying so, at each turn of the loop
+        self._ended.set()
 
     async def _work(self) -> None:
         hello = await self._hello
@@ -288,34 +294,36 @@ class Life:
             os.kill(self._worker.pid, signal.SIGKILL)
 
     async def _end(self) -> int:
-        """Kill and reap everything, then close the session; the exit code."""
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        self._cell.end()
-        seen = self._clock.now()
-        code = await self._reap_all()
-        os.close(self._pidfd)
-        if self._keeping is not None:
-            await self._close(self._keeping, Ending(self._words(code), seen, self._key))
-        return getattr(self, "_code", code)
+        """Kill and reap everything, then close the session; the exit code. What was done is not done again."""
+        if self._exit_code is None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            self._cell.end()
+            seen = self._clock.now()
+            self._exit_code = await self._reap_all()
+            os.close(self._pidfd)
+            if self._keeping is not None:
+                await self._close(self._keeping, Ending(self._words(self._exit_code), seen, self._key))
+        return getattr(self, "_code", self._exit_code)
 
     async def _close(self, keeping: Keeping, ending: Ending) -> None:
         keeping.disarm_all()
-        keeping.close()
         if keeping.session is not None:
             patience = keeping.session.budget.call_seconds
             await keeping.session.close(ending, patience=patience, hurried=self._told_to_stop)
+        keeping.close()
 
     async def _reap_all(self) -> int:
         status: int | None = None
         delay = Backoff(0.0005, 0.05)
+        kill_group(self._worker.pid)  # not reaped yet: the number is surely its own
         while True:
-            kill_children(group=self._worker.pid if status is None else None)
             ended = reap()
             if ended is None:
                 break
             status = ended.get(self._worker.pid, status)
             if not _has_children():
                 break
+            kill_children()
             await self._clock.sleep(delay.delay())  # what is being ended takes its time, and what it leaves comes to us
         return os.waitstatus_to_exitcode(status) if status is not None else exit_codes.SERVICE_FAILED
 

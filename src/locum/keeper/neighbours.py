@@ -82,8 +82,10 @@ class Neighbours:
         others = _owners((session for session in sessions.by_id.values() if session.id != own), self._known)
         await self._tell(others)
         witness.forget(set(sessions.by_id))
+        before_us = [one for one, owner in others.items() if own is not None and one < own and witness.can_see(owner)]
         for session_id, owner in others.items():
-            witness.watch(sessions.by_id[session_id], owner)
+            turn = len(before_us) - (session_id in before_us)
+            witness.watch(sessions.by_id[session_id], owner, turn=turn)
         for silent in self._observer.see(sessions, arrived=arrived, own=own):
             ending = Ending(f"fell silent for {seconds(silent.waited):.1f} s", self._clock.now(), self._key)
             try:

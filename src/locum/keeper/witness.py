@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.clock import seconds
 from locum.errors import StoreError
 from locum.identity import MachineKey, process_state, sees_own_processes, start_time
 from locum.keeper.owner import Ending
 from locum.keeper.processes import end_group
-from locum.scopes import Backoff, Scope
+from locum.scopes import Backoff, Scope, both
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["Witness"]
 
 _log = logger("keeper.witness")
+_TURN: Final = 0.015
+"""Seconds that a witness has before the next one goes on."""
+_TURNS: Final = 4
+"""So many are waited for at the most."""
 
 
 class Witness:
@@ -45,15 +49,22 @@ class Witness:
         self._can_see = sees_own_processes() and process_state(1) is not None
         self._watched: dict[str, asyncio.Task[None]] = {}
         self._last: dict[str, SessionStatus] = {}
+        self._turns: dict[str, int] = {}
 
     def can_see(self, owner: Owner) -> bool:
         """Whether this process may speak of the life and death of that owner's processes."""
         named = owner.keeper.start > 0 and owner.worker.start > 0
         return self._can_see and named and owner.key == self._key
 
-    def watch(self, session: SessionStatus, owner: Owner) -> None:
-        """Watch an owner until its session is closed; to be called again with each look at the session."""
-        self._last[session.id] = session
+    def watch(self, session: SessionStatus, owner: Owner, *, turn: int = 0) -> None:
+        """Watch an owner until its session is closed; to be called again with each look at the session.
+
+        Args:
+            session: Its session, as it was seen.
+            owner: Who has it.
+            turn: How many other witnesses go first: all see the same death, and would only hold each other up.
+        """
+        self._last[session.id], self._turns[session.id] = session, turn
         if session.id not in self._watched and self.can_see(owner):
             self._watched[session.id] = self._scope.spawn(self._attend(session.id, owner), name=f"witness {owner.name}")
 
@@ -62,12 +73,13 @@ class Witness:
         for session_id in set(self._watched) - still_open:
             self._watched.pop(session_id).cancel()
         for session_id in set(self._last) - still_open:
-            del self._last[session_id]
+            del self._last[session_id], self._turns[session_id]
 
     async def _attend(self, session_id: str, owner: Owner) -> None:
-        await _death(owner.keeper)
-        await _death(owner.worker)
+        await both(_death(owner.keeper), _death(owner.worker))
         ending = self._ending(session_id, owner)
+        if await self._another_did(session_id):
+            return
         backoff = Backoff(0.001, 0.02)
         # an embedded one shares its group with what its user runs beside it: a shell's job, a web server's processes
         while not owner.is_embedded and not end_group(owner.worker):
@@ -81,6 +93,17 @@ class Witness:
                 await self._clock.sleep(backoff.delay())
             else:
                 return
+
+    async def _another_did(self, session_id: str) -> bool:
+        """Leave the witnesses before us their time; whether one of them has closed it."""
+        turn = min(self._turns[session_id], _TURNS)
+        if not turn:
+            return False
+        await self._clock.sleep(turn * _TURN)
+        try:
+            return (await self._store.sessions([session_id])).by_id[session_id].is_closed
+        except StoreError:
+            return False
 
     def _ending(self, session_id: str, owner: Owner) -> Ending:
         """How it ended: at once, or after a silence, as one does that was frozen until its own timer ended it."""

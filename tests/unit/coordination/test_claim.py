@@ -100,6 +100,8 @@ async def looked(one: Instance, *, after: int = 0) -> int:
     """Wait until a candidate has looked at the line once more and acted on that; how often it has looked."""
     await until(lambda: one.store.answered("list", LINE) > after, "a look at the line")
     await turns()
+    await until(lambda: one.store.answered("sessions") == one.store.count("sessions"), "the rest of that look")
+    await turns()
     return one.store.answered("list", LINE)
 
 
@@ -131,6 +133,7 @@ async def test_the_second_one_waits_and_is_next(one: Instance, other: Instance) 
     assert second.token == first.token + 1
     assert not first.is_current
     assert one.leases.armed == set()
+    await turns()  # it is told after what is done under it has begun
     (event,) = started(other)
     assert (event.previous, event.why) == ("web-1", "resigned")
     assert event.gap is not None
@@ -194,6 +197,7 @@ async def test_a_holder_that_died_is_followed_and_the_event_says_how_it_died(one
     await other.store.close_session((await one.leases.lease()).session, reason=ending.to_bytes())
     term = await soon(waiting)
     assert term.token == 2
+    await turns()
     (event,) = started(other)
     assert (event.previous, event.why) == ("web-1", "was killed (SIGKILL)")
     assert event.gap is not None

@@ -46,7 +46,7 @@ _, status = os.waitpid(worker, 0)
 end = time.monotonic() + 20
 found = {worker: status}
 while True:
-    kill_children(group=None)
+    kill_children()
     ended = reap()
     if ended is None:
         break

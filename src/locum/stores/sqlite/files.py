@@ -88,9 +88,16 @@ class WakeFile(_SideFile):
         super().__init__(path)
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.watch_fd: int | None = self._watch()
+        self._touched_here = False
+
+    def was_touched_here(self) -> bool:
+        """Whether this process has touched it since this was last asked."""
+        was, self._touched_here = self._touched_here, False
+        return was
 
     def touch(self) -> None:
         """Wake the watchers of all processes."""
+        self._touched_here = True
         if not self._is_in_place():
             self._open_again()
         os.pwrite(self._fd, b".", 0)

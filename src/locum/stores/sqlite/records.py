@@ -66,10 +66,14 @@ class RecordTable:
         )
         return Record(key, value, revision, created, session)
 
-    def delete(self, db: sqlite3.Connection, key: str, expect: Expect) -> None:
-        """Delete the record of a key, which is as expected; one that is not there is deleted already."""
+    def delete(self, db: sqlite3.Connection, key: str, expect: Expect) -> int | None:
+        """Delete the record of a key, which is as expected.
+
+        Returns:
+            The revision of this change; `None` if there was no record.
+        """
         if self.read(db, key) is None:
-            return
+            return None
         self.demand(db, key, expect)
         db.execute("DELETE FROM locum_records WHERE namespace = ? AND key = ?", (self.namespace, key))
-        changes.count(db, self.namespace, key)
+        return changes.count(db, self.namespace, key)

@@ -59,8 +59,8 @@ def make_store(url: str, *, namespace: str, clock: Clock) -> SqliteStore:
 class SqliteStore:
     """One connection to a SQLite file that all instances of this machine share.
 
-    Takes, releases and closes are on disk before they are answered (`synchronous=FULL`); beats are not, since a machine
-    that loses them has lost its instances too.
+    Takes and releases are on disk before they are answered (`synchronous=FULL`). Beats and closes of sessions are not:
+    a machine that loses them has lost its instances too, and a take that follows a close brings it to disk with itself.
 
     Args:
         path: The file; made if missing, with two more beside it (`-queue` and `-wake`).
@@ -154,7 +154,7 @@ class SqliteStore:
     async def close_session(self, session_id: str, *, reason: bytes) -> None:
         """Close a session for good."""
         await self._transactions.write(
-            "close_session", lambda db: self._sessions.close(db, session_id, None, reason, self._now())
+            "close_session", lambda db: self._sessions.close(db, session_id, None, reason, self._now()), durable=False
         )
 
     async def close_if_silent(self, session_id: str, *, beat: int, reason: bytes) -> bool:
@@ -164,7 +164,7 @@ class SqliteStore:
             self._sessions.close(db, session_id, beat, reason, self._now())
             return self._sessions.status(db, session_id).is_closed
 
-        return await self._transactions.write("close_if_silent", work)
+        return await self._transactions.write("close_if_silent", work, durable=False)
 
     async def sessions(self, ids: Iterable[str] | None = None) -> Sessions:
         """The sessions of these ids, or all open ones."""
@@ -211,11 +211,15 @@ class SqliteStore:
                 raise ConflictError(key, found, f"the session {if_gone} is not closed")
             return self._records.put(db, key, value, current=found, session=session)
 
-        return await self._transactions.write("write", work)
+        written = await self._transactions.write("write", work)
+        self._wakeups.changed_here(key, written.revision)
+        return written
 
     async def delete(self, key: str, *, expect: Expect) -> None:
         """Compare and delete."""
-        await self._transactions.write("delete", lambda db: self._records.delete(db, key, expect))
+        revision = await self._transactions.write("delete", lambda db: self._records.delete(db, key, expect))
+        if revision is not None:
+            self._wakeups.changed_here(key, revision)
 
     async def list(self, prefix: str) -> Listing:
         """The records under a prefix in order of creation."""

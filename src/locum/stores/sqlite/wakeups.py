@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.errors import StoreError
 from locum.identity import Origin
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from locum.stores.sqlite.files import WakeFile
 
 __all__ = ["Wakeups"]
+
+_OWN_TOUCH: Final = 0.005
+"""Seconds after which a touch of our own is followed: another's may have come with it."""
 
 
 class Wakeups:
@@ -74,6 +77,14 @@ class Wakeups:
         with self._subscriptions.subscribe(prefixes) as wakeups:
             yield wakeups
 
+    def changed_here(self, key: str, revision: int) -> None:
+        """A key was changed through this connection, which is told here at once, without asking the store for it."""
+        if self._revision == revision - 1:
+            self._revision = revision
+            self._subscriptions.tell((key,))
+        elif self._listens:
+            self._touched.set()  # others have changed something too
+
     async def _dispatch(self) -> None:
         try:
             self._revision, keys = await self._since(self._revision)
@@ -86,4 +97,8 @@ class Wakeups:
 
     def _on_touch(self) -> None:
         self._file.drain()
-        self._touched.set()
+        if self._file.was_touched_here():
+            # most likely told already: what it cost to ask now, our own next step would wait for
+            asyncio.get_running_loop().call_later(_OWN_TOUCH, self._touched.set)
+        else:
+            self._touched.set()
