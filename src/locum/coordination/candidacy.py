@@ -9,7 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
-from locum.clock import seconds
+from locum.clock import nanoseconds, seconds
 from locum.coordination.grant import Grant, Holder, grant_key
 from locum.coordination.line import Entry, entry_key
 from locum.coordination.lookout import Lookout
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from locum.coordination.lookout import View
     from locum.coordination.turn import Manner
     from locum.keeper.lease import Lease
-    from locum.store import Change, Record
+    from locum.store import Change, Record, Seen
 
 __all__ = ["ROOM", "Candidacy", "why_not"]
 
@@ -128,6 +128,7 @@ class Candidacy(ABC):
             # the subscription stands before the look, so that nothing falls between the two
             async with self._store.changes(watch) as changes:
                 while True:
+                    seen = self._store.seen
                     view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
                     self._commons.remember(view.grant.token)
                     pause, floor = None, None
@@ -146,8 +147,8 @@ class Candidacy(ABC):
                     if now_watched != watch:
                         watch = now_watched
                         break
-                    patience = seconds(lease.budget.ttl) if pause else view.patience(lease)
-                    told = await self._hear(changes, view, patience)
+                    patience = None if pause else view.patience(lease)
+                    told = await self._hear(changes, view, lease, seen, patience=patience)
                     if view.place.ahead and self._eyes > 1 and self._entry_key not in told:
                         await self._clock.sleep(ROOM)
 
@@ -162,22 +163,30 @@ class Candidacy(ABC):
         record = await self._settling.answer(lambda: self._store.read(key), lease)
         return None if Pause.of(record) is None else key
 
-    async def _hear(self, changes: AsyncIterator[Change], view: View, patience: float) -> frozenset[str]:
+    async def _hear(
+        self, changes: AsyncIterator[Change], view: View, lease: Lease, seen: Seen | None, *, patience: float | None
+    ) -> frozenset[str]:
         """Wait for what may bring our turn: the keys that were told.
 
-        A wake-up that comes because nothing came for long is the first one's affair, where changes are pushed: of a
-        long line, each would look in vain. What is nevertheless missed is seen when the patience ends.
+        A wake-up that comes because nothing came for long is followed where changes are not pushed. Where they are, it
+        is only in case that one was lost: then the store has changed since we looked, for which it is asked once for
+        all who wait here. That is the first one's affair, and the others' once a TTL: of a long line, each would look
+        in vain.
         """
-        guarantees, until = self._store.guarantees(), self._clock.now() + int(patience * 1e9)
-        while (left := seconds(until - self._clock.now())) > 0:
-            begun = self._clock.now()
+        guarantees, begun = self._store.guarantees(), self._clock.now()
+        until = None if patience is None else begun + nanoseconds(patience)
+        while until is None or self._clock.now() < until:
+            waiting = self._clock.now()
             told: list[Change] = []
-            if not await happens(_next(changes, told), within=left):
+            if not await happens(_next(changes, told), within=None if until is None else seconds(until - waiting)):
                 break
-            waited = seconds(self._clock.now() - begun)
-            if told[0].keys or not view.place.ahead or not guarantees.pushed_changes:
+            now = self._clock.now()
+            is_silence = not told[0].keys and seconds(now - waiting) >= 0.9 * guarantees.poll_interval
+            if not is_silence or not guarantees.pushed_changes or lease.is_lost:
                 return told[0].keys
-            if waited < 0.9 * guarantees.poll_interval:
+            if view.place.ahead and now - begun < lease.budget.ttl:
+                continue
+            if await self._commons.has_changed(seen):
                 break
         return frozenset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,10 +12,10 @@ from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
 from locum.scopes import Backoff, Scope, finish
+from locum.store import Seen
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine, Iterable
 
     from locum.coordination.fence import Fence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from locum.coordination.term import Term
     from locum.journal import Entry
     from locum.keeper.lease import Lease, LeaseSource
-    from locum.store import Seen, Store
+    from locum.store import Store
     from locum.telemetry import Events
 
 __all__ = ["Commons", "Idle"]
@@ -78,6 +79,9 @@ class Commons:
         """The incarnations that were seen out of quarantine."""
         self.idle: dict[str, Idle] = {}
         """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
+        self._asking = asyncio.Lock()
+        self._latest: Seen | None = None
+        self._asked = 0
         self._token = self._met = 0
         self._before: Seen | None = None
         self._journal = Journal(store)
@@ -93,6 +97,18 @@ class Commons:
     def key(self) -> str:
         """The machine key of this process: where readings of its boot clock mean something."""
         return str(self.leases.owner.key)
+
+    async def has_changed(self, seen: Seen | None) -> bool:
+        """Whether the store is not any more as it was seen; asked once for all who want to know at about that time."""
+        async with self._asking:
+            age = self.clock.now() - self._asked
+            if self._latest is None or age > nanoseconds(self.store.guarantees().poll_interval / 2):
+                try:
+                    now = await self.store.sessions([])
+                except StoreError:
+                    return True  # whoever looks learns of it
+                self._latest, self._asked = Seen(now.incarnation, now.revision), self.clock.now()
+            return not _is_as_late(seen, self._latest)
 
     async def meet(self, lease: Lease) -> None:
         """Accept the store in which a lease was opened; if it is another than before, let no token fall (R24).
@@ -178,6 +194,10 @@ class Commons:
                     return
                 _log.debug("the end of the term %d in %s is not noted yet: %s", entry.token, entry.scope, error)
             await self.clock.sleep(backoff.delay())
+
+
+def _is_as_late(seen: Seen | None, latest: Seen) -> bool:
+    return seen is not None and seen.incarnation == latest.incarnation and seen.revision >= latest.revision
 
 
 def _log_failure(task: str, error: BaseException) -> None:

@@ -45,6 +45,7 @@ class View:
         guard: The holder's session, whose tombstone the take demands (R14). `None` where the grant is vacant, and where
             no tombstone is known and the record was watched for the longest TTL instead (R11).
         gone: The sessions that the grant names and that are gone.
+        unknown: Whether of one of the sessions that it names nothing is known, not even its end.
         quarantined: Whether the store is in quarantine.
         followed: Whether others stand in line behind us.
     """
@@ -58,6 +59,7 @@ class View:
     ending: Ending | None = None
     guard: str | None = None
     gone: frozenset[str] = frozenset()
+    unknown: bool = False
     quarantined: bool = False
     followed: bool = False
 
@@ -73,12 +75,12 @@ class View:
         # a head that does not take within its window yields to the next (R23)
         return self.free_for is not None and self.free_for >= self._wait(lease)
 
-    def patience(self, lease: Lease) -> float:
-        """Seconds after which to look again, even if nothing was told."""
+    def patience(self, lease: Lease) -> float | None:
+        """Seconds after which to look again, even if nothing changes; `None` if only a change can bring our turn."""
         if self.kept_for is not None:
             return seconds(self.kept_for)
         if self.free_for is None:
-            return seconds(lease.budget.ttl)
+            return seconds(lease.budget.ttl) if self.unknown else None
         if not lease.is_current:
             return seconds(lease.budget.beat)
         return max(0.001, seconds(self._wait(lease) - self.free_for))
@@ -202,6 +204,9 @@ class Lookout:
             return view
         grant = view.grant
         ends = {} if sessions is None else self._ends(grant, sessions, now)
+        if sessions is not None:
+            unknown = any(not one.is_open and not one.is_closed for one in sessions.by_id.values())
+            view = replace(view, unknown=unknown)
         holder = grant.holder
         windows = self._manner.windows(
             alone=holder is not None and holder.session not in ends,

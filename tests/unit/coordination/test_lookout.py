@@ -48,7 +48,9 @@ class Candidate:
         return (await self.look()).is_our_turn(await self._one.leases.lease())
 
     async def patience(self) -> float:
-        return (await self.look()).patience(await self._one.leases.lease())
+        patience = (await self.look()).patience(await self._one.leases.lease())
+        assert patience is not None
+        return patience
 
 
 class House:
