@@ -38,9 +38,12 @@ def lock_of(one: Instance, name: str = "invoice") -> Lock:
 async def waiting_in(store: Store, scope: str, count: int) -> None:
     """Wait until so many stand in a line."""
     prefix = line_prefix(scope)
-    async with asyncio.timeout(LONG), store.changes([prefix]) as changes:
-        while len((await store.list(prefix)).records) != count:
-            await anext(changes)
+    try:
+        async with asyncio.timeout(LONG), store.changes([prefix]) as changes:
+            while len((await store.list(prefix)).records) != count:
+                await anext(changes)
+    except TimeoutError:
+        raise AssertionError(f"there are never {count} in the line of {scope}") from None
 
 
 class Crowd:
