@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PATCHES = sorted((ROOT / "tests/faults/broken").glob("*.patch"))
+CONTRACTS = sorted((ROOT / "src/locum/testing/conformance").glob("*.py"))  # which a driver's tests inherit
 SIMULATED = sorted((ROOT / "tests/simulation/broken").glob("*.patch"))
 
 
@@ -32,7 +34,9 @@ def test_a_patch_applies_and_names_a_test(patch: Path) -> None:
     assert head[0].startswith("# test: tests/")
     assert head[1].startswith("# breaks: R" if patch.name.startswith("f") else "# breaks: "), "h: the host's promises"
     module, _, name = head[0].removeprefix("# test: ").partition("::")
-    assert f"def {name.partition('[')[0]}(" in (ROOT / module).read_text(), f"{module} has no test {name}"
+    function = name.partition("[")[0].rpartition("::")[2]
+    places = [ROOT / module, *(CONTRACTS if module.startswith("tests/conformance/") else ())]
+    assert any(f"def {function}(" in place.read_text() for place in places), f"{module} has no test {name}"
 
 
 @pytest.mark.parametrize("patch", SIMULATED, ids=lambda patch: patch.stem)
@@ -40,7 +44,7 @@ def test_a_patch_for_the_simulation_applies_and_states_how_many_seeds_it_takes(p
     _applies(patch)
     head = patch.read_text().splitlines()
     assert head[0].startswith("# breaks: ")
-    assert int(head[1].removeprefix("# seeds: ")) > 0
+    assert re.fullmatch(r"# seeds: [1-9]\d*(?: by [1-9]\d*)?", head[1])
 
 
 def _applies(patch: Path) -> None:

@@ -18,8 +18,8 @@ PAGE: Final = ROOT / "docs/stores/faults.md"
 ALWAYS, THOROUGH, NOWHERE = "yes", "full", "—"
 NOT_OF_A_STORE: Final = {"F10", "F11", "F12", "F13", "F14", "F26", "F27", "F28", "F29"}
 """Rows about processes, clocks and machines, which are held on a file alone."""
-LOCKS: Final = "F60"
-"""From here on the rows are about locks, whose contracts every store keeps."""
+CONTRACTS: Final = "F68"
+"""From here on the rows are about what contracts hold every store to, and about jobs, which live in a database."""
 
 Cells = dict[tuple[str, str], str]
 
@@ -46,7 +46,7 @@ def of_tests(nodes: list[str]) -> set[tuple[str, str]]:
         named = [store for store in STORES if store in (name[3] or "").split("-") or name[1] == store]
         for row in re.findall(r"f\d\d", name[2]):
             found.add((row.upper(), named[0] if named else STORES[0]))
-    return {(row, store) for row, store in found if row < LOCKS and row not in NOT_OF_A_STORE}
+    return {(row, store) for row, store in found if row < CONTRACTS and row not in NOT_OF_A_STORE}
 
 
 def collected(*, full: bool) -> set[tuple[str, str]]:

@@ -1,16 +1,19 @@
-"""The programs of the pages about recipes run as they stand there."""
+"""The programs of the pages about recipes run as they stand there; one that needs a server has a real one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from locum.testing.conformance import demand_server
 from tests.docs.pages import programs
+from tests.servers.redis import Redis
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROGRAMS = [
@@ -25,6 +28,7 @@ PROGRAMS = [
         "members.md",
         "service-clients.md",
         "fences.md",
+        "fence-redis-and-http.md",
         "jobs.md",
     )
     for number, text in enumerate(programs(f"docs/how-to/{page}"))
@@ -38,6 +42,11 @@ SAYS = {
     ("fences.md", 0): (
         "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it\n[(1,)]\n"
     ),
+    ("fence-redis-and-http.md", 0): (
+        "the fence of lock/prices refuses token 1: it has seen 2; roll back and stop working under it\n"
+        "b'1.20'\nb'1.30'\n"
+    ),
+    ("fence-redis-and-http.md", 1): "204\n204\n412\n[(b'1.30', 2)]\n",
     ("nodes.md", 0): "it is b'20'\n[b'first', b'second']\nwatched b'20'\n",
     ("jobs.md", 0): (
         "settle 2026-01-30 after None\nsettle 2026-01-31 after 2026-01-30\n[('succeeded', 1), ('succeeded', 2)]\n"
@@ -45,8 +54,20 @@ SAYS = {
 }
 
 
+REDIS: Final = "redis://localhost:6379/0"
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    demand_server("redis", Redis.is_installed())
+    with Redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
 @pytest.mark.parametrize(("page", "number", "text"), PROGRAMS, ids=[f"{page}-{number}" for page, number, _ in PROGRAMS])
-def test_it_runs(page: str, number: int, text: str, tmp_path: Path) -> None:
+def test_it_runs(page: str, number: int, text: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if REDIS in text:
+        text = text.replace(REDIS, f"redis://127.0.0.1:{request.getfixturevalue('redis').port}/0")
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

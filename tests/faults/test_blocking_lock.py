@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,14 +10,16 @@ import pytest
 import locum.blocking
 from locum.errors import TermEndedError
 from tests.faults.kit.waiting import LONG, until
+from tests.faults.kit.window import Window
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.faults.kit.places import Place
 
 
-def test_f65_a_lock_that_is_lost_in_a_thread(tmp_path: Path) -> None:
+@pytest.mark.stores
+def test_f65_a_lock_that_is_lost_in_a_thread(place: Place) -> None:
     """`check()` raises, `ended` says why, the callback comes once, nothing is written, and the next one has it."""
-    path, held_by_thread = tmp_path / "store.db", threading.Event()
+    held_by_thread = threading.Event()
     told: list[str] = []
     seen: list[object] = []
 
@@ -37,12 +37,11 @@ def test_f65_a_lock_that_is_lost_in_a_thread(tmp_path: Path) -> None:
                 held.set(b"late")
             seen.append(held.ended)
 
-    with locum.blocking.connect(f"sqlite:///{path}", ttl=1.5) as coordinator:
+    with locum.blocking.connect(place.url, ttl=1.5) as coordinator, Window(place.url, "default") as window:
         thread = threading.Thread(target=work)
         thread.start()
         assert held_by_thread.wait(LONG)
-        with closing(sqlite3.connect(path, timeout=LONG)) as store, store:
-            store.execute("UPDATE locum_sessions SET closed = 1")
+        window.close_all_sessions("was given up")
         thread.join(LONG)
         assert not thread.is_alive()
         until(lambda: told, "the callback")

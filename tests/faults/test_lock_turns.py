@@ -3,59 +3,78 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 import locum.blocking
 from locum import Coordinator
+from locum.clock import Clock
+from locum.coordination.line import line_prefix
+from locum.registry import make_store
+from locum.scopes import Scope, cancel_and_wait
+from tests.faults.kit.places import SqliteFile
 from tests.faults.kit.runs import count
 from tests.faults.kit.waiting import LONG, until
+from tests.faults.kit.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-APP = Path(__file__).parent / "apps" / "waiters.py"
-CALLS = 6  # release, leave the line; and the next: read the grant, the line and the floor, take
+    from locum.coordination.contest import Contest
+    from locum.store import Store
+    from tests.faults.kit.places import Place
+
+APP: Final = Path(__file__).parent / "apps" / "waiters.py"
+NAMESPACE: Final = "default"
+CALLS: Final = 6  # release, leave the line; and the next: read the grant, the line and the floor, take
 
 
 class Waiters:
-    """Processes with waiters."""
+    """Processes with waiters.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.url = f"sqlite:///{folder}/store.db"
+    Args:
+        folder: Where they write to.
+        place: The store.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        self._folder, self._place = folder, place
         self.turns = folder / "turns"
         self._begun: list[tuple[subprocess.Popen[bytes], Path]] = []
 
+    @contextmanager
+    def watched(self, *, ttl: float) -> Iterator[tuple[locum.blocking.Coordinator, Window]]:
+        """Somebody who takes part here, and a look into the store."""
+        with (
+            locum.blocking.connect(self._place.url, ttl=ttl) as coordinator,
+            Window(self._place.url, NAMESPACE) as window,
+        ):
+            yield coordinator, window
+
     def begin(self, number: int, *, of: int) -> subprocess.Popen[bytes]:
         told = self._folder / f"told-{len(self._begun)}"
-        line = [sys.executable, str(APP), self.url, str(number), str(of + 1), str(self.turns), str(told)]
+        line = [sys.executable, str(APP), self._place.url, str(number), str(of + 1), str(self.turns), str(told)]
         process = subprocess.Popen(line)
         self._begun.append((process, told))
         return process
 
-    def in_line(self, number: int) -> list[str]:
+    def in_line(self, number: int, window: Window) -> list[str]:
         """Wait until all stand in line; their attempts in the order of coming."""
-        until(lambda: all(told.exists() for _, told in self._begun), "all to be in line", within=4 * LONG)
-        with closing(sqlite3.connect(self._folder / "store.db", timeout=LONG)) as store:
-            rows = store.execute(
-                "SELECT key FROM locum_records WHERE key LIKE 'line/lock/busy/%' ORDER BY created"
-            ).fetchall()
-        attempts = [key.rpartition("/")[2] for (key,) in rows]
+        until(lambda: all(told.exists() for _, told in self._begun), "all to be in line", within=3 * LONG)
+        attempts = [key.rpartition("/")[2] for key in window.keys(line_prefix("lock/busy"))]
         assert len(attempts) == number + 1, "and the holder"
         return attempts[1:]
 
     def ended(self) -> int:
         """Wait for their ends; how many calls they made."""
         for process, _ in self._begun:
-            assert process.wait(4 * LONG) == 0
+            assert process.wait(3 * LONG) == 0
         return sum(int(told.read_text()) for _, told in self._begun)
 
     def end(self) -> None:
@@ -65,70 +84,138 @@ class Waiters:
 
 
 @pytest.fixture
-def waiters(tmp_path: Path) -> Iterator[Waiters]:
-    made = Waiters(tmp_path)
+def waiters(tmp_path: Path, place: Place) -> Iterator[Waiters]:
+    made = Waiters(tmp_path, place)
     yield made
     made.end()
 
 
-@pytest.mark.parametrize(("processes", "each"), [(2, 1), (4, 50)])
-def test_f60_turns_in_the_order_of_coming_and_few_calls_a_hand_over(
-    waiters: Waiters, processes: int, each: int
-) -> None:
+def goes_round(waiters: Waiters, *, processes: int, each: int) -> None:
+    """All have their turn in the order of coming; how many calls that took is the same for two and for many."""
     number = processes * each
-    with locum.blocking.connect(waiters.url, ttl=60.0) as coordinator:
+    with waiters.watched(ttl=60.0) as (coordinator, window):
         with coordinator.lock("busy"):
             for _ in range(processes):
                 waiters.begin(each, of=number)
-            expected = waiters.in_line(number)
+            expected = waiters.in_line(number, window)
         calls = waiters.ended()
     assert waiters.turns.read_text().split() == expected
     # a few more where a waiter looks again by itself: once a TTL, which a loaded machine may outlast
     assert calls <= CALLS * number + processes, f"{calls / number:.2f} calls a hand-over"
 
 
+@pytest.mark.stores
+def test_f60_two_have_their_turns_and_few_calls_a_hand_over(waiters: Waiters) -> None:
+    goes_round(waiters, processes=2, each=1)
+
+
+@pytest.mark.stores(thorough=True)
+@pytest.mark.timeout(400)
+def test_f60_200_have_their_turns_in_the_order_of_coming_and_few_calls_a_hand_over(waiters: Waiters) -> None:
+    goes_round(waiters, processes=4, each=50)
+
+
+@pytest.mark.stores
 def test_f62_a_waiter_that_is_killed_leaves_nobody_behind_a_ghost(waiters: Waiters) -> None:
-    with locum.blocking.connect(waiters.url, ttl=1.5) as coordinator:
+    with waiters.watched(ttl=1.5) as (coordinator, window):
         with coordinator.lock("busy"):
             ghost = waiters.begin(1, of=1)
-            waiters.in_line(1)
+            waiters.in_line(1, window)
             ghost.kill()
             ghost.wait()
         with coordinator.lock("busy", timeout=LONG) as held:
             assert held.token == 2, "the dead one had no turn"
-        with closing(sqlite3.connect(waiters.url.removeprefix("sqlite:///"), timeout=LONG)) as store:
-            lines = "SELECT count(*) FROM locum_records WHERE key LIKE 'line/%'"
-            until(lambda: store.execute(lines).fetchone() == (0,), "the line to be empty")
+        until(lambda: not window.keys("line/"), "the line to be empty")
+
+
+class Stream:
+    """Readers who come again and again, and a writer.
+
+    Attributes:
+        reads: How many reads have begun.
+        most: How many have read at once.
+    """
+
+    def __init__(self) -> None:
+        self.reads = self.reading = self.most = 0
+        self.begun = asyncio.Event()
+
+    async def read(self, contest: Contest[Any]) -> None:
+        while True:
+            async with contest:
+                self.reads += 1
+                self.reading += 1
+                self.most = max(self.most, self.reading)
+                self.begun.set()
+                await asyncio.sleep(0.1)  # so that they overlap: without a turn of its own a writer would never be in
+                self.reading -= 1
+
+
+@pytest.mark.stores
+async def test_f63_a_writer_is_in_within_one_readers_hold(place: Place) -> None:
+    """Of those who read when it comes, and of those who stood before it, each ends what it does; then it is in."""
+    stream, readers = Stream(), 4
+    async with (
+        Coordinator.connect(place.url, instance="one") as one,
+        Coordinator.connect(place.url, instance="other") as other,
+        Scope("stream") as scope,
+    ):
+        reading = [scope.spawn(stream.read(at.read_write_lock("index").read()), name="r") for at in (one, other) * 2]
+        for _ in range(count(full=20)):
+            stream.begun.clear()
+            await stream.begun.wait()
+            before = stream.reads
+            async with asyncio.timeout(LONG), other.read_write_lock("index").write():
+                assert stream.reading == 0
+                # until it stood in line each may have come once more, and whoever stood before it comes once
+                assert stream.reads - before <= 2 * readers
+                assert not [task for task in reading if task.done()]
+        await asyncio.gather(*map(cancel_and_wait, reading))
+    assert stream.most > 1, "they did not read together"
+    async with looking(place) as store:
+        assert (await store.list("line/")).records == []
+
+
+@asynccontextmanager
+async def looking(place: Place) -> AsyncIterator[Store]:
+    """A look into the store, beside those who work."""
+    store = make_store(place.url, namespace=NAMESPACE, clock=Clock())
+    store.call_timeout = LONG
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture
-def in_memory() -> Iterator[Path]:
-    """A folder that no disk is behind: what is asked here is how much is left, and not what survives."""
+def in_memory(place: Place) -> Iterator[Place]:
+    """A file that no disk is behind: what is asked here is how much is left, and not what survives."""
+    if not isinstance(place, SqliteFile):
+        yield place
+        return
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
+        yield SqliteFile(Path(folder) / "store.db")
 
 
-async def test_f64_names_that_are_locked_once_leave_nothing_behind(in_memory: Path) -> None:
+@pytest.mark.stores
+@pytest.mark.timeout(1800)
+async def test_f64_names_that_are_locked_once_leave_nothing_behind(in_memory: Place) -> None:
     """Each name once: the store is as large as before, and no token comes twice, also where a name comes back."""
-    path = in_memory / "store.db"
-    names, tokens = count(full=100_000, small=2_000), {}
-    async with Coordinator.connect(f"sqlite:///{path}", ttl=6.0) as coordinator:
+    is_file = isinstance(in_memory, SqliteFile)
+    names = count(full=100_000, small=2_000) if is_file else count(full=2_000, small=100)
+    tokens: dict[int, list[int]] = {}
+    async with Coordinator.connect(in_memory.url, ttl=6.0) as coordinator, looking(in_memory) as store:
         for number in range(names):
             async with coordinator.lock(f"name-{number}") as held:
                 tokens[number] = [held.token]
         async with asyncio.timeout(LONG):
-            while _grants(path):  # noqa: ASYNC110 - it is another task that collects
+            while (await store.list("grant/")).records:  # noqa: ASYNC110 - it is another task that collects
                 await asyncio.sleep(0.05)
         for number in range(0, names, names // 20):
             async with coordinator.lock(f"name-{number}") as held:
                 tokens[number].append(held.token)
     assert all(again > once for once, again in (two for two in tokens.values() if len(two) == 2))
-    with closing(sqlite3.connect(path)) as store:
-        left = [key for (key,) in store.execute("SELECT key FROM locum_records")]
+    async with looking(in_memory) as store:
+        left = [record.key for record in (await store.list("")).records]
     assert left == ["floor"], "what was used once is not there any more"
-
-
-def _grants(path: Path) -> int:
-    with closing(sqlite3.connect(path, timeout=LONG)) as store:
-        (found,) = store.execute("SELECT count(*) FROM locum_records WHERE key LIKE 'grant/%'").fetchone()
-        return int(found)

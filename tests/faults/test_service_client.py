@@ -108,7 +108,7 @@ def crew_on(url: str) -> Iterator[Crew]:
         crew.close()
 
 
-@pytest.mark.stores("sqlite", "redis", "postgresql")
+@pytest.mark.stores
 async def test_f66_no_error_reaches_the_caller_and_no_answer_of_a_deposed_one_is_taken(place: Place) -> None:
     with crew_on(place.url) as crew:
         async with (

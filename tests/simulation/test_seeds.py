@@ -24,6 +24,7 @@ def test_seeds(first: int) -> None:
     outcomes = [simulate(seed) for seed in range(first, first + AT_ONCE)]
     assert [outcome for outcome in outcomes if outcome.violations] == []
     assert any(outcome.counts for outcome in outcomes), "no fault struck, or no term changed: this proves nothing"
+    assert any(outcome.turns for outcome in outcomes), "nobody held the lock: this proves nothing of it"
 
 
 def test_a_replay_is_exact_in_another_process_with_other_hashes() -> None:

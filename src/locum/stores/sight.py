@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Final
 from locum.errors import StoreReplacedError, StoreUnavailableError
 
 if TYPE_CHECKING:
+    from locum.errors import StoreError
     from locum.store import Seen
 
 __all__ = ["LEAP", "Sight", "difference", "is_successor", "missing", "revision_above"]
 
 LEAP: Final = 1 << 40
 """A new incarnation's revisions begin at the next multiple of this, above all that anybody has seen of the last."""
+
+_TAKEN_UP: Final = "it was taken up anew while the answer came; ask again"
 
 
 def revision_above(*revisions: int) -> int:
@@ -95,16 +98,29 @@ class Sight:
 
         Raises:
             StoreReplacedError: It is another incarnation, or a lower revision.
+            StoreUnavailableError: So it is, but since the call began another one was taken up: nothing was done.
         """
         why = difference(seen, found)
         if why is not None:
-            raise self.replaced(why)
+            raise self.replaced(why, seen=seen)
 
-    def replaced(self, found: str) -> StoreReplacedError:
-        """Remember, and say, that something else was found."""
+    def replaced(self, found: str, *, seen: Seen | None = None) -> StoreError:
+        """Remember, and say, that something else was found.
+
+        Args:
+            found: What, in words.
+            seen: With what it was compared, if it was. Where another store was taken up since, that is no news: to say
+                it at every call from now on would hold up everybody for ever. What is there now the next call tells.
+        """
         with self._guard:
+            if seen is not None and self._has_taken_up_another_than(seen):
+                return StoreUnavailableError(self._store, _TAKEN_UP)
             self._found = self._found or found
             return StoreReplacedError(self._store, self._found)
+
+    def _has_taken_up_another_than(self, seen: Seen) -> bool:
+        now = self._seen  # by itself a store never shows less than before
+        return now is not None and (now.incarnation != seen.incarnation or now.revision < seen.revision)
 
     def note(self, found: Seen) -> None:
         """Remember what an answer shows.
@@ -114,6 +130,6 @@ class Sight:
         """
         with self._guard:
             if self._seen is not None and self._seen.incarnation != found.incarnation:
-                raise StoreUnavailableError(self._store, "it was taken up anew while the answer came; ask again")
+                raise StoreUnavailableError(self._store, _TAKEN_UP)
             if self._seen is None or self._seen.revision < found.revision:
                 self._seen = found

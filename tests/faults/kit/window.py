@@ -84,6 +84,10 @@ class Window:
         records = self._do(self._store.list(line_prefix(f"election/{service}"))).records
         return [Entry.of(record).instance for record in records]
 
+    def keys(self, prefix: str) -> list[str]:
+        """The keys of the records under a prefix, in the order of their creation."""
+        return [record.key for record in self._do(self._store.list(prefix)).records]
+
     def journal(self, service: str) -> dict[int, JournalEntry]:
         """The ended terms of a service by their tokens."""
         entries = self._do(Journal(self._store).entries(f"election/{service}"))
@@ -92,6 +96,11 @@ class Window:
     def close_session(self, session_id: str, why: str) -> None:
         """Close a session from outside, whatever its owner does."""
         self._do(self._store.close_session(session_id, reason=Ending(why).to_bytes()))
+
+    def close_all_sessions(self, why: str) -> None:
+        """Close every session that is open, whatever the owners do."""
+        for session in self._do(self._store.sessions()).by_id:
+            self.close_session(session, why)
 
     def ask_to_resign(self, service: str, token: int, why: str, *, successor: str = "") -> None:
         """Ask the active one for its planned end, for whoever is next or for a successor."""

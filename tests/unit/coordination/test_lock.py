@@ -75,24 +75,6 @@ async def test_a_lock_is_held_for_the_length_of_the_block_and_is_a_term(one: Ins
         held.check()
 
 
-async def test_f68_two_tasks_of_one_process_exclude_each_other(one: Instance) -> None:
-    lock, inside, most = lock_of(one), 0, 0
-
-    async def work() -> None:
-        nonlocal inside, most
-        async with lock:
-            inside += 1
-            most = max(most, inside)
-            await turns()
-            inside -= 1
-
-    async with Scope("tasks") as scope:
-        for task in [scope.spawn(work(), name=str(number)) for number in range(5)]:
-            await soon(task)
-    assert most == 1
-    assert (await grant_in(one)).token == 5
-
-
 async def test_a_task_enters_again_what_it_holds_if_that_was_wished_for(one: Instance) -> None:
     async with lock_of(one, reentrant=True) as outer:
         async with lock_of(one, reentrant=True) as inner:
@@ -144,19 +126,6 @@ async def test_asking_once_does_not_go_before_those_who_wait(one: Instance, othe
 
 async def held_by(one: Instance, held: Held) -> None:
     await held._lock.resign(held, "resigned")
-
-
-async def test_f62_a_waiter_that_is_cancelled_or_out_of_time_leaves_no_place(one: Instance, other: Instance) -> None:
-    async with lock_of(one):
-        async with Scope("waiting") as scope:
-            waiting = scope.spawn(lock_of(other).win(), name="other")
-            await in_line(one, 2)
-            await cancel_and_wait(waiting)
-        with pytest.raises(WaitTimeoutError):
-            await lock_of(other).win(timeout=0.05)
-        await in_line(one, 1)
-    async with lock_of(other) as next_one:
-        assert next_one.token == 2
 
 
 # -- the value

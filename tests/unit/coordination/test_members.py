@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import functools
 import random
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.clock import Clock
-from locum.coordination.members import Difference, Member, Members, Membership, difference
+from locum.coordination.members import Difference, Member, difference
 from locum.coordination.naming import Endpoint, active_of
 from locum.coordination.nodes import Node
 from locum.errors import ConfigurationError, CorruptRecordError
@@ -21,6 +21,7 @@ from locum.stores.memory import MemoryServer
 from locum.testing.conformance.members import members_of
 from tests.unit.coordination.lossy import LossyStore, on
 from tests.unit.kit import LONG, instance, soon
+from tests.watches import Joining, MembersShown, all_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,82 +33,16 @@ REST = 50  # so many changes follow each other at once; then what is there lasts
 CREW = 4
 
 
-class Watching:
-    """What is shown of a group: its states, and what the differences that were told add up to."""
-
-    def __init__(self, members: Members, scope: Scope) -> None:
-        self.states: list[tuple[Member, ...]] = []
-        self.told: list[Difference] = []
-        self.here: dict[str, Member] = {}
-        self._news = asyncio.Event()
-        scope.spawn(self._see(members), name="states")
-        scope.spawn(self._hear(members), name="differences")
-
-    async def _see(self, members: Members) -> None:
-        async for state in members.watch():
-            self.states.append(state)
-            self._news.set()
-
-    async def _hear(self, members: Members) -> None:
-        async for found in members.changes():
-            self.told.append(found)
-            for one in found.left:
-                assert self.here.pop(one.id) == one, "as it was seen last"
-            for one in found.joined:
-                assert one.id not in self.here
-                self.here[one.id] = one
-            for one in found.changed:
-                assert self.here[one.id].revision < one.revision
-                self.here[one.id] = one
-            self._news.set()
-
-    async def until(self, wanted: tuple[Member, ...]) -> None:
-        """Wait until the last that was shown, and what was told, is this."""
-        try:
-            async with asyncio.timeout(LONG):
-                while self.states[-1:] != [wanted] or set(self.here.values()) != set(wanted):
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"the last state never came: {wanted}") from None
-
-
-class Joining:
-    """One instance that joins, says something else, leaves, and loses its session."""
-
-    def __init__(self, instance: Instance, chance: random.Random) -> None:
-        self._instance, self._chance = instance, chance
-        self._stack = AsyncExitStack()
-        self.me: Membership | None = None
-
-    async def change(self) -> None:
-        if self.me is None:
-            self.me = await self._stack.enter_async_context(members_of(self._instance).join())
-        elif self._chance.random() < 0.2:
-            await self.leave()
-        elif self._chance.random() < 0.2:
-            await self._instance.leases.die("was killed")
-            await self._instance.leases.begin()
-        else:
-            await self.me.update(load=self._chance.random())
-
-    async def leave(self) -> None:
-        await self._stack.aclose()
-        self.me = None
-
-
 @pytest.mark.parametrize("seed", range(2))
 async def test_f67_the_members_of_1000_changes_are_seen_in_order(seed: int) -> None:
     chance, server = random.Random(seed), MemoryServer("f67", clock=Clock())
     async with AsyncExitStack() as stack:
         watcher = await stack.enter_async_context(on(LossyStore(server, chance), "watcher"))
-        crew = [
-            Joining(await stack.enter_async_context(on(LossyStore(server, chance), f"web-{at}")), chance)
-            for at in range(CREW)
-        ]
+        group = [await stack.enter_async_context(on(LossyStore(server, chance), f"web-{at}")) for at in range(CREW)]
+        crew = [Joining(members_of(one), chance, lose=functools.partial(lose, one)) for one in group]
         store, scope = watcher.store, await stack.enter_async_context(Scope("watch"))
         assert isinstance(store, LossyStore)
-        watching = Watching(members_of(watcher), scope)
+        shown = MembersShown(members_of(watcher), scope)
         for at in range(1, CHANGES + 1):
             await chance.choice(crew).change()
             if at % REST == REST // 2:
@@ -115,26 +50,19 @@ async def test_f67_the_members_of_1000_changes_are_seen_in_order(seed: int) -> N
             if at % REST == 0:
                 store.mend()
                 store.loses_all = at % (2 * REST) == 0
-                await watching.until(await back(watcher, crew))
+                await shown.until(await all_back(members_of(watcher), crew))
         for one in crew:
             await one.leave()
-        await watching.until(())
-    assert all(before != after for before, after in itertools.pairwise(watching.states))
-    assert all(watching.told), "a difference says what differs"
+        await shown.until(())
+    shown.judge()
     assert store.lost > 0
     assert store.doubled > 0
 
 
-async def back(watcher: Instance, crew: list[Joining]) -> tuple[Member, ...]:
-    """The members, once all who lost their sessions are back."""
-    wanted = sum(one.me is not None for one in crew)
-    try:
-        async with asyncio.timeout(LONG):
-            while len(found := await members_of(watcher).list()) != wanted:  # noqa: ASYNC110 - each by itself
-                await asyncio.sleep(0.002)
-    except TimeoutError:
-        raise AssertionError(f"of {wanted} members not all have come back") from None
-    return found
+async def lose(one: Instance) -> None:
+    """Its session ends, and it begins another."""
+    await one.leases.die("was killed")
+    await one.leases.begin()
 
 
 def one_of(instance: str, id: str, *, load: float | None = None, number: int = 0) -> Member:

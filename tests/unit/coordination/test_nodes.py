@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,43 +17,16 @@ from locum.store import ANY
 from locum.stores.memory import MemoryServer
 from locum.testing.conformance.nodes import nodes_of
 from tests.unit.coordination.lossy import LossyStore, on
-from tests.unit.kit import LONG, instance, soon
+from tests.unit.kit import instance, soon
+from tests.watches import NodesShown, change
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 
-S = TypeVar("S")
-
 CHANGES = 1_000
 REST = 50  # so many changes follow each other at once; then what is there lasts
-
-
-class Watching:
-    """What two watches have shown: of one node, and of its folder."""
-
-    def __init__(self, nodes: Nodes, scope: Scope) -> None:
-        self.one: list[Node | None] = []
-        self.folder: list[tuple[Node, ...]] = []
-        self._news = asyncio.Event()
-        scope.spawn(self._see(nodes.watch("x/0"), self.one), name="one")
-        scope.spawn(self._see(nodes.watch_list("x"), self.folder), name="folder")
-
-    async def _see(self, states: AsyncIterator[S], shown: list[S]) -> None:
-        async for state in states:
-            shown.append(state)
-            self._news.set()
-
-    async def until(self, one: Node | None, folder: tuple[Node, ...]) -> None:
-        """Wait until the last that was shown is this."""
-        try:
-            async with asyncio.timeout(LONG):
-                while self.one[-1:] != [one] or self.folder[-1:] != [folder]:
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"the last state never came: {one} {folder}") from None
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -67,7 +39,7 @@ async def test_f67_the_last_state_of_1000_changes_is_seen_in_order(seed: int) ->
     ):
         store, nodes = watcher.store, nodes_of(writer)
         assert isinstance(store, LossyStore)
-        watching = Watching(nodes_of(watcher), scope)
+        shown = NodesShown(nodes_of(watcher), scope)
         lasting: list[Node] = []
         for at in range(1, CHANGES + 1):
             await change(nodes, f"x/{chance.randrange(4)}", chance)
@@ -79,17 +51,14 @@ async def test_f67_the_last_state_of_1000_changes_is_seen_in_order(seed: int) ->
                 store.mend()
                 store.loses_all = at % (2 * REST) == 0
                 one = await nodes.get("x/0")
-                await watching.until(one, await nodes.list("x"))
+                await shown.until(one, await nodes.list("x"))
                 lasting += [one] if one else []
         store.loses_all = True
         await writer.leases.die("was killed")
         left = await nodes_of(watcher).list("x")
         assert all(node.lasts for node in left)
-        await watching.until(next((node for node in left if node.path == "x/0"), None), left)
-    versions = [node.version for node in watching.one if node is not None]
-    assert versions == sorted(set(versions)), "versions in order, and none twice"
-    assert {node.version for node in lasting} <= set(versions), "no lasting change was missed"
-    assert all(before != after for before, after in itertools.pairwise(watching.folder))
+        await shown.until(next((node for node in left if node.path == "x/0"), None), left)
+    shown.judge(lasting)
     assert store.lost > 0
     assert store.doubled > 0
 
@@ -109,16 +78,6 @@ async def test_the_watch_of_an_election_needs_no_wake_up() -> None:
         await leader.election("settlement").resign(term, "resigned")
         assert await soon(anext(seen)) is None
         await seen.aclose()  # type: ignore[attr-defined]
-
-
-async def change(nodes: Nodes, path: str, chance: random.Random) -> None:
-    """Write, delete, or make one: a lasting one or one that is bound to the session."""
-    if await nodes.get(path) is None:
-        await nodes.create(path, b"made", session_bound=chance.random() < 0.5)
-    elif chance.random() < 0.3:
-        await nodes.delete(path)
-    else:
-        await nodes.set(path, chance.randbytes(8))
 
 
 async def test_a_watch_goes_on_in_a_store_that_was_replaced(tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ class MemoryStore:
         try:
             result, now = await self._carry(call, lambda: self._server.serve(seen, operation))
         except StoreReplacedError as error:
-            raise self._sight.replaced(error.found) from None
+            raise self._sight.replaced(error.found, seen=seen) from None
         self._sight.note(now)
         return result
 

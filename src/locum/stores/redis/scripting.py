@@ -73,7 +73,8 @@ class Scripting:
 
         answer = await link.call(call, work, timeout=self._timeout(), changes=changes)
         if answer.how == b"replaced":
-            raise self._sight.replaced("it is gone" if answer.found is None else _difference(seen, answer.found))
+            found = "it is gone" if answer.found is None else _difference(seen, answer.found)
+            raise self._sight.replaced(found, seen=seen)
         if answer.found is not None:
             self._sight.note(answer.found)
         return answer

@@ -333,8 +333,7 @@ class PostgresStore:
 
     async def list(self, prefix: str) -> Listing:
         """The records under a prefix in order of creation."""
-        rows = await self._ask("list", self._say.list, changes=False, first=prefix, last=prefix + _PAST_ASCII)
-        found = self._compared(rows)
+        rows, found = await self._look_at("list", self._say.list, first=prefix, last=prefix + _PAST_ASCII)
         return Listing([one for row in rows if (one := _record(row)) is not None], found.revision)
 
     @asynccontextmanager
@@ -363,8 +362,7 @@ class PostgresStore:
     async def health(self) -> Health:
         """Reach it once."""
         begun = self._clock.now()
-        rows = await self._ask("health", self._say.look, changes=False)
-        self._compared(rows)
+        rows, _ = await self._look_at("health", self._say.look)
         took = seconds(self._clock.now() - begun)
         assert self._server is not None  # noqa: S101 - it has answered
         behind = ", behind a pooler" if self._server.pooled else ""
@@ -472,18 +470,22 @@ class PostgresStore:
         """Remember the revision of a change, which was made to the store that was seen."""
         self._sight.note(Seen(self._incarnation(), revision))
 
-    def _compared(self, rows: Sequence[Any]) -> Seen:
-        """What an answer shows, which must be the store that was seen.
+    async def _look_at(
+        self, call: str, statement: Statement, *, lease: bool = False, deadline: int | None = None, **values: object
+    ) -> tuple[Sequence[Any], Seen]:
+        """What a question finds, and what it shows of the store, which must be the one that was seen before it.
 
         Raises:
             StoreReplacedError: It is another one.
         """
+        seen = self._sight.demand()
+        rows = await self._ask(call, statement, changes=False, lease=lease, deadline=deadline, **values)
         if not rows:
-            raise self._sight.replaced("it is gone")
+            raise self._sight.replaced("it is gone", seen=seen)
         found = Seen(rows[0]["incarnation"], rows[0]["revision"])
-        self._sight.compare(self.seen, found)
+        self._sight.compare(seen, found)
         self._sight.note(found)
-        return found
+        return rows, found
 
     async def _look(self, call: str) -> Seen | None:
         """What is there, whatever was seen; `None` if nothing is.
@@ -561,15 +563,13 @@ class PostgresStore:
         padded: list[str] = []
         if wanted is not None:  # few statements serve all numbers of ids
             padded = [*wanted, *[""] * ((1 << max(len(wanted) - 1, 0).bit_length()) - len(wanted))]
-        rows = await self._ask(
+        rows, found = await self._look_at(
             "sessions",
             self._say.statuses(None if wanted is None else len(padded)),
-            changes=False,
             lease=lease,
             deadline=deadline,
             **{f"id{at}": one for at, one in enumerate(padded)},
         )
-        found = self._compared(rows)
         by_id = {row["id"]: _status(row) for row in rows if row["id"] is not None}
         if wanted is not None:
             by_id = {one: by_id.get(one) or SessionStatus(one, SessionState.UNKNOWN) for one in wanted}
@@ -593,8 +593,7 @@ class PostgresStore:
         return bool(rows)
 
     async def _read(self, key: str, deadline: int, *, call: str) -> Record | None:
-        rows = await self._ask(call, self._say.read, changes=False, deadline=deadline, key=key)
-        self._compared(rows)
+        rows, _ = await self._look_at(call, self._say.read, deadline=deadline, key=key)
         return _record(rows[0])
 
     async def _demand(

@@ -107,7 +107,7 @@ class Turn:
         """
         found = await self.look_as_it_is(*requests)
         if found is None:
-            raise self._sight.replaced("it is gone")
+            raise self._sight.replaced("it is gone", seen=self._seen)
         self._sight.compare(self._seen, found.seen)
         return found
 

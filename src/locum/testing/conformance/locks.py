@@ -15,7 +15,7 @@ from locum.coordination.lock import Lock
 from locum.coordination.shared import ReadWriteLock, Semaphore
 from locum.errors import SessionLostError, StaleTermError, TermEndedError, WaitTimeoutError
 from locum.floor import Floor
-from locum.scopes import Scope
+from locum.scopes import Scope, cancel_and_wait
 from locum.testing.conformance.crews import RecipeContract
 from locum.testing.conformance.kit import LONG, soon, turns
 from locum.testing.faults import answer_lost, request_lost
@@ -38,9 +38,12 @@ def lock_of(one: Instance, name: str = "invoice") -> Lock:
 async def waiting_in(store: Store, scope: str, count: int) -> None:
     """Wait until so many stand in a line."""
     prefix = line_prefix(scope)
-    async with asyncio.timeout(LONG), store.changes([prefix]) as changes:
-        while len((await store.list(prefix)).records) != count:
-            await anext(changes)
+    try:
+        async with asyncio.timeout(LONG), store.changes([prefix]) as changes:
+            while len((await store.list(prefix)).records) != count:
+                await anext(changes)
+    except TimeoutError:
+        raise AssertionError(f"there are never {count} in the line of {scope}") from None
 
 
 class Crowd:
@@ -98,6 +101,28 @@ class LockContract(RecipeContract):
             for task in tasks:
                 await soon(task)
         assert order == [0, 1, 2, 3]
+
+    async def test_f68_two_tasks_of_one_process_exclude_each_other(self, join: Join) -> None:
+        one, crowd = await join("one"), Crowd()
+        lock = lock_of(one)
+        async with Scope("tasks") as scope:
+            for task in [scope.spawn(crowd.pass_through(lock), name=str(number)) for number in range(5)]:
+                await soon(task)
+        assert (crowd.most, crowd.inside) == (1, 0)
+        assert Grant.of(await one.store.read(grant_key("lock/invoice"))).token == 5
+
+    async def test_f62_a_waiter_that_is_cancelled_or_out_of_time_leaves_no_place(self, join: Join) -> None:
+        one, other = await join("one"), await join("other")
+        async with lock_of(one):
+            async with Scope("waiting") as scope:
+                waiting = scope.spawn(lock_of(other).win(), name="other")
+                await waiting_in(one.store, "lock/invoice", 2)
+                await cancel_and_wait(waiting)
+            with pytest.raises(WaitTimeoutError):
+                await lock_of(other).win(timeout=0.05)
+            await waiting_in(one.store, "lock/invoice", 1)
+        async with lock_of(other) as next_one:
+            assert next_one.token == 2, "nobody waited behind a ghost"
 
     async def test_the_value_outlives_the_death_of_its_holder(self, join: Join) -> None:
         one, other = await join("one"), await join("other")

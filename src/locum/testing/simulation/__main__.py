@@ -20,17 +20,22 @@ def main() -> None:
         outcome = simulate(given.seed, trace=given.trace)
         _say(
             f"seed {given.seed}: history {outcome.digest}, {outcome.changes} changes of term,"
-            f" settled after {outcome.settled:.2f} TTLs; faults: {', '.join(outcome.kinds)}"
+            f" {outcome.turns} turns with the lock, settled after {outcome.settled:.2f} TTLs;"
+            f" faults: {', '.join(outcome.kinds)}"
         )
         _leave(outcome)
         return
-    seeds = [*(kept_seeds(given.kept) if given.kept else ()), *range(given.first, given.first + given.seeds)]
+    seeds = [
+        *(kept_seeds(given.kept) if given.kept else ()),
+        *range(given.first, given.first + given.seeds * given.step, given.step),
+    ]
     tally = simulate_many(seeds, workers=given.workers, told=lambda tally: _progress(tally, len(seeds)))
     if sys.stdout.isatty():
         _say("")
     _say(
         f"{tally.seeds} seeds in {tally.took:.1f} s: {tally.rate:.1f} seeds/s; {tally.counted} count (a fault"
-        f" struck and a term changed), {tally.changes} changes of term, settled within {tally.slowest:.2f} TTLs"
+        f" struck and a term changed), {tally.changes} changes of term, {tally.turns} turns with the lock, settled"
+        f" within {tally.slowest:.2f} TTLs"
     )
     _say("faults: " + ", ".join(f"{kind} {count}" for kind, count in sorted(tally.kinds.items())))
     if tally.failed is not None:
@@ -41,6 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}", description=main.__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run (200)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--step", type=int, default=1, help="from one to the next (1); each eighth has locks and nodes")
     parser.add_argument("--kept", type=Path, help="a file of seeds that are run before them")
     parser.add_argument("--workers", type=int, help="how many at once (as many as there are cores)")
     parser.add_argument("--seed", type=int, help="run this one seed only")

@@ -12,6 +12,8 @@ from locum.testing.simulation.world import World
 if TYPE_CHECKING:
     import random
 
+    from locum.testing.simulation.recipes import Recipes
+
 __all__ = ["Cluster"]
 
 _INSTANCES: Final = 3
@@ -24,11 +26,12 @@ class Cluster(World):
 
     Args:
         chance: The seed's.
+        recipes: Whether its instances also take locks, write nodes and transfer the lead.
         trace: Whether to write down each event as it happens.
     """
 
-    def __init__(self, chance: random.Random, *, trace: bool = False) -> None:
-        super().__init__(chance, trace=trace)
+    def __init__(self, chance: random.Random, *, recipes: bool = False, trace: bool = False) -> None:
+        super().__init__(chance, recipes=recipes, trace=trace)
         rates = [chance.choice((_SLOWEST, _FASTEST, chance.randrange(_SLOWEST, _FASTEST))) for _ in range(_INSTANCES)]
         ttls = [chance.choice(_TTLS)] * _INSTANCES if chance.random() < 0.7 else chance.choices(_TTLS, k=_INSTANCES)
         self.instances = [
@@ -49,6 +52,12 @@ class Cluster(World):
     def active(self) -> list[Instance]:
         """The instances in which a body runs."""
         return [instance for instance in self.instances if instance.active is not None]
+
+    @property
+    def recipes_alive(self) -> list[Recipes]:
+        """What living workers do beside their service."""
+        workers = [instance.worker for instance in self.instances]
+        return [one.recipes for one in workers if one is not None and one.process.is_alive and one.recipes is not None]
 
     def victim(self) -> Instance:
         """Whom a fault strikes: more often one that is active."""

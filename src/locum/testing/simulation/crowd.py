@@ -28,6 +28,7 @@ class Tally:
         seeds: How many ran.
         counted: In how many of them a fault struck and a term changed; the others prove nothing.
         changes: Changes of term in all of them.
+        turns: Turns with the lock in all of them.
         slowest: The longest settling after the healing, in TTLs.
         kinds: How many runs had which kind of fault.
         took: Seconds.
@@ -37,6 +38,7 @@ class Tally:
     seeds: int = 0
     counted: int = 0
     changes: int = 0
+    turns: int = 0
     slowest: float = 0.0
     kinds: Counter[str] = field(default_factory=Counter)
     took: float = 0.0
@@ -47,6 +49,7 @@ class Tally:
         self.seeds += 1
         self.counted += outcome.counts
         self.changes += outcome.changes
+        self.turns += outcome.turns
         self.slowest = max(self.slowest, outcome.settled)
         self.kinds.update(outcome.kinds)
         if outcome.violations and self.failed is None:

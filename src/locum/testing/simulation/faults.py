@@ -8,8 +8,7 @@ from locum.coordination.grant import Grant, grant_key
 from locum.coordination.request import Request, request_key
 from locum.store import ANY
 from locum.testing.simulation.loop import KERNEL
-from locum.testing.simulation.worker import BODY
-from locum.testing.simulation.world import NAMESPACE
+from locum.testing.simulation.world import NAMESPACE, SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Faults"]
 
 _BEGIN: Final = 1.0
-_SCOPE: Final = f"election/{BODY}"
 
 
 class Faults:
@@ -70,6 +68,7 @@ class Faults:
         network.weather.deaf_to = ""
         network.cut.clear()
         network.down = False
+        world.recipes = False
         world.stubborn = world.failing = 0.0
         world.on_began = lambda instance: None
         for instance in world.instances:
@@ -278,7 +277,7 @@ class Faults:
         """Somebody asks for a planned end of the term that holds: a resignation, or a transfer."""
         server = self._world.server
         try:
-            record = server.serve(None, lambda: server.read(NAMESPACE, grant_key(_SCOPE)))[0]
+            record = server.serve(None, lambda: server.read(NAMESPACE, grant_key(SCOPE)))[0]
         except Exception:
             return  # there is no store
         grant = Grant.of(record)
@@ -290,6 +289,6 @@ class Faults:
         server.serve(
             None,
             lambda: server.write(
-                NAMESPACE, request_key(_SCOPE), value, expect=ANY, session=None, if_open=None, if_gone=None
+                NAMESPACE, request_key(SCOPE), value, expect=ANY, session=None, if_open=None, if_gone=None
             ),
         )

@@ -25,6 +25,15 @@ class Home:
         self.name = machine.name
         self._pids = 0
 
+    def last_line(self) -> tuple[int, int]:
+        """When the last line of code was over that could run here by now: in true time, and on the machine's clock.
+
+        A suspended machine runs none: what it had was over, as far as anybody can tell, when it was suspended.
+        """
+        machine = self.machine
+        at = self.world.loop.now if machine.suspended_at is None else machine.suspended_at
+        return at, machine.clock.offset + at * machine.clock.rate // 1_000_000
+
     def pid(self) -> int:
         """A new pid."""
         self._pids += 10

@@ -16,7 +16,8 @@ from locum.testing.simulation.checker import changes_of_term, violations
 from locum.testing.simulation.cluster import Cluster
 from locum.testing.simulation.faults import Faults
 from locum.testing.simulation.loop import KERNEL, RestlessError
-from locum.testing.simulation.world import NAMESPACE
+from locum.testing.simulation.rest import unrested
+from locum.testing.simulation.world import SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,7 @@ __all__ = ["Outcome", "simulate"]
 _FAULTS_FOR: Final = 12
 _SETTLE_WITHIN: Final = 8
 _STEADY_FOR: Final = 2
+_RECIPES_EVERY: Final = 8  # such a run costs more than twice as much as another
 """All in the longest TTL of the run."""
 
 
@@ -40,6 +42,7 @@ class Outcome:
         kinds: The kinds of faults.
         counts: Whether a fault struck and a term changed; otherwise the run proves nothing.
         changes: How often the term changed.
+        turns: How often the lock was held, where the run has one.
         settled: TTLs from the healing until one was active for good; -1 if none was.
     """
 
@@ -49,6 +52,7 @@ class Outcome:
     kinds: tuple[str, ...]
     counts: bool
     changes: int
+    turns: int
     settled: float
 
 
@@ -59,7 +63,7 @@ def simulate(seed: int, *, trace: bool = False) -> Outcome:
 
 
 def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
-    world = Cluster(chance, trace=trace)
+    world = Cluster(chance, recipes=seed % _RECIPES_EVERY == 0, trace=trace)
     found: list[str] = []
     end = _FAULTS_FOR * world.ttl
     faults = Faults(world, end)
@@ -73,28 +77,34 @@ def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
     settled = _settled(world, end)
     found += violations(world.history) + world.errors + _unsettled(world, settled)
     if not found:
-        found += _ghosts(world)
+        found += unrested(world)
     changes = changes_of_term(world.history)
+    turns = sum(event.facts["scope"] != SCOPE for event in world.history.of("began"))
     counts = faults.struck + world.network.struck > 0 and changes > 0
     digest = world.history.digest
     world.history.close()
     world.loop.discard()
-    return Outcome(seed, tuple(found), digest, tuple(faults.kinds), counts, changes, settled)
+    return Outcome(seed, tuple(found), digest, tuple(faults.kinds), counts, changes, turns, settled)
 
 
 def _come_to_rest(world: Cluster) -> None:
-    """Go on until the same one has been active for long enough, or the bound is over in which one must be."""
+    """Go on until the same one has been active for long enough and nobody waits, or the bound is over for that."""
     healed = world.loop.now
     last = healed + (_SETTLE_WITHIN + _STEADY_FOR) * world.ttl
     steady, since = [*world.active], healed
-    while world.loop.now < min(last, since + _STEADY_FOR * world.ttl):
+    while world.loop.now < min(last, max(since, _busy_at(world)) + _STEADY_FOR * world.ttl):
         world.loop.run_to(world.loop.now + world.ttl // 4)
         if len(steady) != 1 or world.active != steady:
             steady, since = [*world.active], world.loop.now
 
 
+def _busy_at(world: Cluster) -> int:
+    """The last instant at which somebody took the lock or waited for it, as far as that is known."""
+    return world.loop.now if any(not one.is_at_rest for one in world.recipes_alive) else 0
+
+
 def _settled(world: Cluster, healed: int) -> float:
-    began = world.history.of("began")
+    began = [event for event in world.history.of("began") if event.facts["scope"] == SCOPE]
     if len(world.active) != 1 or not began:
         return -1.0
     return max(0.0, (began[-1].at - healed) / world.ttl)
@@ -106,17 +116,6 @@ def _unsettled(world: Cluster, settled: float) -> list[str]:
     if settled > _SETTLE_WITHIN:
         return [f"it took {settled:.1f} TTLs after the healing until one was active"]
     return []
-
-
-def _ghosts(world: Cluster) -> list[str]:
-    """Places in the line of sessions that are not open, and a grant that names one."""
-    server = world.server
-    open_ = server.sessions(NAMESPACE, None).by_id
-    return [
-        f"a ghost in the line: {record.key} of the session {record.session}"
-        for record in server.list(NAMESPACE, "line/").records
-        if record.session not in open_
-    ]
 
 
 @contextmanager

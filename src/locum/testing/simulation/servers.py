@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.coordination.fence import Fence
+from locum.coordination.grant import Grant
+from locum.coordination.nodes import NODES, Node
 from locum.errors import StaleTermError
 from locum.stores.memory import MemoryServer, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from locum.clock import Clock
     from locum.store import Expect, Record, Seen, SessionInfo
     from locum.testing.simulation.history import History
     from locum.testing.simulation.network import Line
 
-__all__ = ["Connection", "Database", "DatabaseError", "LocalFence", "WatchedServer", "WatchedStore"]
+__all__ = ["COUNTER", "LOCK", "Connection", "Database", "DatabaseError", "LocalFence", "WatchedServer", "WatchedStore"]
+
+LOCK: Final = "ledger"
+"""The lock that instances take beside their service; its value is a number, which each raises by one."""
+
+COUNTER: Final = "counts/turns"
+"""The node in which they count."""
 
 
 class WatchedServer(MemoryServer):
@@ -82,10 +89,14 @@ class WatchedServer(MemoryServer):
         if session is not None:
             self._history.note("bound", "store", key=key, session=session)
         if key.startswith("grant/"):
-            grant = json.loads(value)
-            holder = grant["holder"]
-            facts = {"session": holder["session"], "to": holder["instance"]} if holder else {"session": None}
-            self._history.note("granted", "store", token=grant["token"], revision=record.revision, **facts)
+            grant, scope = Grant.of(record), key.removeprefix("grant/")
+            session, attempt = (grant.holder.session, grant.holder.attempt) if grant.holder else (None, None)
+            self._history.note("granted", "store", scope=scope, token=grant.token, session=session, attempt=attempt)
+            if scope == f"lock/{LOCK}":
+                self._history.note("valued", "store", key=scope, value=(grant.value or b"0").decode())
+        elif key == f"{NODES}{COUNTER}":
+            count = Node.of(record).value.decode()
+            self._history.note("landed", "store", key=COUNTER, revision=record.revision, value=count)
         return record
 
 
@@ -134,43 +145,41 @@ class Database:
     def __init__(self, history: History) -> None:
         self._history = history
         self.highest: dict[str, int] = {}
-        self._raises = 0
 
     def raise_to(self, who: str, scope: str, token: int) -> tuple[bool, int]:
         """Raise the highest token of a scope: whether it rose, and what it is now."""
         rose = token > self.highest.get(scope, 0)
         if rose:
             self.highest[scope] = token
-            self._raises += 1
-        self._history.note("raised", who, token=token, highest=self.highest[scope])
+        self._history.note("raised", who, scope=scope, token=token, highest=self.highest[scope])
         return rose, self.highest[scope]
 
-    def lock(self, scope: str, token: int) -> tuple[int, int | None, int]:
-        """Lock the row if it has this token: how many rows that were, the highest, and a mark of its state."""
+    def lock(self, scope: str, token: int) -> tuple[int, int | None]:
+        """Lock the row if it has this token: how many rows that were, and the highest."""
         highest = self.highest.get(scope)
-        return int(highest == token), highest, self._raises
+        return int(highest == token), highest
 
-    def read(self, who: str, token: int) -> None:
+    def read(self, who: str, scope: str, token: int) -> None:
         """A body reads its state."""
-        self._history.note("read", who, token=token)
+        self._history.note("read", who, scope=scope, token=token)
 
-    def commit(self, who: str, token: int, mark: int) -> None:
-        """Commit a row, if the lock has held."""
-        if mark != self._raises:
+    def commit(self, who: str, scope: str, token: int, locked: Mapping[str, int | None]) -> None:
+        """Commit a row, if all that was locked is as it was then."""
+        if any(self.highest.get(of) != highest for of, highest in locked.items()):
             raise DatabaseError("the row was raised meanwhile, and this transaction ended")
-        self._history.note("wrote", who, token=token)
+        self._history.note("wrote", who, scope=scope, token=token)
 
 
 class Connection:
     """One transaction of one body."""
 
     def __init__(self) -> None:
-        self.mark = -1
-        self.row: int | None = None
+        self.locked: dict[str, int | None] = {}
+        self.row: tuple[str, int] | None = None
 
-    def insert(self, token: int) -> None:
-        """Write a row under a token."""
-        self.row = token
+    def insert(self, scope: str, token: int) -> None:
+        """Write a row of a scope, under a token."""
+        self.row = (scope, token)
 
 
 class LocalFence(Fence):
@@ -208,12 +217,12 @@ class LocalFence(Fence):
         connection = Connection()
         yield connection
         if connection.row is not None:
-            token, mark = connection.row, connection.mark
-            await self._ask(lambda: self._database.commit(self._who, token, mark))
+            scope, token = connection.row
+            await self._ask(lambda: self._database.commit(self._who, scope, token, connection.locked))
 
-    async def read(self, token: int) -> None:
-        """Read the state under a token."""
-        await self._ask(lambda: self._database.read(self._who, token))
+    async def read(self, scope: str, token: int) -> None:
+        """Read the state of a scope under a token."""
+        await self._ask(lambda: self._database.read(self._who, scope, token))
 
     async def _run(self, connection: Connection, statement: str, values: dict[str, object]) -> tuple[int, Any]:
         scope, token = str(values["scope"]), values.get("token")
@@ -224,7 +233,7 @@ class LocalFence(Fence):
         if statement.startswith("INSERT"):
             await self._ask(lambda: self._database.raise_to(self._who, scope, token))
             return 1, None
-        count, _, connection.mark = await self._ask(lambda: self._database.lock(scope, token))
+        count, connection.locked[scope] = await self._ask(lambda: self._database.lock(scope, token))
         return count, None
 
     def _in_transaction(self, connection: Connection) -> bool:

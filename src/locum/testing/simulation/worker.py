@@ -23,8 +23,9 @@ from locum.testing.simulation.loop import Process
 from locum.testing.simulation.machine import LocalAlarm
 from locum.testing.simulation.network import Line
 from locum.testing.simulation.pipe import Pipe
+from locum.testing.simulation.recipes import Recipes
 from locum.testing.simulation.servers import DatabaseError, LocalFence
-from locum.testing.simulation.world import NAMESPACE
+from locum.testing.simulation.world import BODY, NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
     from locum.telemetry import Event
     from locum.testing.simulation.home import Home
 
-__all__ = ["BODY", "Worker"]
+__all__ = ["Worker"]
 
-BODY: Final = "work"
-"""The name of the one service."""
 _STOP_TIMEOUT: Final = 3.0
 
 
@@ -91,6 +90,7 @@ class Worker:
         self._asked = asyncio.Event()
         self._body: dict[str, Any] | None = None
         self.lines: list[Line] = []
+        self.recipes: Recipes | None = None
         self.process.ends.append(self._dies)
 
     def start(self) -> None:
@@ -140,8 +140,12 @@ class Worker:
         )
         await runner.start()
         link.started()
+        if world.recipes:
+            self.recipes = Recipes(self.home, self.process, self._fence, coordinator, self._scope)
         await self._asked.wait()
         await runner.stop("was stopped")
+        if self.recipes is not None:
+            await self.recipes.stop()
         await runner.close()
         await coordinator.close(patience=lease.budget.call_seconds)
         await store.close()
@@ -151,7 +155,7 @@ class Worker:
 
     async def _work(self, term: Term) -> None:
         world, chance = self.world, self.world.chance
-        body = self._body = {"token": term.token, "session": term.lease.session}
+        body = self._body = {"scope": term.scope, "token": term.token, "session": term.lease.session}
         world.history.note("began", self.home.name, **body, local=self.clock.now())
         world.on_began(self.home.name)
         stubborn_for = chance.uniform(0.0, 1.2) * seconds(self.home.ttl) if chance.random() < world.stubborn else 0
@@ -174,10 +178,10 @@ class Worker:
             try:
                 async with asyncio.timeout(0.5):
                     if not read:
-                        await self._fence.read(term.token)
+                        await self._fence.read(f"{NAMESPACE}/{term.scope}", term.token)
                         read = True
                     async with term.transaction(self._fence) as connection:
-                        connection.insert(term.token)
+                        connection.insert(f"{NAMESPACE}/{term.scope}", term.token)
             except (TimeoutError, DatabaseError):
                 continue
 
@@ -189,7 +193,7 @@ class Worker:
             try:
                 async with asyncio.timeout(0.5), self._fence.transaction() as connection:
                     await self._fence.check(connection, f"{NAMESPACE}/{term.scope}", term.token)
-                    connection.insert(term.token)
+                    connection.insert(f"{NAMESPACE}/{term.scope}", term.token)
                 await clock.sleep(0.1)
             except (TimeoutError, DatabaseError, StaleTermError, TermEndedError, asyncio.CancelledError):
                 await clock.sleep(0.1)
@@ -198,10 +202,7 @@ class Worker:
         body, self._body = self._body, None
         if body is None or (how == "ended" and not self.process.is_alive):
             return
-        machine, loop = self.home.machine, self.world.loop
-        # a suspended machine runs no line: what it had was over, as far as anybody can tell, when it was suspended
-        at = loop.now if machine.suspended_at is None else machine.suspended_at
-        local = machine.clock.offset + at * machine.clock.rate // 1_000_000
+        at, local = self.home.last_line()
         self.world.history.note("finished", self.home.name, **body, how=how, since=at, local=local)
 
     def _dies(self) -> None:

@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from locum.testing.simulation.loop import Process
     from locum.testing.simulation.machine import Machine
 
-__all__ = ["NAMESPACE", "World"]
+__all__ = ["BODY", "NAMESPACE", "SCOPE", "World"]
 
 NAMESPACE: Final = "simulated"
+
+BODY: Final = "work"
+"""The name of the one service."""
+
+SCOPE: Final = f"election/{BODY}"
+"""Its scope."""
 
 
 class World:
@@ -27,16 +33,19 @@ class World:
 
     Args:
         chance: The seed's.
+        recipes: Whether its instances also take locks, write nodes and transfer the lead.
         trace: Whether to write down each event as it happens.
     """
 
-    def __init__(self, chance: random.Random, *, trace: bool = False) -> None:
+    def __init__(self, chance: random.Random, *, recipes: bool = False, trace: bool = False) -> None:
         self.chance = chance
         self.loop = VirtualLoop()
         self.history = History(self.loop, trace=trace)
         self.network = Network(self.loop, chance, self.history, Weather(usual=chance.choice((300_000, 3_000_000))))
         self.server = WatchedServer(clock=LocalClock(self.loop, 1_000_000, 0), history=self.history)
         self.database = Database(self.history)
+        self.recipes = recipes
+        """Whether instances also take locks, write nodes and transfer the lead; until all is healed."""
         self.stubborn = self.failing = 0.0
         """Of all bodies: those that ignore their end for a while, and those that fail by themselves."""
         self.on_began: Callable[[str], object] = lambda instance: None
