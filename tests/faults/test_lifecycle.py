@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
@@ -440,3 +441,18 @@ def stuck(stopping):
         assert program.leaves() == exit_codes.WOULD_NOT_STOP
         assert "stuck ignored that it was cancelled. Where it stands:" in program.text
         assert "# here it stands" in program.text
+@BOTH
+def test_the_port_of_an_application_that_is_in_use_is_one_readable_error_and_78(tmp_path: Path, run: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        body = (
+            "from starlette.applications import Starlette\nfrom locum.integrations.asgi import AsgiService\n"
+            f"host.add(AsgiService(Starlette(), port={port}), name='web')\n"
+        )
+        with Program(tmp_path, body, run) as program:
+            assert program.leaves() == exit_codes.BAD_CONFIGURATION
+            (line,) = (one for one in program.text.splitlines() if "did not start" in one)
+            assert f"cannot listen on 127.0.0.1:{port}: " in line
+            assert "Traceback" not in program.text
+
+
