@@ -25,6 +25,22 @@ NOT_IN_KEEPER = {
 }
 
 
+# each behind one seam, so that another library could take its place
+SEAMS = {
+    "dishka": "locum.host.container",
+    "pydantic_settings": "locum.host.models",
+    "uvicorn": "locum.integrations.asgi",
+}
+
+
+def seam_imports(tree: Tree) -> list[str]:
+    return [
+        f"{module.at(imported.line)}: {module.name} imports {imported.target}; only {SEAMS[library]} may"
+        for module, imported in tree.imports()
+        if (library := top_of(imported.target)) in SEAMS and module.name != SEAMS[library]
+    ]
+
+
 def terminal_imports(tree: Tree) -> list[str]:
     return [
         f"{module.at(imported.line)}: {module.name} imports {imported.target}; only {sorted(TERMINAL_ROOMS)} may"
@@ -65,6 +81,17 @@ def _packages_above(name: str) -> Iterator[str]:
 
 def test_click_and_rich_stay_in_the_command_line(house: Tree) -> None:
     clean(terminal_imports(house))
+
+
+def test_each_library_of_the_host_stands_behind_its_seam(house: Tree) -> None:
+    clean(seam_imports(house))
+    used = {top_of(imported.target) for _, imported in house.imports()}
+    assert used >= SEAMS.keys()
+
+
+def test_a_library_beside_its_seam_is_noticed(plant: Plant) -> None:
+    assert seam_imports(plant({"host/runtime.py": "def f() -> None:\n    import dishka"}))
+    assert seam_imports(plant({"host/runtime.py": "", "host/container.py": "import dishka"})) == []
 
 
 def test_the_keeper_loads_no_foreign_library(house: Tree) -> None:

@@ -1,95 +1,76 @@
-"""The tutorial, walked through as it stands there."""
+"""The tutorial, walked through as it stands there: what it shows is what is said."""
 
 from __future__ import annotations
 
-import json
-import os
+import platform
 import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.docs.pages import programs
+from tests.docs.terminal import Shown, Terminal, is_shown, shown
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs/tutorial/first-service.md"
+PAGE = "docs/tutorial/first-service.md"
+PID, TOKEN, NAME = r"\b\d{4,}\b", r"\btoken \d+\b", r"\b(?:east|west)\b"
 
 
 def test_the_tutorial(tmp_path: Path) -> None:
-    program, fenced = programs("docs/tutorial/first-service.md")
+    program, fenced = programs(PAGE)
+    by_command = {one.command: one for one in shown(PAGE)}
+    killed, refused = (block.splitlines() for block in programs(PAGE, "text"))
     (tmp_path / "tower.py").write_text(program)
-    with _Tower(tmp_path) as tower:
-        tower.start("east")
-        until(tower.says("east strikes, token 1"), "the first strike")
-        tower.start("west")
-        until(lambda: tower.service()["waiting"] == ["west"], "the one that stands by")
-        (worker,) = (one["worker"] for one in tower.status()["instances"] if one["name"] == "east")
-        os.kill(worker, signal.SIGKILL)
-        until(tower.says("west strikes, token 2"), "a strike of the other")
-        until(tower.says("its worker is started again"), "the restart")
-        killed = "was killed (SIGKILL)"
-        until(lambda: killed in tower.run("journal", "--app", "tower:host"), "the journal to say how it ended")
-        until(lambda: tower.service()["waiting"] == ["east"], "the one that was killed, in line again")
-        assert "is active in strike" in tower.run("resign", "strike", "--app", "tower:host")
-        assert "token 4" in tower.run("transfer", "strike", "--to", "west", "--app", "tower:host")
+    with Terminal(tmp_path) as terminal:
+        for name in ("east", "west"):
+            one = by_command[f"locum run tower:host --name {name}"]
+            terminal.begin(one.command)
+            for line in one.says:
+                terminal.until_shown(line)
+        terminal.until_in_line("tower:host", "strike", 1)
+        status = as_on_the_page(terminal, by_command["locum status --app tower:host"])
+        (kill,) = (command for command in by_command if command.startswith("kill "))
+        (worker,) = re.findall(r"^east .* (\d+) +\S+ s ", status, re.MULTILINE)
+        terminal.run(re.sub(r"\d{2,}$", worker, kill))
+        for line in killed:
+            terminal.until_shown(line)
+        as_on_the_page(terminal, by_command["locum journal --app tower:host"])
+        terminal.until_in_line("tower:host", "strike", 1)
+        assert "is active in strike" in terminal.run("locum resign strike --app tower:host")
+        assert "token 4" in terminal.run("locum transfer strike --to west --app tower:host")
+        assert terminal.stop(signal.SIGINT) == [0, 0]
 
-    beginning, ending = program.partition("host = Host")[0], program.partition("if __name__")[2]
-    (tmp_path / "tower.py").write_text(f"{beginning}{fenced}\n\nif __name__{ending}")
-    with _Tower(tmp_path) as tower:
-        tower.start("east")
-        tower.start("west")
-        until(tower.says("strikes, token 5"), "a strike under the fence")
-        until(lambda: len(tower.service()["waiting"]) == 1, "the other one in line")
-        (play,) = re.findall(r'^\$ python -c "(.*)"$', PAGE.read_text(), re.MULTILINE)
-        subprocess.run([sys.executable, "-c", play], cwd=tmp_path, check=True)
-        until(tower.says("refuses token 5: it has seen 100"), "the refusal")
-        until(tower.says("strikes, token 101"), "a strike above the fence")
+        beginning, ending = program.partition("host = Host")[0], program.partition("if __name__")[2]
+        (tmp_path / "tower.py").write_text(f"{beginning}{fenced}\n\nif __name__{ending}")
+        for name in ("east", "west"):
+            terminal.begin(f"locum run tower:host --name {name}")
+        until(terminal.says("strikes, token 5"), "a strike under the fence")
+        terminal.until_in_line("tower:host", "strike", 1)
+        (play,) = (command for command in by_command if command.startswith("python -c"))
+        terminal.run(play)
+        for line in refused:
+            terminal.until_shown(line, TOKEN, NAME)
+        until(terminal.says("refuses token 5: it has seen 100"), "the refusal")
+        until(terminal.says("strikes, token 101"), "a strike above the fence")
 
 
-class _Tower:
-    """The instances of the tutorial, each with a file for what it says."""
+def test_the_version_of_the_tutorial(tmp_path: Path) -> None:
+    """How it is installed, tests/docs/test_offline_install.py goes through."""
+    *_, version = (one for one in shown(PAGE) if one.command == "locum --version")
+    with Terminal(tmp_path) as terminal:
+        assert terminal.run(version.command).splitlines() == list(version.says)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self._outputs: list[Path] = []
 
-    def __enter__(self) -> _Tower:
-        return self
+def as_on_the_page(terminal: Terminal, one: Shown) -> str:
+    """Give a command until all that it says is as the page shows it; what it said."""
 
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self._processes:
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-                process.wait()
+    def said() -> str:
+        text = terminal.run(one.command)
+        lines = [line for line in text.splitlines() if line]
+        page = [re.sub(r"\bvm\b", platform.node(), line) for line in one.says]
+        same = len(lines) == len(page) and all(is_shown(a, b, PID) for a, b in zip(page, lines, strict=True))
+        return text if same else ""
 
-    def start(self, name: str) -> None:
-        output = self._folder / f"{name}-{len(self._outputs)}.out"
-        with output.open("wb") as file:
-            command = [sys.executable, "-m", "locum", "run", "tower:host", "--name", name]
-            self._processes.append(subprocess.Popen(command, cwd=self._folder, stdout=file, stderr=subprocess.STDOUT))
-        self._outputs.append(output)
-
-    def says(self, words: str) -> Callable[[], bool]:
-        return lambda: any(words in output.read_text() for output in self._outputs)
-
-    def run(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "locum", *arguments]
-        return subprocess.run(command, cwd=self._folder, check=True, capture_output=True, text=True).stdout
-
-    def status(self) -> dict[str, list[dict[str, Any]]]:
-        found: dict[str, list[dict[str, Any]]] = json.loads(self.run("status", "--json", "--app", "tower:host"))
-        return found
-
-    def service(self) -> dict[str, Any]:
-        (service,) = self.status()["services"]
-        return service
+    return until(said, one.command)

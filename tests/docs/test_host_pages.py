@@ -1,4 +1,4 @@
-"""The programs of the pages on settings, collaborators and logging run as they stand; so does the installation."""
+"""The programs of the pages on settings, collaborators and logging run as they stand."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from locum import exit_codes
-from tests.docs.pages import ROOT, programs
+from tests.docs.pages import programs
 from tests.faults.kit.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @contextmanager
@@ -97,35 +97,3 @@ def test_the_page_on_logging(tmp_path: Path, form: str) -> None:
         assert all(json.loads(one) for one in said().splitlines())
         expected = json.loads(shown)
         assert json.loads(line) == expected | {"time": json.loads(line)["time"], "token": 1}
-
-
-def test_an_installation_from_a_folder_of_wheels_asks_nobody(tmp_path: Path) -> None:
-    """A wheel of Locum as `make wheel` writes it; its dependencies are there already, as the page's folder has them."""
-    wheels = tmp_path / "wheels"
-    subprocess.run(
-        [Path(sys.executable).with_name("hatchling"), "build", "-t", "wheel", "-d", wheels],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=100,
-    )
-    (wheel,) = wheels.iterdir()
-    installed = tmp_path / "installed"
-    uv = ROOT / ".tools/bin/uv"
-    command: list[str | Path] = [
-        uv,
-        "pip",
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--find-links",
-        wheels,
-        "--target",
-        installed,
-        "locum",
-    ]
-    subprocess.run(
-        command, check=True, capture_output=True, timeout=100, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    )
-    names = {str(one.relative_to(installed / "locum")) for one in installed.rglob("locum/**/*.txt")}
-    assert {f"cli/project/{name}.txt" for name in ("app.py", "test_app.py", "pyproject.toml")} <= names, wheel

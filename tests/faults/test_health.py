@@ -323,6 +323,28 @@ def test_load_balancers_find_the_active_one_and_follow_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["kept", "embedded"])
+def test_a_rejected_reload_is_shown_until_the_settings_are_mended(folder: Path, manager: Manager, way: str) -> None:
+    settings = folder / "billing.toml"
+    settings.write_text("")
+    command = ("billing.py",) if way == "embedded" else ()
+    environment = {"LOCUM_CONFIG": str(settings), "NOTIFY_SOCKET": str(manager.path), "LOCUM_HEALTH": ANYWHERE}
+    with running(folder, *command, **environment) as process:
+        port = port_of(folder)
+        until(lambda: ask(port, "/readyz") == (200, "ready\n"), "a ready one")
+        assert picture(port)["settings"] == {"rejected": None, "at_next_start": []}
+        settings.write_text("[locum]\nttl = 'soon'\n")
+        process.send_signal(signal.SIGHUP)
+        shown = until(lambda: picture(port)["settings"]["rejected"], "the rejection")
+        assert "locum.ttl='soon' is no number of seconds" in shown
+        assert ask(port, "/readyz") == (200, "ready\n")
+        until(lambda: "not taken over" in manager.look().fields.get("STATUS", ""), "the status line")
+        settings.write_text("[locum]\nttl = 4\n")
+        process.send_signal(signal.SIGHUP)
+        mended = {"rejected": None, "at_next_start": ["locum.ttl"]}
+        until(lambda: picture(port)["settings"] == mended, "the mended ones")
+
+
+@pytest.mark.parametrize("way", ["kept", "embedded"])
 def test_a_port_in_use_is_one_readable_error_and_78(folder: Path, way: str) -> None:
     command = ("billing.py",) if way == "embedded" else ()
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Self
@@ -72,6 +73,68 @@ def _take_terminal(fd: int) -> None:
     import termios
 
     fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+
+
+# -- settings that change while it runs
+
+SETTLED = """
+host = Host("life", ttl=1.5, config="life.toml")
+@host.background(stop_timeout=3600)
+async def polite(stopping):
+    say("begun", stopping.stopping)
+    while not stopping.stopping:
+        await stopping.sleep(0.05)
+        if Path("hang").exists():
+            Path("hang").rename("hung")
+            time.sleep(3600)
+    say("asked")
+    await asyncio.sleep({takes})
+    say("done")
+"""
+
+
+def settled(takes: float) -> str:
+    return "from pathlib import Path\n" + SETTLED.format(takes=takes)
+
+
+def reload(program: Program, folder: Path, settings: str) -> None:
+    before = program.text.count("The settings were read again")
+    (folder / "life.toml").write_text(f"[locum]\n{settings}\n")
+    program.send(signal.SIGHUP)
+    program.says("The settings were read again", times=before + 1)
+
+
+@BOTH
+def test_a_stop_timeout_that_a_reload_has_changed_holds_for_the_next_stop(tmp_path: Path, run: str) -> None:
+    (tmp_path / "life.toml").write_text("")
+    with Program(tmp_path, settled(takes=3600), run) as program:
+        program.says("runs polite")
+        reload(program, tmp_path, "stop_timeout = 0.5")
+        program.send(signal.SIGTERM)
+        program.says("asked")
+        program.leaves()
+        assert "done" not in program.text
+
+
+def test_a_keeper_gives_the_time_that_a_reload_has_given(tmp_path: Path) -> None:
+    """By the old limit it would kill its worker 5 s after that."""
+    (tmp_path / "life.toml").write_text("[locum]\nstop_timeout = 0.1\n")
+    with Program(tmp_path, settled(takes=6.0), KEPT) as program:
+        program.says("runs polite")
+        reload(program, tmp_path, "stop_timeout = 60")
+        program.send(signal.SIGTERM)
+        program.says("done")
+        assert program.leaves() == exit_codes.CLEAN
+
+
+def test_a_hang_timeout_that_a_reload_has_changed_ends_what_hangs(tmp_path: Path) -> None:
+    (tmp_path / "life.toml").write_text("[locum]\nhang_timeout = 3600\n")
+    with Program(tmp_path, settled(takes=0), KEPT) as program:
+        program.says("runs polite")
+        reload(program, tmp_path, "hang_timeout = 1")
+        (tmp_path / "hang").touch()
+        program.says("its worker is started again")
+        program.says("begun", times=2)
 
 
 # -- signals
@@ -419,6 +482,21 @@ def test_an_unhappy_start_says_what_is_wrong_and_leaves_with_its_code(
         assert program.leaves() == code
         assert words in f"\n{program.text}"
         assert program.text.count("Traceback") == 2 * words.count("OSError"), "only those of the user's own errors"
+
+
+@BOTH
+def test_the_port_of_an_application_that_is_in_use_is_one_readable_error_and_78(tmp_path: Path, run: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        body = (
+            "from starlette.applications import Starlette\nfrom locum.integrations.asgi import AsgiService\n"
+            f"host.add(AsgiService(Starlette(), port={port}), name='web')\n"
+        )
+        with Program(tmp_path, body, run) as program:
+            assert program.leaves() == exit_codes.BAD_CONFIGURATION
+            (line,) = (one for one in program.text.splitlines() if "did not start" in one)
+            assert f"cannot listen on 127.0.0.1:{port}: " in line
+            assert "Traceback" not in program.text
 
 
 # -- what cannot be ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,19 @@ def test_the_grant_holds_for_two_tokens() -> None:
 def test_a_rule_taken_out_is_missed(row: Row) -> None:
     verdict = judge(row)
     assert verdict.good, verdict.trouble
+
+
+@spins
+def test_the_commands_of_the_page_show_a_counter_example(tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-e", "-c", block],
+        cwd=HERE.parents[1],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "errors: 1" in done.stdout
+    assert "trail ends after" in done.stdout

@@ -17,6 +17,8 @@ tests mariadb mariadb-server the fence of a term in MySQL and MariaDB
 tests nats nats-server the broker nats:// (tests/faults/test_relay.py)
 tests rabbitmq rabbitmq-server the broker amqp:// (tests/faults/test_relay.py); it brings Erlang along
 tests systemd systemd the unit files of the documentation (tests/docs/test_operations.py)
+tests sqlite3 sqlite3 the backup of the page on SQLite (tests/docs/test_shown.py)
+tests haproxy haproxy the load balancer of the documentation (tests/docs/test_shown.py)
 tests zookeeper zookeeper the store zookeeper://, and the peer kazoo; it brings Java along
 tests ip iproute2 instances in networks of their own
 tests nft nftables networks that lose what is sent
@@ -58,6 +60,9 @@ has_nats() { command -v nats-server >/dev/null || [ -x /usr/sbin/nats-server ]; 
 # tests/servers/brokers.py looks in the same place
 has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
 has_systemd() { command -v systemd-analyze >/dev/null; }
+
+has_sqlite3() { command -v sqlite3 >/dev/null; }
+has_haproxy() { command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ]; }
 
 has_etcd() {
     command -v etcd >/dev/null

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum import exit_codes
 from locum.clock import Clock, nanoseconds, seconds
+from locum.keeper.guardian import COMPLETED, CREW_VARIABLE
 from locum.keeper.kernel import die_with_parent
 from locum.scopes import Backoff
 
@@ -85,7 +86,7 @@ class Crew:
         # we have one thread, so code between fork and exec is sound, and the kernel takes its end for ours
         process = subprocess.Popen(
             self._keeper,
-            env=dict(one.environment),
+            env={**one.environment, CREW_VARIABLE: str(os.getpid())},
             process_group=0,  # the terminal's Ctrl-C comes to us alone: twice would be by force
             preexec_fn=partial(_be_a_child, os.getpid(), mask),
         )
@@ -126,7 +127,9 @@ class Crew:
             if -code in _STOP_SIGNALS:
                 one.code = exit_codes.CLEAN  # it had not yet taken the signals over
             return
-        if code in _NEVER_AGAIN:
+        if code == COMPLETED:
+            one.code = exit_codes.SERVICE_FAILED
+        if code in (*_NEVER_AGAIN, COMPLETED):
             return
         if seconds(self._clock.now() - one.begun) > _HEALTHY_AFTER:
             one.backoff.reset()

@@ -38,6 +38,9 @@ def command(file: str | None, within: float, ready: bool, as_json: bool) -> int:
     else:
         for reason in reasons or [f"{picture['instance']} is {'ready' if picture['ready'] else 'live'}"]:
             click.echo(f"{reason}.")
+        rejected = picture.get("settings", {}).get("rejected")
+        if rejected:
+            click.echo(f"Its newest settings were not taken over, the last good ones stay: {rejected}")
     return exit_codes.SERVICE_FAILED if reasons else exit_codes.CLEAN
 
 

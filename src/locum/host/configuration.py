@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from locum.errors import ConfigurationError
-from locum.host.settings import KEYS, LOG_KEYS, SECTION, Settings, all_wrong
+from locum.host.settings import KEYS, SECTION, Settings, all_wrong
 from locum.registry import without_secrets
 from locum.telemetry import logger, tell_handler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from locum.clock import Clock
     from locum.host.layers import Sources
@@ -103,7 +103,9 @@ class Configuration:
         self._options: dict[str, Options[Any]] = {}
         self._snapshot: Snapshot | None = None
         self._spawn: Callable[[Coroutine[Any, Any, object], str], object] | None = None
-        self._log_as: Callable[[Settings], object] | None = None
+        self._begun_with = code
+        self._heeding: dict[frozenset[str], tuple[Callable[[Settings], object], Callable[[Settings], object]]] = {}
+        self._tell: Callable[[str, list[str]], object] = lambda rejected, waiting: None
 
     def add(self, model: type[T], section: str) -> Options[T]:
         """Read a section as a model.
@@ -134,6 +136,7 @@ class Configuration:
             ConfigurationError: Something is wrong; all of it is named.
         """
         self._snapshot = self.read()
+        self._begun_with = self._snapshot.settings
         return self._snapshot
 
     def read(self) -> Snapshot:
@@ -172,28 +175,52 @@ class Configuration:
         before = self.snapshot
         try:
             after = self.read()
+            for check, _ in self._heeding.values():
+                check(after.settings)
         except ConfigurationError as error:
             _log.error("The settings were not taken over, the last good ones stay: %s", error)
+            self._tell(str(error), self._waiting(before.settings))
             return False
         self._snapshot = after  # one assignment: nobody sees half of it
         changed = [section for section in self._options if after.options[section] != before.options[section]]
-        own = [key for key in KEYS if getattr(after.settings, key) != getattr(before.settings, key)]
-        if self._log_as is not None and not LOG_KEYS.isdisjoint(own):
-            self._log_as(after.settings)
-            own = [key for key in own if key not in LOG_KEYS]
-        if own:
-            _log.warning(
-                "Changed, but heeded at the next start only: %s.", ", ".join(f"{SECTION}.{key}" for key in own)
-            )
+        own = _changed(before.settings, after.settings)
+        for keys, (_, heed) in self._heeding.items():
+            if not keys.isdisjoint(own):
+                heed(after.settings)
+        waiting = self._waiting(after.settings)
+        if not set(waiting).isdisjoint(f"{SECTION}.{key}" for key in own):
+            _log.warning("Changed, but heeded at the next start only: %s.", ", ".join(waiting))
+        self._tell("", waiting)
         _log.info("The settings were read again; changed: %s.", ", ".join(changed) or "nothing")
         for section in changed:
             for handler in self._options[section].handlers:
                 tell_handler(handler, after.options[section], of=f"changes of {section}", spawn=self._spawn)
         return True
 
-    def log_as(self, set_up: Callable[[Settings], object]) -> None:
-        """Have logging set up so when a reload has changed how it is to be."""
-        self._log_as = set_up
+    def heed(
+        self,
+        keys: Collection[str],
+        call: Callable[[Settings], object],
+        *,
+        check: Callable[[Settings], object] = lambda _: None,
+    ) -> None:
+        """Have some of Locum's own settings heeded at once when a reload has changed one of them.
+
+        Args:
+            keys: Which; who asks for the same ones later takes the place of who asked before.
+            call: Given the new settings.
+            check: Given them before anything is exchanged; a `ConfigurationError` of it is a rejection.
+        """
+        self._heeding[frozenset(keys)] = check, call
+
+    def tell_with(self, tell: Callable[[str, list[str]], object]) -> None:
+        """Tell what has become of each reload: why it was rejected (or nothing), and what waits for the next start."""
+        self._tell = tell
+
+    def _waiting(self, settings: Settings) -> list[str]:
+        """What differs from the settings that this run began with, and is not heeded before the next one."""
+        heeded = frozenset().union(*self._heeding)
+        return [f"{SECTION}.{key}" for key in _changed(self._begun_with, settings) if key not in heeded]
 
     def spawn_with(self, spawn: Callable[[Coroutine[Any, Any, object], str], object]) -> None:
         """Start the tasks of asynchronous handlers so: given a coroutine and a name."""
@@ -222,6 +249,10 @@ class Configuration:
             else:
                 found.append((real, stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return found
+
+
+def _changed(before: Settings, after: Settings) -> list[str]:
+    return [key for key in KEYS if getattr(after, key) != getattr(before, key)]
 
 
 def _own_values(settings: Settings, origins: Mapping[str, str]) -> list[Value]:

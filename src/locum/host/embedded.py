@@ -126,6 +126,11 @@ class _Embedded(Runtime):
         await self.told_to_end.wait()
         await self._phases.stop("was stopped")
 
+    def limit(self, *, stop_timeout: float, hang_timeout: float) -> None:
+        """Tell the keeper, who lets a stop take its time here."""
+        del stop_timeout
+        self._keeper.limit(hang_timeout=hang_timeout)
+
     def fail(self, why: str, code: int) -> None:
         """With `kill`, end this process; with `cancel` it goes on, and what would not end counts as ended (R19)."""
         if code == exit_codes.FENCED:

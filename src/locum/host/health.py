@@ -91,6 +91,8 @@ class Health:
         }
         self.state = State.WAITING
         self._store_is_lost = False
+        self._rejected = ""
+        self._at_next_start: list[str] = []
 
     # -- what is shown
 
@@ -123,6 +125,11 @@ class Health:
     def lost_store(self, *, lost: bool) -> None:
         """The store does not answer, or does again."""
         self._store_is_lost = lost
+        self._changed()
+
+    def settings_read(self, rejected: str, at_next_start: list[str]) -> None:
+        """The settings were read again: why they were not taken over, if so, and which are not heeded yet."""
+        self._rejected, self._at_next_start = rejected, at_next_start
         self._changed()
 
     # -- how it is judged
@@ -176,11 +183,15 @@ class Health:
             "ready": self.is_ready,
             "reasons": self.unready(),
             "store": "lost" if self._store_is_lost else "awaited" if self.state is State.WAITING else "there",
+            "settings": {"rejected": self._rejected or None, "at_next_start": self._at_next_start},
             "services": {name: self._picture_of(one) for name, one in self._services.items()},
         }
 
     def status(self) -> str:
         """What it does, in one line."""
+        return f"{self._status()}; its newest settings were not taken over" if self._rejected else self._status()
+
+    def _status(self) -> str:
         if self.state is not State.READY:
             return str(self.state.value)
         late = self.overdue()

@@ -91,6 +91,10 @@ class _Worker(Runtime):
                 return tell_failed_start(failure)
         return self._code
 
+    def limit(self, *, stop_timeout: float, hang_timeout: float) -> None:
+        """Tell the keeper."""
+        self._link.limit(stop_timeout=stop_timeout, hang_timeout=hang_timeout)
+
     def complete(self) -> None:
         """Have the services stopped, and the keeper not begin anew."""
         self._link.completed()

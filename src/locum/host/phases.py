@@ -111,6 +111,10 @@ class Phases:
                 raise failure
         await self.start({name: await make(name) for name in self._order.names if name in some})
 
+    def limit(self, *, host: float, drain: float) -> None:
+        """So long a stop that begins from now on may take, and so long it is announced before."""
+        self._host, self._drain = host, drain
+
     async def close(self) -> None:
         """Let go of everything; to be called last."""
         await self._scope.close()

@@ -234,13 +234,21 @@ class Plan:
         """
         if not self.declarations:
             raise ConfigurationError(f"the host {self.name} has no services: host.add(...) one before it runs")
+        self.check_limits(settings)
+        self.container.check([body for one in self.declarations for body in one.bodies])
+
+    def check_limits(self, settings: Settings) -> None:
+        """See that a stop leaves some time to the services.
+
+        Raises:
+            ConfigurationError: None is left.
+        """
         limit = self.stop_limit(settings)
         if not settings.drain_delay < limit:
             raise ConfigurationError(
                 f"the host {self.name} has a drain_delay of {settings.drain_delay:g} s and stops within {limit:g} s:"
                 " nothing is left for its services"
             )
-        self.container.check([body for one in self.declarations for body in one.bodies])
 
     @property
     def order(self) -> Order:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from locum import exit_codes
 from locum.errors import ConfigurationError
+from locum.host.settings import LOG_KEYS
 from locum.logs import log_to_console
 from locum.telemetry import exc_info_of, logger
 
@@ -28,7 +29,7 @@ def set_logging_up(plan: Plan, keeper: int) -> None:
     def set_up(settings: Settings) -> None:
         log_to_console(settings.log_format, settings.log_level, instance=settings.instance_under(keeper))
 
-    plan.configuration.log_as(set_up)
+    plan.configuration.heed(LOG_KEYS, set_up)
     try:
         set_up(plan.configuration.read().settings)
     except ConfigurationError:

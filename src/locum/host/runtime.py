@@ -28,6 +28,7 @@ from locum.host.phases import Limits, Phases
 from locum.host.plan import health_of, hooks_of, queue_of
 from locum.host.reporting import Reporting, Reports
 from locum.host.restart import Restarts
+from locum.host.settings import LIMIT_KEYS
 from locum.keeper.budget import Budget
 from locum.logs import bound
 from locum.registry import make_store, open_when_there, without_secrets
@@ -110,6 +111,10 @@ class Runtime(ABC):
     def stopped(self, errors: list[Exception]) -> None:
         """The services were stopped; what went wrong then."""
 
+    @abstractmethod
+    def limit(self, *, stop_timeout: float, hang_timeout: float) -> None:
+        """Whoever keeps this instance is to know how long a stop and a hang may take from now on."""
+
     # -- what services ask of their host
 
     def tell(self, event: Event) -> None:
@@ -190,6 +195,8 @@ class Runtime(ABC):
 
         self._events = Events(self.instance, spawn)
         self._plan.configuration.spawn_with(spawn)
+        self._plan.configuration.tell_with(self.health.settings_read)
+        self._plan.configuration.heed(LIMIT_KEYS, self._heed, check=self._plan.check_limits)
         for kind, handler in self._plan.handlers:
             self._events.on(kind, handler)
         self._events.on(StoreLost, lambda _: self.health.lost_store(lost=True))
@@ -290,6 +297,12 @@ class Runtime(ABC):
             _, late = await asyncio.wait(list(self._handlers), timeout=_HANDLERS_WITHIN)
             for task in late:
                 _log.warning("%s has not ended within %g s, and is cancelled", task.get_name(), _HANDLERS_WITHIN)
+
+    def _heed(self, settings: Settings) -> None:
+        """What a reload has changed of the limits holds from now on; a stop that has begun goes on as it began."""
+        stop_timeout = self._plan.stop_limit(settings)
+        self._phases.limit(host=stop_timeout, drain=settings.drain_delay)
+        self.limit(stop_timeout=stop_timeout, hang_timeout=settings.hang_timeout)
 
     def _report(self) -> None:
         if self._reporting is not None:

@@ -25,6 +25,7 @@ __all__ = [
     "HEALTH_FILE_VARIABLE",
     "INSTANCE_VARIABLE",
     "KEYS",
+    "LIMIT_KEYS",
     "LOG_KEYS",
     "SECTION",
     "STORE_VARIABLE",
@@ -209,4 +210,5 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
 }
 KEYS: Final = tuple(_KINDS)
 LOG_KEYS: Final = frozenset({"log_format", "log_level"})
-"""Those that a reload changes; the others wait for the next start."""
+LIMIT_KEYS: Final = frozenset({"stop_timeout", "drain_delay", "hang_timeout"})
+"""With `LOG_KEYS` those that a reload changes; the others wait for the next start."""

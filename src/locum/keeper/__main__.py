@@ -7,7 +7,7 @@ import os
 import sys
 
 from locum import exit_codes
-from locum.keeper.guardian import stand_guard
+from locum.keeper.guardian import COMPLETED, is_of_a_crew, stand_guard
 
 __all__: list[str] = []
 
@@ -20,6 +20,7 @@ def main() -> int:
     if not command:
         sys.stderr.write("usage: python -m locum.keeper -- COMMAND...\n")
         return exit_codes.USAGE
+    of_crew = is_of_a_crew()
     stand_guard()
     # only now, in the child: the guardian stays small
     from locum.keeper.process import Keeper
@@ -28,7 +29,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
 
     async def keep() -> int:
-        return await Keeper(command).run()
+        keeper = Keeper(command)
+        code = await keeper.run()
+        return COMPLETED if of_crew and keeper.completed and code == exit_codes.SERVICE_FAILED else code
 
     return run(keep())
 

@@ -1,6 +1,7 @@
 """The pipe between keeper and worker: one JSON object a line, both ways.
 
-Worker to keeper: `hello` (what to keep), `arm` and `disarm` (a body begins, has ended), `started`, `completed`.
+Worker to keeper: `hello` (what to keep), `arm` and `disarm` (a body begins, has ended), `started`, `completed`,
+`limits` (a reload has changed how long a stop or a hang may take).
 Keeper to worker: `open` (the start gate: a session is there), `armed`, `lost`; `joined` and `gone` (another instance).
 """
 

@@ -15,9 +15,20 @@ from locum import exit_codes
 from locum.keeper import kernel
 from locum.keeper.processes import kill_children, reap
 
-__all__ = ["stand_guard"]
+__all__ = ["COMPLETED", "CREW_VARIABLE", "is_of_a_crew", "stand_guard"]
+
+CREW_VARIABLE: Final = "LOCUM_CREW"
+"""The environment variable by which a keeper knows the parent that starts it again: the pid of that."""
+COMPLETED: Final = 79
+"""A keeper's exit code to such a parent, in the place of 1, where its host has ended as was declared: not again."""
 
 _PASSED_ON: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT)
+
+
+def is_of_a_crew() -> bool:
+    """Whether our parent starts us again; to be asked once, before `stand_guard`, by which the parent changes."""
+    # taken out: a keeper that our own worker starts is nobody's
+    return os.environ.pop(CREW_VARIABLE, None) == str(os.getppid())
 
 
 def stand_guard(*, when_killed: int | None = None) -> None:

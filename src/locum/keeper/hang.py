@@ -59,13 +59,29 @@ class HangWatch:
     """
 
     def __init__(self, ttl: float, hang_timeout: float) -> None:
-        self.interval = turn_interval(ttl, hang_timeout)
-        """Seconds from one look to the next."""
-        self._warn_after = nanoseconds(ttl if ttl < hang_timeout else hang_timeout / 2)
-        self._end_after = None if math.isinf(hang_timeout) else nanoseconds(hang_timeout)
-        self._longest = 2 * nanoseconds(self.interval)
+        self._ttl = ttl
+        self._limit(hang_timeout)
+        self._next: float | None = None
+        self._turns_before = 0
         self._looked_at = self._turned_at = self._hung = 0
         self._was_stopped = self._warned = self._ended = False
+
+    def limit(self, hang_timeout: float) -> None:
+        """Another `hang_timeout` is to hold, as soon as the loop can have been told to turn as often as that needs."""
+        # it may have turned just before it was told, unseen, and then sleeps for as long as it used to
+        self._next, self._turns_before = hang_timeout, 2
+
+    def _take_limit(self, *, due: bool) -> None:
+        if self._next is not None and due:
+            self._limit(self._next)
+            self._next = None
+
+    def _limit(self, hang_timeout: float) -> None:
+        self.interval = turn_interval(self._ttl, hang_timeout)
+        """Seconds from one look to the next."""
+        self._warn_after = nanoseconds(self._ttl if self._ttl < hang_timeout else hang_timeout / 2)
+        self._end_after = None if math.isinf(hang_timeout) else nanoseconds(hang_timeout)
+        self._longest = 2 * nanoseconds(self.interval)
 
     @property
     def hung(self) -> float:
@@ -89,9 +105,12 @@ class HangWatch:
         if turned_at != self._turned_at or not turned_at:
             self._turned_at, self._hung = turned_at, 0
             self._warned = self._ended = False
+            self._turns_before -= 1
+            self._take_limit(due=self._turns_before <= 0)
             return HangStep.NOTHING
         if not (stopped or was_stopped):
             self._hung += passed
+            self._take_limit(due=self._hung > self._longest)  # by its old habit, too, it should have turned
         if self._end_after is not None and self._hung >= self._end_after:
             ended, self._ended = self._ended, True
             return HangStep.NOTHING if ended else HangStep.END

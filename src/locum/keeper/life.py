@@ -6,6 +6,7 @@ At the end the tree is killed and reaped, and only then the session closed.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -88,6 +89,8 @@ class Life:
         self._key = str(MachineKey.of_this_process())
         self._memory = memory
         self._keeping: Keeping | None = None
+        self._watch: HangWatch | None = None
+        self._stop_timeout, self._hang_timeout = 0.0, math.inf
         self._started = self._completed = self._killed = False
         self._why = ""
         self._exit_code: int | None = None
@@ -116,8 +119,7 @@ class Life:
     def pass_on(self, number: int, *, force: bool) -> None:
         """Give a signal to the worker; a forced one ends it."""
         if number in STOP_SIGNALS and self._stop_at is None and not force:
-            limit = self._hello.result().stop_timeout if self._hello.done() else 0.0
-            self._stop_at = self._clock.now() + nanoseconds(limit + _STOP_GRACE)
+            self._stop_at = self._clock.now() + nanoseconds(self._stop_timeout + _STOP_GRACE)
             self._give_up.set(self._stop_at)
         if number not in STOP_SIGNALS and not self._hello.done():
             return  # it does not know the signal yet, and would die of it
@@ -168,8 +170,8 @@ class Life:
             keeper=ProcessId.of_this_process(),
             worker=self._worker,
         )
-        watch = HangWatch(seconds(hello.ttl), hello.hang_timeout)
-        self._scope.spawn(look_after_loop(watch, self, clock=self._clock), name="turns of the worker")
+        self._watch = HangWatch(seconds(hello.ttl), self._hang_timeout)
+        self._scope.spawn(look_after_loop(self._watch, self, clock=self._clock), name="turns of the worker")
         self._keeping = Keeping(
             self, self.name, cell=self._cell, clock=self._clock, timer=self._timer, memory=self._memory
         )
@@ -234,7 +236,13 @@ class Life:
     def _on_message(self, message: dict[str, Any]) -> None:
         match message.pop("kind"):
             case "hello":
-                self._hello.set_result(Hello(**message))
+                hello = Hello(**message)
+                self._stop_timeout, self._hang_timeout = hello.stop_timeout, hello.hang_timeout
+                self._hello.set_result(hello)
+            case "limits":
+                self._stop_timeout, self._hang_timeout = message["stop_timeout"], message["hang_timeout"]
+                if self._watch is not None:
+                    self._watch.limit(self._hang_timeout)
             case "arm":
                 keeping, handle = self._keeping, message["handle"]
                 ok = keeping is not None and keeping.arm(handle, message["generation"], message["token"])

@@ -61,7 +61,8 @@ class KeeperLink(Leases):
             KeeperGoneError: The keeper ended meanwhile.
         """
         self._stay_tied()
-        self.turn_every = turn_interval(seconds(hello.ttl), hello.hang_timeout)
+        self._ttl = seconds(hello.ttl)
+        self.turn_every = turn_interval(self._ttl, hello.hang_timeout)
         self._control = await Control.over(socket.socket(fileno=self._end.control_fd))
         self._scope.spawn(self._listen(), name="messages of the keeper")
         self._control.send("hello", **asdict(hello))
@@ -100,6 +101,11 @@ class KeeperLink(Leases):
     def completed(self) -> None:
         """Say that the host ends because it was declared to: whatever its exit code is, it does not begin anew."""
         self._control.send("completed")
+
+    def limit(self, *, stop_timeout: float, hang_timeout: float) -> None:
+        """So long a stop, and a loop that does not turn, may take from now on."""
+        self.turn_every = turn_interval(self._ttl, hang_timeout)
+        self._control.send("limits", stop_timeout=stop_timeout, hang_timeout=hang_timeout)
 
     def _stay_tied(self) -> None:
         # set again each time: a change of rights in between would have cleared it

@@ -42,6 +42,9 @@ _NEVER_AGAIN: Final = (exit_codes.CLEAN, exit_codes.USAGE, exit_codes.BAD_CONFIG
 class Keeper:
     """Keeps one instance running until it is told to stop.
 
+    Attributes:
+        completed: Whether it ended because its host was declared to end: nothing is to begin anew.
+
     Args:
         command: The worker's command line.
         clock: Counts leases.
@@ -55,6 +58,7 @@ class Keeper:
         self._signals: list[int] = []
         self._told_to_stop = asyncio.Event()
         self._had_terminal = kernel.has_terminal()
+        self.completed = False
 
     async def run(self) -> int:
         """Run until the worker leaves for good or a signal asks for it.
@@ -98,7 +102,7 @@ class Keeper:
                 memory=memory,
             )
             end = await self._life.run()
-            name, self._life = self._life.name, None
+            name, self._life, self.completed = self._life.name, None, end.completed
             if self._told_to_stop.is_set():
                 return self._code_of_a_stop(end)
             ever_started = ever_started or end.started

@@ -134,6 +134,11 @@ class KeeperThread(Leases):
         self._origin.check()
         self._keeper.do(self._keeper.forsake, lease.generation, why)
 
+    def limit(self, *, hang_timeout: float) -> None:
+        """So long this loop may not turn from now on."""
+        self.turn_every = turn_interval(seconds(self._ttl), hang_timeout)
+        self._keeper.do(self._keeper.limit, hang_timeout)
+
     def finish(self, error: Exception, why: str) -> None:
         """There will be no lease any more, and nobody who would answer."""
         super().finish(error, why)
@@ -183,6 +188,7 @@ class _Keeper:
         self._leases, self._make_store, self._ttl, self._cell, self._clock = leases, make_store, ttl, cell, clock
         self._hang_timeout, self._enforcement = hang_timeout, enforcement
         self._timer: KillTimer | None = None
+        self._watch: HangWatch | None = None
         self._key = MachineKey.of_this_process()
         me = ProcessId.of_this_process()
         self._owner = Owner(name, host_name(), self._key, keeper=me, worker=me, enforcement=enforcement)
@@ -245,8 +251,8 @@ class _Keeper:
             self._timer = KillTimer()
         async with Scope(f"keeper of {self.name}", on_error=told_by_result) as scope:
             stop = scope.spawn(self._stop.wait(), name="stop")
-            watch = HangWatch(seconds(self._ttl), self._hang_timeout)
-            scope.spawn(look_after_loop(watch, self, clock=self._clock), name="turns of the application's loop")
+            self._watch = HangWatch(seconds(self._ttl), self._hang_timeout)
+            scope.spawn(look_after_loop(self._watch, self, clock=self._clock), name="turns of the application's loop")
             work = scope.spawn(self._work(store), name="work")
             try:
                 await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -284,6 +290,12 @@ class _Keeper:
         """A body is about to run."""
         ok = self._keeping is not None and self._keeping.arm(handle, generation, token)
         self._post(_settle, answer, ok)
+
+    def limit(self, hang_timeout: float) -> None:
+        """So long the application's loop may not turn."""
+        self._hang_timeout = hang_timeout
+        if self._watch is not None:
+            self._watch.limit(hang_timeout)
 
     def disarm(self, handle: int) -> None:
         """A body has ended."""

@@ -50,6 +50,19 @@ host = Host("billing", ttl=1.5)
 host.add(Poll)
 """
 
+COMPLETING = """
+from pathlib import Path
+from locum import Host, Stopping
+
+host = Host("billing", ttl=1.5)
+
+@host.background(restart="never", completion="stop_host")
+async def poll(stopping: Stopping) -> None:
+    with Path("runs").open("a") as file:
+        file.write(host.settings.instance + "\\n")
+    raise ValueError("not today")
+"""
+
 
 def of_the_crew(crew: subprocess.Popen[str], count: int) -> list[int]:
     """The keepers, once each has a worker."""
@@ -124,6 +137,16 @@ def test_what_fails_is_started_again_until_it_is_told_to_stop(tmp_path: Path) ->
     until(lambda: starts.exists() and min(map(starts.read_text().split().count, ("web-1", "web-2"))) >= 2, "a restart")
     said = end(crew)
     assert "ended with exit code 1; it is started again in" in said.err
+
+
+def test_a_host_that_was_declared_to_end_with_a_failure_is_not_started_again(tmp_path: Path) -> None:
+    (tmp_path / "billing.py").write_text(COMPLETING)
+    crew = begin(tmp_path, "run", "billing", "--name", "web", "--instances", "2")
+    until(lambda: crew.poll() is not None, "its end")
+    _, said = crew.communicate()
+    assert crew.returncode == exit_codes.SERVICE_FAILED
+    assert sorted((tmp_path / "runs").read_text().split()) == ["web-1", "web-2"]
+    assert "started again" not in said
 
 
 @pytest.mark.parametrize("instances", ["1", "2"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
 import uuid
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -193,6 +195,22 @@ async def test_a_role_that_may_not_make_the_table_is_told_what_its_owner_does(da
                 await opened(target)
     finally:
         database.run(f"DROP ROLE {database.name}")
+
+
+async def test_the_table_and_the_rights_of_the_stores_page_suffice(database: Database) -> None:
+    page = Path(__file__).parents[3] / "docs/stores/postgresql.md"
+    (block,) = re.findall(r"^```sql\n(CREATE TABLE.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    name = database.name
+    database.run(f"CREATE ROLE {name} LOGIN PASSWORD '{database.server.password}'")
+    try:
+        for statement in filter(None, block.replace("TO billing", f"TO {name}").split(";\n")):
+            database.run(statement)
+        async with database.reached_by("asyncpg", user=name) as target:
+            await (await opened(target)).raise_to(SCOPE, 8, timeout=LONG)
+        assert database.highest() == 8
+    finally:
+        database.run(f"DROP OWNED BY {name}")
+        database.run(f"DROP ROLE {name}")
 
 
 async def test_every_library_names_the_same_database_and_no_other_one(database: Database) -> None:

@@ -18,7 +18,7 @@ from locum.host.container import Container
 from locum.host.host import Host
 from locum.host.layers import COMMAND_LINE_VARIABLE, CONFIG_VARIABLE, ENV_FILE_VARIABLE, Sources
 from locum.host.options import provide_options
-from locum.host.settings import Settings
+from locum.host.settings import LIMIT_KEYS, LOG_KEYS, Settings
 from locum.scopes import Scope
 
 
@@ -376,7 +376,7 @@ def test_how_is_logged_changes_at_once_where_logging_is_ours(
 ) -> None:
     found, set_up = configuration(tmp_path), list[tuple[str, str | None]]()
     found.load()
-    found.log_as(lambda settings: set_up.append((settings.log_format, settings.log_level)))
+    found.heed(LOG_KEYS, lambda settings: set_up.append((settings.log_format, settings.log_level)))
     file.write_text(FILE.replace("ttl = 5", "ttl = 4\nlog_level = 'debug'"))
     assert found.reload()
     assert set_up == [("console", "debug")]
@@ -384,6 +384,38 @@ def test_how_is_logged_changes_at_once_where_logging_is_ours(
     file.write_text(FILE.replace("ttl = 5", "ttl = 4\nlog_level = 'loud'"))
     assert not found.reload()
     assert len(set_up) == 1
+
+
+def test_what_waits_for_the_next_start_is_told_until_it_is_as_it_was(file: Path, tmp_path: Path) -> None:
+    found, told = configuration(tmp_path), list[tuple[str, list[str]]]()
+    found.load()
+    found.tell_with(lambda rejected, waiting: told.append((rejected, waiting)))
+    file.write_text(FILE.replace("ttl = 5", "ttl = 4"))
+    assert found.reload()
+    file.write_text(FILE.replace("ttl = 5", "ttl = 'soon'"))
+    assert not found.reload()
+    file.write_text(FILE)
+    assert found.reload()
+    assert [waiting for _, waiting in told] == [["locum.ttl"], ["locum.ttl"], []]
+    assert [bool(rejected) for rejected, _ in told] == [False, True, False]
+    assert "locum.ttl='soon' is no number of seconds" in told[1][0]
+
+
+def test_what_would_not_go_with_the_rest_is_rejected_before_anything_is_exchanged(file: Path, tmp_path: Path) -> None:
+    found, heard = configuration(tmp_path), list[float]()
+
+    def check(settings: Settings) -> None:
+        if settings.drain_delay > 9:
+            raise ConfigurationError("nothing is left for its services")
+
+    before = found.load()
+    found.heed(LIMIT_KEYS, lambda settings: heard.append(settings.drain_delay), check=check)
+    file.write_text(FILE.replace("ttl = 5", "ttl = 5\ndrain_delay = 10"))
+    assert not found.reload()
+    assert (found.snapshot, heard) == (before, [])
+    file.write_text(FILE.replace("ttl = 5", "ttl = 5\ndrain_delay = 8"))
+    assert found.reload()
+    assert heard == [8]
 
 
 class Quick(Clock):

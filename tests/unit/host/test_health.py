@@ -54,6 +54,21 @@ def test_it_is_ready_when_everything_is_started_and_not_before(clock: ManualCloc
     assert asked(in_service(health), "/readyz") == (200, "ready\n")
 
 
+def test_rejected_settings_are_shown_and_make_nobody_unready(clock: ManualClock) -> None:
+    health = in_service(made(clock))
+    health.settings_read("locum.ttl='soon' is no number of seconds", ["locum.store"])
+    shown = json.loads(asked(health, "/health")[1])
+    assert shown["settings"] == {
+        "rejected": "locum.ttl='soon' is no number of seconds",
+        "at_next_start": ["locum.store"],
+    }
+    assert (shown["ready"], shown["live"], shown["reasons"]) == (True, True, [])
+    assert health.status() == "passive; its newest settings were not taken over"
+    health.settings_read("", [])
+    assert json.loads(asked(health, "/health")[1])["settings"] == {"rejected": None, "at_next_start": []}
+    assert health.status() == "passive"
+
+
 @pytest.mark.parametrize("mode", [Mode.BACKOFF, Mode.STUCK, Mode.STARTING, Mode.STOPPING, Mode.STOPPED])
 def test_a_service_in_trouble_makes_it_unready_and_not_dead(clock: ManualClock, mode: Mode) -> None:
     health = in_service(made(clock))
@@ -152,6 +167,7 @@ def test_the_picture(clock: ManualClock) -> None:
         "ready": True,
         "reasons": [],
         "store": "there",
+        "settings": {"rejected": None, "at_next_start": []},
         "services": {
             "settle": _shown("passive", role="passive"),
             "metrics": _shown("running", restarts=1, error="KeyError: 'y'"),
@@ -255,6 +271,9 @@ async def _work(stopping: Stopping) -> None:
 
 
 class _Quiet(Runtime):
+    def limit(self, *, stop_timeout: float, hang_timeout: float) -> None:
+        raise AssertionError(stop_timeout, hang_timeout)
+
     def fail(self, why: str, code: int) -> None:
         raise AssertionError(why, code)
 

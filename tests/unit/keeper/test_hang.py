@@ -105,6 +105,28 @@ def test_a_long_ttl_does_not_keep_the_stacks_from_being_told() -> None:
     assert looked.steps(40) == {HangStep.WARN: 15, HangStep.END: 30}
 
 
+def test_another_limit_holds_once_the_loop_can_know_of_it(looked: Looked) -> None:
+    """Just before it was told it may have turned once more, unseen: the turn after that is the first that counts."""
+    usual = looked.watch.interval
+    looked.watch.limit(0.5)
+    for _ in range(2):
+        assert looked.steps(usual) == {}, "it turns as often as it used to"
+        looked.turn()
+    assert looked.steps(1) == {HangStep.WARN: 0.25, HangStep.END: 0.5}
+    looked.turn()
+    looked.watch.limit(math.inf)
+    for _ in range(2):
+        looked.clock.pass_by(0.1)
+        looked.turn()
+    assert looked.steps(1000) == {HangStep.WARN: TTL}
+
+
+def test_another_limit_holds_for_a_loop_that_does_not_turn_any_more(looked: Looked) -> None:
+    looked.watch.limit(2.0)
+    assert looked.steps(2 * looked.watch.interval) == {}
+    assert HangStep.END in looked.steps(3)
+
+
 def test_never_is_never() -> None:
     looked = Looked(hang_timeout=math.inf)
     looked.turn()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from locum.stores.flaws import Flaw, flaws_of
+from locum.stores.zookeeper import words
 
 KNOWN = (
     Flaw("it forgets", (("3.6.0", "3.8.4"), ("3.9.0", "3.9.2"))),
@@ -30,3 +33,19 @@ KNOWN = (
 )
 def test_a_version_has_what_its_series_has_until_it_was_mended(version: str, said: str) -> None:
     assert flaws_of(version, KNOWN) == said
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("3.8.3", "ZOOKEEPER-4785"),
+        ("3.8.4", ""),
+        ("3.8.6", ""),
+        ("3.9.1", "ZOOKEEPER-4785"),
+        ("3.9.2", ""),
+        ("3.9.3", "ZOOKEEPER-4925"),
+        ("3.9.4", ""),
+    ],
+)
+def test_what_zookeeper_loses_is_named_in_the_versions_that_lose_it(version: str, said: str) -> None:
+    assert re.findall(r"ZOOKEEPER-\d+", flaws_of(version, words.FLAWS)) == [said][: bool(said)]

@@ -18,6 +18,7 @@ __all__ = ["Server"]
 _LEAST: Final = (6, 2)
 _NEVER_PROMOTED: Final = "0" * 40
 _SCRIPTS: Final = "whoever may run scripts, as instances must, can take the server over (CVE-2025-49844)"
+# the release notes of both: of 3 October 2025, and for Valkey its issue 3473 with its pull requests 2684 and 2686
 _FLAWS: Final = {
     "redis": (
         Flaw(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Server"]
 
 _LEAST: Final = 130000
+# in both notes, of 11 November 2021, it is the third entry, for which standbys are to be updated before their primary
 _FLAWS: Final = (
     Flaw(
         "a standby may not follow a primary that crashed in the middle of a record (release notes of 13.5 and 14.1)",

@@ -23,8 +23,14 @@ FLAWS: Final = (
         "in an ensemble, what was acknowledged may be lost where a member crashes while it catches up (ZOOKEEPER-4785)",
         (("3.6.0", "3.8.4"), ("3.9.0", "3.9.2")),
     ),
+    Flaw(
+        "in an ensemble, what was acknowledged may be lost where a member that lagged behind becomes the leader"
+        " (ZOOKEEPER-4925)",
+        (("3.9.3", "3.9.4"),),
+    ),
 )
-"""What is known of versions."""
+"""What is known of versions: the first from the pull requests 1848, 2111, 2132 and 2133 of apache/zookeeper, in which a
+transaction log that is not yet on the disk is acknowledged since 3.6.0 at the latest; the second from 2254 and 2266."""
 
 _LARGEST: Final = 64 * 1024  # bytes of an answer
 _VERSION: Final = re.compile(r"^Zookeeper version: (\d+\.\d+\.\d+)", re.MULTILINE)

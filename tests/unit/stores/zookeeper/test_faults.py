@@ -15,6 +15,7 @@ import pytest
 from locum.clock import nanoseconds, seconds
 from locum.errors import ConfigurationError, StoreError
 from locum.names import random_id
+from locum.scopes import Scope
 from locum.store import ABSENT, ANY, MAX_VALUE
 from locum.stores.address import Address
 from locum.stores.zookeeper.options import OPTIONS, told_reader
@@ -102,23 +103,35 @@ async def older(server: ZooKeeper) -> AsyncIterator[int]:
     """The server, as one before 3.6: the request for a persistent watch is of a kind that it does not know."""
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, asks: bool) -> None:
-        with suppress(OSError, EOFError):
-            begins = True
-            while True:
-                (length,) = struct.unpack("!i", head := await reader.readexactly(4))
-                text = await reader.readexactly(length)
-                if asks and not begins and struct.unpack_from("!i", text, 4)[0] == _ADD_WATCH:
-                    text = text[:4] + struct.pack("!i", _UNKNOWN) + text[8:]
-                begins = False
-                writer.write(head + text)
-        writer.close()
+        try:
+            with suppress(OSError, EOFError):
+                begins = True
+                while True:
+                    (length,) = struct.unpack("!i", head := await reader.readexactly(4))
+                    text = await reader.readexactly(length)
+                    if asks and not begins and struct.unpack_from("!i", text, 4)[0] == _ADD_WATCH:
+                        text = text[:4] + struct.pack("!i", _UNKNOWN) + text[8:]
+                    begins = False
+                    writer.write(head + text)
+        finally:
+            writer.transport.abort()
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, over = await asyncio.open_connection("127.0.0.1", server.port)
-        await asyncio.gather(carry(reader, over, asks=True), carry(there, writer, asks=False))
+        try:
+            there, over = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(carry(reader, over, asks=True), carry(there, writer, asks=False))
+        finally:
+            writer.transport.abort()
 
-    async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
-        yield proxy.sockets[0].getsockname()[1]
+    # of a scope: a task of the server's own outlives it, and left its sockets to whoever came next
+    async with Scope("proxy") as scope:
+        proxy = await asyncio.start_server(
+            lambda reader, writer: scope.spawn(connect(reader, writer), name="connection"), "127.0.0.1", 0
+        )
+        try:
+            yield proxy.sockets[0].getsockname()[1]
+        finally:
+            proxy.close()
 
 
 async def test_one_that_is_too_old_is_refused(server: ZooKeeper, root: str) -> None:
