@@ -22,6 +22,7 @@ class Finish:
         error: What it failed with, in words.
         pause: Seconds until it is tried again.
         floor: A token that a fence has seen: the job's next ones are above it (R20).
+        has_begun: Whether its body has; what has not, is not counted as an attempt.
     """
 
     id: str
@@ -30,3 +31,9 @@ class Finish:
     error: str = ""
     pause: float = 0.0
     floor: int = 0
+    has_begun: bool = True
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over with that."""
+        return self.outcome not in ("again", "given_back")

@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from locum.coordination.term import Term
-from locum.errors import ConfigurationError, StaleRunError
+from locum.errors import ConfigurationError, OutcomeUnknownError, StaleRunError, StoreUnavailableError
 from locum.jobs.job import instant
 from locum.jobs.steps import LiveRun
+from locum.scopes import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,6 +87,17 @@ class Run(Term):
             raise ConfigurationError(f"a checkpoint of {self.name} cannot be kept as JSON: {error}") from error
         if len(text) > 64 * 1024:
             raise ConfigurationError(f"a checkpoint of {self.name} has {len(text)} characters: 65,536 are the most")
-        if not await self._keep(self, text):
+        if not await self._keep_until_answered(text):
             raise StaleRunError(self.name, self.token)
         self._checkpoint = text
+
+    async def _keep_until_answered(self, text: str) -> bool:
+        """The same value under the same token may be sent twice; the run's own end bounds it."""
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                return await self._keep(self, text)
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                self.log.warning("a checkpoint is not kept yet: %s", error)
+                await self.sleep(backoff.delay())
+                self.check()

@@ -81,6 +81,14 @@ class Step:
     left_out: list[tuple[LiveRun, str]] = field(default_factory=list)
     cancelled: list[LiveRun] = field(default_factory=list)
 
+    def plans(self, row: JobRow) -> bool:
+        """Whether the job's row is another one now."""
+        return (self.next_at, self.decided_until, self.token) != (row.next_at, row.decided_until, row.token)
+
+    def changes(self, row: JobRow) -> bool:
+        """Whether anything is to be done."""
+        return self.plans(row) or bool(self.made or self.begun or self.left_out)
+
 
 def step(job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int) -> Step:
     """What is to be done.

@@ -28,6 +28,7 @@ SCHEMA: Final = 1
 """The schema that this release writes, and the highest that it reads."""
 
 _NAME: Final = 128
+_NONCE: Final = 160  # a name, and who asked
 
 
 class micros_now(FunctionElement[int]):  # noqa: N801 - it is a function of SQL
@@ -81,6 +82,7 @@ class Tables:
             Column("namespace", String(_NAME), primary_key=True),
             Column("name", String(_NAME), primary_key=True),
             Column("trigger_text", Text, nullable=False),
+            Column("places", Integer, nullable=False),  # how many of its runs may go at once
             Column("next_at", BigInteger),  # 0: to be worked out from now on; NULL: never
             Column("decided_until", BigInteger, nullable=False),
             Column("token", BigInteger, nullable=False),
@@ -111,7 +113,7 @@ def _of_a_run() -> list[Column[Any]]:
         Column("namespace", String(_NAME), nullable=False),
         Column("job", String(_NAME), nullable=False),
         Column("fire_at", BigInteger, nullable=False),
-        Column("nonce", String(_NAME), nullable=False),
+        Column("nonce", String(_NONCE), nullable=False),
         Column("attempt", Integer, nullable=False),
         Column("failures", Integer, nullable=False),
         Column("losses", Integer, nullable=False),
