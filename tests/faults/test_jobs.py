@@ -28,7 +28,8 @@ THOROUGHLY = pytest.mark.stores("sqlite", "postgresql", thorough=True)
 @pytest.fixture
 def watched(request: pytest.FixtureRequest, tmp_path: Path, place: Place) -> Iterator[Watched]:
     mark = request.node.get_closest_marker("cluster")
-    with Watched(tmp_path, app="schedules", place=place, **(mark.kwargs if mark else {})) as cluster:
+    given = {"app": "schedules", **(mark.kwargs if mark else {})}
+    with Watched(tmp_path, place=place, **given) as cluster:
         yield cluster
 
 
@@ -218,6 +219,40 @@ def judge_overlaps(watched: Watched, policy: str, most: int, again: dict[str, An
     assert outcomes["cancelled"] == 0
     assert outcomes["skipped"] >= 2, "more was due than could run, and nothing was left out"
     assert why == {f"left out, by overlap={policy}: another run is not over"}
+
+
+SLICES, WAIT = (100, 0.5) if FULL else (100, 0.2)
+
+
+@EVERYWHERE
+@pytest.mark.cluster(app="slices", environment={"FAULTS_SLICES": str(SLICES), "FAULTS_LENGTH": str(WAIT)})
+def test_j09_slices_are_pulled_by_whoever_is_there(watched: Watched) -> None:
+    """One takes twenty times as long as the others; an instance is killed at half, and one comes."""
+    watched.ready(2)
+    run = watched.ask("wait")
+    until(lambda: len(watched.notes("ended")) >= SLICES // 2, "half of the slices")
+    slow = next(one for one in watched.notes("began") if one["part"] == 0)
+    killed = next(instance for instance in watched.instances if instance.name != slow["instance"])
+    watched.kill(killed)
+    added = watched.start()
+    record = watched.over(run)
+    assert record.outcome == "succeeded"
+    slices = [one for one in watched.records("wait", slices=True) if one.part is not None]
+    assert sorted(one.part for one in slices if one.part is not None) == list(range(SLICES))
+    assert {one.outcome for one in slices} == {"succeeded"}
+    began, ended = watched.notes("began"), watched.notes("ended")
+    assert len({one["token"] for one in began}) == len(began), "two bodies had one token"
+    assert {one.token for one in slices} <= {one["token"] for one in ended}
+    again = [one for one in began if one["attempt"] > 1]
+    assert len(began) == SLICES + len(again)
+    assert len(again) <= 5, "more was begun again than the one that was killed can have had"
+    assert [one["what"] for one in watched.notes("planned") + watched.notes("completed")] == ["planned", "completed"]
+    assert {one["instance"] for one in began} >= {slow["instance"], killed.name}
+    if FULL:  # an ideal that two whole instances would need, of which one takes its time to come
+        makespan = max(one["at"] for one in ended) - min(one["at"] for one in began)
+        ideal = max((SLICES + 19) * WAIT / 10, 20 * WAIT) * SECOND
+        assert makespan <= 1.25 * ideal
+        assert added.name in {one["instance"] for one in began}
 
 
 @pytest.mark.timeout(300)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 
-from locum.jobs.rows import Rows, job_of, run_of
+from locum.jobs.rows import job_of, run_of
+from locum.jobs.slices import Slices
 from locum.jobs.steps import READY, RUNNING, step
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Taken:
     """What one look has brought.
 
     Attributes:
-        runs: Those that begin here, under a token each; and the checkpoint of each one's job.
+        runs: Those that begin here, under a token each; and the checkpoint of each one's job, or of the slice.
         cancelling: The runs of this session that are to end, each with its token.
         now: The database's time, in microseconds.
         next_at: When something is due next, as far as it is known; `None` if nothing is.
@@ -47,19 +48,19 @@ class Taken:
     is_full: bool
 
 
-class Claims(Rows):
+class Claims(Slices):
     """How runs come to be, and whose they are."""
 
     def take(self, db: Connection, jobs: Mapping[str, Job], *, session: str, instance: str, room: int) -> Taken:
         """Decide what is due, make its runs, claim as many as there is room for, plan the next time: all at once."""
         now = self.now(db)
         rows = self._lock_due(db, jobs, now, room)
-        live = self._live_of(db, [row.name for row in rows])
+        live = self._live_of(db, [row.name for row in rows], now, room)
         begun: list[tuple[LiveRun, str | None]] = []
         steps: list[tuple[JobRow, Step]] = []
         for row in rows:
             found = step(jobs[row.name], row, live.get(row.name, ()), now=now, room=room - len(begun))
-            begun += [(run, row.checkpoint) for run in found.begun]
+            begun += [(run, row.checkpoint if run.parent is None else run.checkpoint) for run in found.begun]
             steps.append((row, found))
         escaped = self._write(db, steps, session=session, instance=instance, now=now)
         mine = select(self._runs.c.id, self._runs.c.token).where(
@@ -87,7 +88,12 @@ class Claims(Rows):
         busy = self._runs.alias("busy")
         taken = (
             select(func.count())
-            .where(busy.c.namespace == self._namespace, busy.c.job == self._jobs.c.name, busy.c.slot.is_not(None))
+            .where(
+                busy.c.namespace == self._namespace,
+                busy.c.job == self._jobs.c.name,
+                busy.c.slot.is_not(None),
+                busy.c.parent.is_(None),
+            )
             .correlate(self._jobs)
             .scalar_subquery()
         )
@@ -112,11 +118,20 @@ class Claims(Rows):
         chosen = self._select_jobs(mine, is_due).order_by(since).limit(_BATCH)
         return [job_of(row) for row in db.execute(chosen.with_for_update(skip_locked=True, of=self._jobs))]
 
-    def _live_of(self, db: Connection, jobs: list[str]) -> dict[str, list[LiveRun]]:
+    def _live_of(self, db: Connection, jobs: list[str], now: int, room: int) -> dict[str, list[LiveRun]]:
+        """All runs of these jobs that are not over, and as many slices that wait as there is room for."""
         found: dict[str, list[LiveRun]] = {}
-        if jobs:
-            for row in db.execute(self._select_runs(self._runs.c.job.in_(jobs))):
-                found.setdefault(row.job, []).append(run_of(row))
+        if not jobs:
+            return found
+        theirs = self._runs.c.job.in_(jobs)
+        slices = self._select_runs(
+            theirs, self._runs.c.parent.is_not(None), self._runs.c.state == READY, self._runs.c.not_before <= now
+        )
+        rows = list(db.execute(self._select_runs(theirs, self._runs.c.parent.is_(None))))
+        if room:
+            rows += db.execute(slices.order_by(self._runs.c.fire_at, self._runs.c.part).limit(room))
+        for row in rows:
+            found.setdefault(row.job, []).append(run_of(row))
         return found
 
     def _write(
@@ -133,7 +148,7 @@ class Claims(Rows):
             db.execute(insert(self._runs), made)
         cancelled = [run.id for _, found in steps for run in found.cancelled]
         if cancelled:
-            db.execute(update(self._runs).where(self._runs.c.id.in_(cancelled)).values(cancelling=1))
+            self._cancel(db, cancelled, now)
         self._plan(db, steps)
         waiting = [run for _, found in steps for run in found.begun if not run.is_new]
         return self._claim(db, waiting, session=session, instance=instance)

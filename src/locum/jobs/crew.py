@@ -78,7 +78,7 @@ class Crew:
         self._here: dict[tuple[str, int], Execution] = {}
         self._stuck: set[tuple[str, int]] = set()
         self._nudge = asyncio.Event()
-        self._scribe = Scribe(self._clock, self._nudge.set)
+        self._scribe = Scribe(roster.jobs, self._clock, self._nudge.set)
         self._aftercare = Aftercare(store, self._clock)
         self._steadiness = Steadiness()
         self._backoff = Backoff(0.1, 2.0)
@@ -224,6 +224,7 @@ class Crew:
             lease=lease,
             clock=self._clock,
             keep=self._keep,
+            results=self._results,
         )
         execution = self._here[claimed.id, claimed.token] = Execution(
             self._roster.jobs[claimed.job],
@@ -251,9 +252,14 @@ class Crew:
         self._scribe.add(End(claimed, lease.session, finish))
 
     async def _keep(self, run: Run, value: str) -> bool:
-        ledger = self._database.ledger
-        return await self._database.transact(
-            lambda db: ledger.checkpoint(
-                db, run.id, job=run.name, token=run.token, session=run.lease.session, value=value
+        ledger, token, session = self._database.ledger, run.token, run.lease.session
+        if run.part is not None:
+            return await self._database.transact(
+                lambda db: ledger.checkpoint_slice(db, run.id, token=token, session=session, value=value)
             )
+        return await self._database.transact(
+            lambda db: ledger.checkpoint(db, run.id, job=run.name, token=token, session=session, value=value)
         )
+
+    async def _results(self, run: Run) -> list[str | None]:
+        return await self._database.transact(lambda db: self._database.ledger.results(db, run.id))

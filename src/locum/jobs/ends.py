@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, case, delete, insert, or_, select, update
 
-from locum.jobs.rows import SECOND, Rows, storable
+from locum.jobs.rows import SECOND, storable
+from locum.jobs.slices import Slices
 from locum.jobs.steps import READY, RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection, Row
 
     from locum.jobs.finish import Finish
+    from locum.jobs.job import Job
 
 __all__ = ["Ends"]
 
@@ -24,11 +26,19 @@ _DAY: Final = 86_400 * SECOND
 _TOGETHER: Final = 1000
 
 
-class Ends(Rows):
+class Ends(Slices):
     """How runs end, and come back."""
 
-    def finish(self, db: Connection, finishes: Iterable[Finish], *, session: str) -> frozenset[str]:
-        """Write down how attempts ended, all of one session's.
+    def finish(
+        self, db: Connection, finishes: Iterable[Finish], *, session: str, jobs: Mapping[str, Job] | None = None
+    ) -> frozenset[str]:
+        """Write down how attempts ended, all of one session's; and what is to follow.
+
+        Args:
+            db: The transaction.
+            finishes: How they ended.
+            session: Under which they were executed.
+            jobs: As they are declared here: some may follow on others.
 
         Returns:
             The runs of which it was refused: somebody else has them, or has had them.
@@ -47,13 +57,16 @@ class Ends(Rows):
         ours = {(row.id, row.token): row for row in rows}
         over: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
+        cut: list[tuple[Row[Any], Finish]] = []
         for one in ended:
             row = ours.get((one.id, one.token))
             if row is None:
                 continue
             if one.is_final or row.cancelling:  # it was to end, and has
                 outcome = one.outcome if one.is_final else "cancelled"
-                over.append(self._over(dict(row._mapping), outcome, one.error, now))
+                over.append(self._over(dict(row._mapping), outcome, one.error, now, result=one.result))
+            elif one.outcome == "cut":
+                cut.append((row, one))
             else:
                 again.append(self._again(one, row, now))
         if over:
@@ -65,11 +78,16 @@ class Ends(Rows):
                 update(self._runs).where(self._runs.c.id == bindparam("b_id")).values(ready),
                 [{f"b_{name}": value for name, value in columns.items()} for columns in again],
             )
+        for row, one in cut:
+            self._cut(db, row, one, now)
+        self._follow(db, [columns for columns in over if columns["outcome"] == "succeeded"], now, jobs or {})
+        self._conclude(db, [row.id for row, _ in cut] + _parents(over), now, jobs)
         return self._refused(db, [one for one in ended if (one.id, one.token) not in ours])
 
     def _again(self, finish: Finish, row: Row[Any], now: int) -> dict[str, Any]:
         return self._ready(
             id=row.id,
+            slot=row.slot if row.parent else None,  # the place of a slice is its run's
             attempt=row.attempt + int(finish.has_begun),
             failures=row.failures + int(finish.outcome == "again"),
             not_before=now + round(finish.pause * SECOND),
@@ -104,6 +122,16 @@ class Ends(Rows):
             .where(self._of_ours(self._jobs), self._jobs.c.name == job, self._jobs.c.token < finish.floor)
             .values(token=finish.floor)
         )
+
+    def checkpoint_slice(self, db: Connection, run_id: str, *, token: int, session: str, value: str) -> bool:
+        """Keep a value for this slice's later attempts; whether it is still that executor's."""
+        kept = update(self._runs).where(
+            self._runs.c.id == run_id,
+            self._runs.c.token == token,
+            self._runs.c.session == session,
+            self._runs.c.state == RUNNING,
+        )
+        return bool(db.execute(kept.values(checkpoint=value)).rowcount)
 
     def checkpoint(self, db: Connection, run_id: str, *, job: str, token: int, session: str, value: str) -> bool:
         """Keep a value for this job's later attempts and runs; whether the run is still that executor's.
@@ -154,6 +182,7 @@ class Ends(Rows):
                 outcome = "cancelled" if row.cancelling else "dead"
                 why = f"its executor was lost {losses} times, the last time on {row.instance}"
                 db.execute(insert(self._history).values(self._over(dict(row._mapping), outcome, why, now)))
+                self._conclude(db, [row.parent] if row.parent else [], now)
             else:
                 again = self._ready(slot=row.slot, losses=losses, attempt=row.attempt + 1, not_before=now)
                 db.execute(update(self._runs).where(is_it).values(again))
@@ -173,7 +202,8 @@ class Ends(Rows):
         unknown = self._claimed(db, session, but)
         if unknown:
             ids = [row.id for row in unknown]
-            db.execute(update(self._runs).where(self._runs.c.id.in_(ids)).values(self._ready()))
+            slot = case((self._runs.c.parent.is_not(None), self._runs.c.slot), else_=None)
+            db.execute(update(self._runs).where(self._runs.c.id.in_(ids)).values(self._ready(slot=slot)))
         return len(unknown)
 
     def _claimed(self, db: Connection, session: str, but: Collection[tuple[str, int]]) -> list[Row[Any]]:
@@ -197,6 +227,8 @@ class Ends(Rows):
                     self._of_ours(self._history),
                     self._history.c.outcome == outcome,
                     self._history.c.finished_at < now - days * _DAY,
+                    # of what is under way, the results are needed
+                    or_(self._history.c.parent.is_(None), self._history.c.parent.not_in(select(self._runs.c.id))),
                 )
                 .limit(_TOGETHER)
             )
@@ -205,3 +237,7 @@ class Ends(Rows):
                 db.execute(delete(self._history).where(self._history.c.id.in_(ids)))
             is_full = is_full or len(ids) == _TOGETHER
         return is_full
+
+
+def _parents(over: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [columns["parent"] for columns in over if columns["parent"]]

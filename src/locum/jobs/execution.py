@@ -16,6 +16,7 @@ from locum.errors import (
     StopTimeoutError,
 )
 from locum.jobs.finish import Finish
+from locum.jobs.parts import as_json, parts_of
 from locum.scopes import Scope, cancel_and_wait, told_by_result
 from locum.services.bodies import Body
 from locum.telemetry import logger
@@ -72,6 +73,7 @@ class Execution:
         self._clock = surroundings.clock
         self._told = asyncio.Event()
         self._why = _Why.ITSELF
+        self._ended: dict[str, Any] = {}
 
     def cancel(self) -> None:
         """Somebody has asked for its end."""
@@ -142,11 +144,24 @@ class Execution:
             await self.run.raise_fence(fence)
 
     async def _execute(self, scope: Scope) -> Finish | None:
-        body = Body(self._job.name, self._surroundings.call(self._job.body, self.run), scope=scope)
+        body = Body(self._job.name, self._work(), scope=scope)
         why = await self._watch(body)
         if why is not _Why.ITSELF and not await self._end(body, why):
             return None
         return self._judge(body, why)
+
+    async def _work(self) -> None:
+        """What this run is about: a slice or a whole run, to be cut, or to be completed."""
+        job, run = self._job, self.run
+        if job.slices is None or run.part is not None:
+            returned = await self._surroundings.call(job.body, run)
+            if run.part is not None:
+                self._ended = {"result": as_json(returned, f"what a slice of {job.name} returned")}
+        elif run.parts is None:
+            planned = await self._surroundings.call(job.slices, run) if callable(job.slices) else [{}] * job.slices
+            self._ended = {"parts": parts_of(job, run, planned), "completes": job.on_complete is not None}
+        elif job.on_complete is not None:
+            await self._surroundings.call(job.on_complete, run)
 
     async def _watch(self, body: Body) -> _Why:
         """Wait until it has ended, or is to be ended."""
@@ -208,7 +223,7 @@ class Execution:
             return self._failed(RuntimeError("the body was cancelled, and not by Locum"))
         error = body.error
         if error is None:
-            return self._finish("succeeded")
+            return self._finish("cut" if "parts" in self._ended else "succeeded", **self._ended)
         if self._is_refusal(error):
             return self._finish("given_back", error, floor=getattr(error, "highest", 0))
         return self._failed(error)

@@ -74,15 +74,14 @@ class Rows:
             "error": "",
             "session": None,
             "cancelling": 0,
+            "completes": None,
         }
 
-    def _shared(self) -> list[Any]:
-        """The columns that a run keeps when it is over."""
-        return [column for column in self._runs.c if column.name in self._history.c]
-
-    def _over(self, columns: dict[str, Any], outcome: str, error: str, now: int) -> dict[str, Any]:
+    def _over(
+        self, columns: dict[str, Any], outcome: str, error: str, now: int, *, result: str | None = None
+    ) -> dict[str, Any]:
         kept = {name: value for name, value in columns.items() if name in self._history.c}
-        return {**kept, "error": storable(error), "outcome": outcome, "finished_at": now}
+        return {**kept, "error": storable(error), "outcome": outcome, "finished_at": now, "result": result}
 
     def _ready(self, **others: Any) -> dict[str, Any]:
         """What becomes of a run whose attempt is over, and which is not: it has no place until it begins again."""

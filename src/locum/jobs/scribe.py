@@ -12,11 +12,12 @@ from locum.scopes import Backoff, happens
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from locum.clock import Clock
     from locum.jobs.database import Database
     from locum.jobs.finish import Finish
+    from locum.jobs.job import Job
     from locum.jobs.steps import LiveRun
 
 __all__ = ["End", "Scribe"]
@@ -44,12 +45,13 @@ class Scribe:
     """Keeps the ends of an instance's runs until they are written.
 
     Args:
+        jobs: As they are declared here.
         clock: Counts pauses.
         on_written: Called when places have become free.
     """
 
-    def __init__(self, clock: Clock, on_written: Callable[[], object]) -> None:
-        self._clock, self._on_written = clock, on_written
+    def __init__(self, jobs: Mapping[str, Job], clock: Clock, on_written: Callable[[], object]) -> None:
+        self._jobs, self._clock, self._on_written = jobs, clock, on_written
         self._ends: list[End] = []
         self._some, self._none = asyncio.Event(), asyncio.Event()
         self._none.set()
@@ -92,7 +94,9 @@ class Scribe:
 
     async def _write(self, database: Database, session: str, together: list[End]) -> None:
         finishes = [end.finish for end in together]
-        refused = await database.transact(lambda db: database.ledger.finish(db, finishes, session=session))
+        refused = await database.transact(
+            lambda db: database.ledger.finish(db, finishes, session=session, jobs=self._jobs)
+        )
         for end in together:
             if end.finish.id in refused:
                 _log.warning(

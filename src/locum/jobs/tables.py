@@ -98,12 +98,15 @@ class Tables:
             *_of_a_run(),
             Column("outcome", String(16), nullable=False),
             Column("finished_at", BigInteger, nullable=False),
+            Column("result", Text),
         )
         runs, history = self.runs.c, self.history.c
         Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)
         Index("job_runs_by_job", runs.namespace, runs.job, runs.state, runs.not_before)
+        Index("job_runs_by_parent", runs.parent)
         Index("job_runs_by_session", runs.namespace, runs.session)
         Index("job_history_by_job", history.namespace, history.job, history.fire_at)
+        Index("job_history_by_parent", history.parent, history.outcome)
         Index("job_history_by_end", history.namespace, history.outcome, history.finished_at)
 
 
@@ -121,6 +124,10 @@ def _of_a_run() -> list[Column[Any]]:
         Column("instance", String(_NAME), nullable=False),
         Column("params", Text, nullable=False),
         Column("error", Text, nullable=False),
+        Column("parent", String(32)),  # of a slice: its run
+        Column("part", Integer),  # of a slice: which it is
+        Column("parts", Integer),  # of a run that is cut, and of its slices: how many there are
+        Column("completes", SmallInteger),  # of a run that is cut: whether something is to be done at its end
     ]
 
 
@@ -131,6 +138,7 @@ def _of_a_live_run() -> list[Column[Any]]:
         Column("session", String(32)),
         Column("slot", Integer),
         Column("cancelling", SmallInteger, nullable=False),
+        Column("checkpoint", Text),  # of a slice, its own
     ]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 
 from locum.errors import UnknownJobError
-from locum.jobs.rows import Rows
-from locum.jobs.steps import READY, LiveRun
+from locum.jobs.slices import Slices
+from locum.jobs.steps import CUT, READY, LiveRun
 from locum.names import check_name, random_id
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ BACKFILL: Final = "backfill"
 MANUAL: Final = "manual/"
 
 
-class Wishes(Rows):
+class Wishes(Slices):
     """What is done because somebody has asked for it."""
 
     def run_now(self, db: Connection, job: str, *, nonce: str | None, params: str | None, default: str) -> str:
@@ -95,44 +95,47 @@ class Wishes(Rows):
         Raises:
             UnknownJobError: There is no such run.
         """
-        row = db.execute(
-            delete(self._runs)
-            .where(self._of_ours(self._runs), self._runs.c.id == run_id, self._runs.c.state == READY)
-            .returning(*self._shared())
-        ).one_or_none()
-        if row is not None:
-            over = self._over(dict(row._mapping), "cancelled", "cancelled before it began", self.now(db))
-            db.execute(insert(self._history).values(over))
-            return
-        found = update(self._runs).where(self._of_ours(self._runs), self._runs.c.id == run_id).values(cancelling=1)
-        if not db.execute(found).rowcount:
+        now = self.now(db)
+        row = db.execute(self._select_runs(self._runs.c.id == run_id).with_for_update()).one_or_none()
+        if row is None:
             raise UnknownJobError(f"run {run_id}", self._store)
+        if row.state != READY:
+            self._cancel(db, [run_id], now)
+            return
+        db.execute(delete(self._runs).where(self._runs.c.id == run_id))
+        over = self._over(dict(row._mapping), "cancelled", "cancelled before it began", now)
+        db.execute(insert(self._history).values(over))
+        self._conclude(db, [row.parent] if row.parent else [], now)
 
     def redrive(self, db: Connection, run_id: str) -> None:
-        """Have a dead letter tried again, from its first failure on.
+        """Have a dead letter tried again, from its first failure on; a slice whose run is over, with its run.
 
         Raises:
             UnknownJobError: There is no such dead letter.
         """
+        row = self._dead_letter(db, run_id)
+        whole = db.execute(self._select_runs(self._runs.c.id == row.parent)).one_or_none() if row.parent else None
+        if row.parent and whole is None:
+            row = self._dead_letter(db, row.parent)
+        # a run is cut anew, with those slices that have not succeeded
+        gone = (self._history.c.id == row.id) | (
+            (self._history.c.parent == row.id) & (self._history.c.outcome != "succeeded")
+        )
+        db.execute(delete(self._history).where(gone))
+        columns = {name: value for name, value in row._mapping.items() if name in self._runs.c}
+        columns |= self._ready(attempt=row.attempt + 1, failures=0, losses=0, not_before=self.now(db), cancelling=0)
+        columns |= {"parts": None, "completes": None} if whole is None else {"slot": whole.slot}
+        db.execute(insert(self._runs).values(columns))
+
+    def _dead_letter(self, db: Connection, run_id: str) -> Row[Any]:
         is_it = (self._of_ours(self._history), self._history.c.id == run_id, self._history.c.outcome == "dead")
         job = db.execute(select(self._history.c.job).where(*is_it)).scalar()
-        if job is None:
-            raise UnknownJobError(f"dead letter {run_id}", self._store)
-        self._lock(db, job)  # whoever asks for the same run looks in two places
-        row = db.execute(
-            delete(self._history).where(*is_it).returning(*(self._history.c[column.name] for column in self._shared()))
-        ).one_or_none()
-        if row is None:
-            raise UnknownJobError(f"dead letter {run_id}", self._store)
-        columns = {
-            **row._mapping,
-            "attempt": row.attempt + 1,
-            "failures": 0,
-            "losses": 0,
-            "session": None,
-            "slot": None,
-        }
-        db.execute(insert(self._runs).values({**columns, "state": READY, "not_before": self.now(db), "cancelling": 0}))
+        if job is not None:
+            self._lock(db, job)  # whoever asks for the same run looks in two places
+            row = db.execute(select(self._history).where(*is_it)).one_or_none()
+            if row is not None:
+                return row
+        raise UnknownJobError(f"dead letter {run_id}", self._store)
 
     # -- what is there, for people
 
@@ -145,11 +148,27 @@ class Wishes(Rows):
         mine = [] if job is None else [self._runs.c.job == job]
         return db.execute(self._select_runs(*mine).order_by(self._runs.c.fire_at)).all()
 
+    def under_way(
+        self, db: Connection, job: str | None, *, slices: bool
+    ) -> tuple[Sequence[Row[Any]], dict[str, int], int]:
+        """The runs that are not over, how many slices of each that is cut are, and the database's time."""
+        rows = [row for row in self.live(db, job) if slices or row.parent is None]
+        cut = [row.id for row in rows if row.state == CUT]
+        return rows, self.over_of(db, cut) if cut else {}, self.now(db)
+
     def history(
-        self, db: Connection, job: str | None = None, *, outcome: str | None = None, limit: int = 50
+        self,
+        db: Connection,
+        job: str | None = None,
+        *,
+        outcome: str | None = None,
+        limit: int = 50,
+        slices: bool = False,
     ) -> Sequence[Row[Any]]:
-        """The runs that are over, and the times that were left out, the newest first."""
+        """The runs that are over, and the times that were left out, the newest first; with slices if wanted."""
         found = select(self._history).where(self._of_ours(self._history))
+        if not slices:
+            found = found.where(self._history.c.parent.is_(None))
         if job is not None:
             found = found.where(self._history.c.job == job)
         if outcome is not None:

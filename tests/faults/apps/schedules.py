@@ -25,6 +25,7 @@ def note(run: Run, what: str) -> None:
         "fire_at": round(run.fire_at.timestamp() * 1_000_000),
         "token": run.token,
         "attempt": run.attempt,
+        "part": run.part,
         "instance": run.instance,
         "boot": clock.now(),
     }

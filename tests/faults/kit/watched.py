@@ -46,9 +46,10 @@ class Watched(Cluster):
         ahead = time.time_ns() - now()  # bodies note what the boot clock shows, which nobody sets
         return [{**one, "at": (one["boot"] + ahead) // 1000} for one in found]
 
-    def records(self, job: str | None = None) -> list[Past]:
-        """The runs that are over, and what was left out, the oldest time first."""
-        return sorted(asyncio.run(self.jobs.history(job, limit=100_000)), key=lambda one: one.fire_at)
+    def records(self, job: str | None = None, *, slices: bool = False) -> list[Past]:
+        """The runs that are over, and what was left out, the oldest time first; with slices, if these are wanted."""
+        found = asyncio.run(self.jobs.history(job, limit=100_000, slices=slices))
+        return sorted(found, key=lambda one: one.fire_at)
 
     def ready(self, instances: int) -> None:
         """Start so many, and wait until each runs its jobs."""

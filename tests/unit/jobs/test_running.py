@@ -9,10 +9,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from locum import Host, Misfire, Overlap, Retry, Run
 from locum.clock import Clock
 from locum.errors import ConfigurationError, ScheduleError, TermEndedError, UnknownJobError
+from locum.jobs.ledger import Ledger
+from locum.jobs.tables import Tables
 from locum.registry import make_store
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from locum.jobs.jobs import Past
 
-LONG = 20.0
+LONG = 60.0
 
 
 class Bank:
@@ -331,6 +334,35 @@ async def test_j11_a_checkpoint_waits_for_a_database_that_does_not_answer(
             await until(lambda: "a checkpoint is not kept yet" in caplog.text)
         record = await over(host, run)
     assert (record.outcome, record.attempt) == ("succeeded", 1)
+
+
+async def test_what_is_claimed_while_its_host_ends_is_given_back_unbegun(host: Host, tmp_path: Path) -> None:
+    began: list[int] = []
+    stop, runs = asyncio.Event(), asyncio.Event()
+
+    @host.job
+    async def work(run: Run) -> None:
+        began.append(run.attempt)
+
+    async def serve() -> None:
+        async with host.lifespan():
+            await over(host, await host.jobs.run_now("work"))
+            runs.set()
+            await stop.wait()
+
+    serving = asyncio.create_task(serve())
+    await asyncio.wait_for(runs.wait(), LONG)
+    with held(tmp_path):
+        beside = create_engine(f"sqlite:///{tmp_path}/shop-jobs.db")
+        with beside.begin() as db:  # not in the queue of the others, who all wait
+            Ledger(Tables(None), "shop", "").run_now(db, "work", nonce="late", params=None, default="{}")
+        beside.dispose()
+        await asyncio.sleep(1.5)  # more than the pause between two looks: one of them waits by now
+        stop.set()
+    await asyncio.wait_for(serving, LONG)
+    assert began == [1]
+    (left,) = await host.jobs.live("work")
+    assert (left.state, left.attempt) == ("ready", 1)
 
 
 async def test_what_cannot_begin_has_not_failed(host: Host, tmp_path: Path) -> None:
