@@ -30,10 +30,21 @@ PROGRAMS = [
         "fences.md",
         "fence-redis-and-http.md",
         "jobs.md",
+        "jobs-missed-times.md",
+        "jobs-overlaps.md",
+        "jobs-slices.md",
     )
     for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
 SAYS = {
+    ("jobs-missed-times.md", 0): (
+        "latest: runs [15], dropped: 12 to 14\nnone: runs [], dropped: 12 to 15\n"
+        "earliest: runs [12], dropped: 13 to 15\nall: runs [14, 15], dropped: 12 to 13\n"
+    ),
+    ("jobs-overlaps.md", 0): (
+        "skip skip skip\nbuffer_one wait skip\nbuffer_all wait wait\ncancel_running replace replace\n"
+    ),
+    ("jobs-slices.md", 0): "sum 499500 of 10 slices\n",
     ("locks.md", 0): "token 1\nb'sent'\n",
     ("read-write-locks.md", 0): "token 1\n",
     ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",

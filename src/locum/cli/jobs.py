@@ -22,12 +22,13 @@ from locum.scopes import run
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from locum.jobs.jobs import Jobs
+    from locum.jobs.jobs import Jobs, Progress
 
 __all__ = ["command"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
+_WIDTH: Final = 12
 _JOBS: Final = (Column("Job"), Column("Next"), Column("Fires", wraps=True), Column("Paused", wraps=True))
 _LIVE: Final = (
     Column("Job"),
@@ -35,6 +36,7 @@ _LIVE: Final = (
     Column("State"),
     Column("Attempt", right=True),
     Column("Instance"),
+    Column("Slices"),
     Column("Run"),
     Column("Last error", wraps=True),
 )
@@ -108,10 +110,19 @@ def list_(jobs: Callable[[], Jobs], as_json: bool) -> int:
 @_which
 @_as_json
 def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
-    """Show the runs of the job NAME, or of all, that wait or run."""
+    """Show the runs of the job NAME, or of all, that wait or run; of one that is cut, how far its slices are."""
     found = run(jobs().live(name))
     rows = [
-        (one.job, _at(one.fire_at), one.state, str(one.attempt), one.instance, one.id, one_line(one.error))
+        (
+            one.job,
+            _at(one.fire_at),
+            one.state,
+            str(one.attempt),
+            one.instance,
+            _bar(one.progress),
+            one.id,
+            one_line(one.error),
+        )
         for one in found
     ]
     return _tell(as_json, found, "Runs", _LIVE, rows, "Nothing waits or runs.")
@@ -245,6 +256,15 @@ def _tell(
     else:
         show(heading, [Table(columns, [[Cell(text) for text in row] for row in rows])], [])
     return exit_codes.CLEAN
+
+
+def _bar(progress: Progress | None) -> str:
+    """How far a run is, as a picture and in numbers."""
+    if progress is None:
+        return ""
+    full = _WIDTH * progress.over // progress.slices if progress.slices else _WIDTH
+    left = "" if progress.left is None else f", {progress.per_second:.1f}/s, {progress.left:.0f} s left"
+    return f"{'█' * full}{'░' * (_WIDTH - full)} {progress.over}/{progress.slices}{left}"
 
 
 def _at(at: datetime | None) -> str:

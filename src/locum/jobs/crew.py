@@ -1,4 +1,4 @@
-"""What runs an instance's share of the jobs: looks what is due, claims, executes, and writes down how it ended.
+"""What runs an instance's share of the jobs: looks what is due, claims, executes, and has written down how it ended.
 
 Any instance fires; none leads. A look decides, claims and plans the next time in one transaction of the job database,
 by whose clock a time is due. The pause until the next look is counted on this machine's own clock, and is never longer
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
 
-from locum.clock import seconds
-from locum.errors import StoreError
+from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from locum.jobs.aftercare import Aftercare
 from locum.jobs.database import opened
 from locum.jobs.execution import Execution
 from locum.jobs.finish import Finish
 from locum.jobs.run import Run
+from locum.jobs.scribe import End, Scribe
+from locum.jobs.steadiness import Steadiness
 from locum.scopes import Backoff, Scope, cancel_and_wait, happens, told_by_result
 from locum.service import Stopping  # in a signature that is read when the program runs
 from locum.telemetry import logger
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from locum.coordination.fence import Fence
+    from locum.jobs.database import Database
     from locum.jobs.job import Roster
     from locum.jobs.ledger import Taken
+    from locum.jobs.steps import LiveRun
     from locum.keeper.lease import Lease, LeaseSource
     from locum.service import Surroundings
-    from locum.store import Sessions, Store
+    from locum.store import Store
 
 __all__ = ["Crew"]
 
@@ -37,8 +42,6 @@ _log = logger("jobs")
 _LONGEST: Final = 1.0  # seconds between two looks: whatever is told, or not told
 _SHORTEST: Final = 0.002
 _IN_OTHER_HANDS: Final = 0.05
-_TOGETHER: Final = 100
-_ROUNDS_OF_PURGE: Final = 600
 _FAREWELL: Final = 2.0  # seconds for the last ends to be written; what is not is recovered when the session is closed
 
 
@@ -71,40 +74,64 @@ class Crew:
         self._roster, self._url, self._store, self._leases = roster, url, store, leases
         self._surroundings, self._fences = surroundings, fences
         self._clock = surroundings.clock
-        self._here: dict[str, Execution] = {}
-        self._ended: list[tuple[Run, Finish]] = []
-        self._stuck: set[str] = set()
-        self._nudge, self._has_ended, self._all_written = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._all_written.set()
+        # by token too: an old body may still be ending when this very instance has claimed its run again
+        self._here: dict[tuple[str, int], Execution] = {}
+        self._stuck: set[tuple[str, int]] = set()
+        self._nudge = asyncio.Event()
+        self._scribe = Scribe(roster.jobs, self._clock, self._nudge.set)
+        self._aftercare = Aftercare(store, self._clock)
+        self._steadiness = Steadiness()
         self._backoff = Backoff(0.1, 2.0)
-        self._rounds = self._looked_after = 0
-        self._unknown: dict[str, int] = {}
 
     async def run(self, stopping: Stopping) -> None:
         """Execute what is due until it is asked to end; what runs then may end within the service's `stop_timeout`."""
-        async with (
-            opened(self._url, namespace=self._store.namespace) as database,
-            Scope("jobs", on_error=told_by_result) as scope,
-        ):
-            self._database, self._scope = database, scope
-            await database.transact(lambda db: database.ledger.declare(db, self._roster.jobs.values()))
-            stopping.ready()
+        async with Scope("jobs", on_error=told_by_result) as scope, AsyncExitStack() as stack:
+            self._scope = scope
             asked = scope.spawn(self._hear(stopping), name="asked to end")
-            writing = scope.spawn(self._write_ends(), name="ends of runs")
+            database = await self._reach(stack, stopping)
+            if database is None:
+                return
+            self._database = database
+            stopping.ready()
+            writing = scope.spawn(self._scribe.write(database), name="ends of runs")
+            caring = scope.spawn(self._aftercare.purge(database), name="old history")
+            writing.add_done_callback(lambda _: self._nudge.set())
             try:
                 while not stopping.stopping:
                     stopping.beat()
                     await self._look(stopping)
+                    if writing.done():
+                        writing.result()  # it never returns: it has failed, and no end would be written any more
                 await self._see_out(stopping)
             finally:
                 asked.cancel()
                 for execution in self._here.values():
                     execution.stop()
                 await self._all_ended()
-                await happens(self._all_written.wait(), within=_FAREWELL)
+                await self._scribe.done(within=_FAREWELL)
+                await cancel_and_wait(caring)
                 await cancel_and_wait(writing)
 
     # -- looking
+
+    async def _reach(self, stack: AsyncExitStack, stopping: Stopping) -> Database | None:
+        """The job database, once it answers and knows the jobs; `None` if this is to end first."""
+        backoff = Backoff(0.2, 15.0)
+        while not stopping.stopping:
+            self._nudge.clear()
+            stopping.beat()
+            try:
+                database = await stack.enter_async_context(opened(self._url, namespace=self._store.namespace))
+                await database.transact(
+                    functools.partial(database.ledger.declare, jobs=list(self._roster.jobs.values()))
+                )
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                await stack.aclose()
+                _log.warning("jobs wait for their database: %s", error)
+                await self._pause(backoff.delay())
+            else:
+                return database
+        return None
 
     async def _look(self, stopping: Stopping) -> None:
         """One look: recover, decide, claim, begin; then wait until something is to be done."""
@@ -113,7 +140,8 @@ class Crew:
         if lease is None:
             return
         try:
-            await self._look_after(lease)
+            known = {*self._here, *self._scribe.pending}
+            await self._aftercare.look(self._database, lease, known=known, stuck=self._stuck)
             taken = await self._take(lease)
         except StoreError as error:
             _log.warning("jobs wait for their database: %s", error)
@@ -121,9 +149,12 @@ class Crew:
             return
         self._backoff.reset()
         for claimed, checkpoint in taken.runs:
-            self._begin(Run(claimed, checkpoint, namespace=self._store.namespace, **self._under(lease)))
-        for run_id in taken.cancelling & self._here.keys():
-            self._here[run_id].cancel()
+            if stopping.stopping:
+                self._end(claimed, lease, Finish(claimed.id, claimed.token, "given_back", has_begun=False))
+            else:
+                self._begin(claimed, checkpoint, lease)
+        for key in taken.cancelling & self._here.keys():
+            self._here[key].cancel()
         await self._pause(self._until_next(taken))
 
     async def _pause(self, duration: float) -> None:
@@ -136,20 +167,28 @@ class Crew:
 
     async def _take(self, lease: Lease) -> Taken:
         room = max(0, self._roster.at_once - len(self._here)) if lease.is_current else 0
-        ledger = self._database.ledger
-        return await self._database.transact(
+        ledger, begun = self._database.ledger, self._clock.now()
+        taken = await self._database.transact(
             lambda db: ledger.take(
                 db, self._roster.jobs, session=lease.session, instance=self._surroundings.instance, room=room
             )
         )
+        stepped = self._steadiness.step(taken.now, begun, self._clock.now())
+        if stepped:
+            _log.warning(
+                "the job database's clock was set %s by %.1f s: what is due is due by it",
+                "forward" if stepped > 0 else "back",
+                abs(stepped),
+            )
+        return taken
 
     def _until_next(self, taken: Taken) -> float:
         if taken.is_full:
             return 0.0
         if taken.next_at is None:
             return _LONGEST
-        # what is due, and was not found, is in another's hands at this moment, or another release's
-        shortest = _SHORTEST if taken.found else _IN_OTHER_HANDS
+        # what is due, and about which nothing could be decided, is in another's hands at this moment
+        shortest = _SHORTEST if taken.has_moved else _IN_OTHER_HANDS
         return min(_LONGEST, max(shortest, (taken.next_at - taken.now) / 1e6))
 
     async def _lease(self, stopping: Stopping) -> Lease | None:
@@ -162,42 +201,6 @@ class Crew:
         finally:
             asked.cancel()
             waiting.cancel()
-
-    async def _look_after(self, lease: Lease) -> None:
-        """Once a second: let others go on with what dead sessions have claimed, and this one's own that nobody runs."""
-        now = self._clock.now()
-        if self._looked_after and seconds(now - self._looked_after) < _LONGEST:
-            return
-        self._looked_after = now
-        ledger = self._database.ledger
-        claiming = await self._database.transact(ledger.sessions)
-        if lease.session in claiming:
-            # an answer that was lost may have claimed for us what nobody here knows of (R17)
-            known = {*self._here, *self._stuck, *(finish.id for _, finish in self._ended)}
-            await self._database.transact(lambda db: ledger.recover(db, lease.session, but=known))
-        others = [session for session in claiming if session != lease.session]
-        for session in self._gone(await self._store.sessions(others), others) if others else ():
-            many = await self._database.transact(functools.partial(ledger.recover, session=session))
-            _log.warning("%d runs of a session that is over begin anew", many)
-        self._rounds += 1
-        if self._rounds % _ROUNDS_OF_PURGE == 1:
-            await self._database.transact(ledger.purge)
-
-    def _gone(self, sessions: Sessions, asked: list[str]) -> list[str]:
-        """Those that are over: a tombstone says so, or nothing was known of one for the longest TTL (R11)."""
-        if sessions.quarantined:
-            return []
-        now, gone, unknown = self._clock.now(), [], {}
-        for session in asked:
-            status = sessions.by_id[session]
-            if status.is_closed:
-                gone.append(session)
-            elif not status.is_open:
-                unknown[session] = self._unknown.get(session, now)
-                if now - unknown[session] >= sessions.max_ttl:
-                    gone.append(session)
-        self._unknown = unknown
-        return gone
 
     # -- executing
 
@@ -212,76 +215,51 @@ class Crew:
             self._nudge.clear()
             await self._nudge.wait()
 
-    def _under(self, lease: Lease) -> dict[str, Any]:
-        return {
-            "instance": self._surroundings.instance,
-            "lease": lease,
-            "clock": self._clock,
-            "keep": self._keep,
-        }
-
-    def _begin(self, run: Run) -> None:
-        job = self._roster.jobs[run.name]
-        execution = self._here[run.id] = Execution(
-            job, run, leases=self._leases, surroundings=self._surroundings, fences=self._fences
+    def _begin(self, claimed: LiveRun, checkpoint: str | None, lease: Lease) -> None:
+        run = Run(
+            claimed,
+            checkpoint,
+            namespace=self._store.namespace,
+            instance=self._surroundings.instance,
+            lease=lease,
+            clock=self._clock,
+            keep=self._keep,
+            results=self._results,
         )
-        self._scope.spawn(self._execute(execution), name=f"run of {run.name}")
+        execution = self._here[claimed.id, claimed.token] = Execution(
+            self._roster.jobs[claimed.job],
+            run,
+            leases=self._leases,
+            surroundings=self._surroundings,
+            fences=self._fences,
+        )
+        self._scope.spawn(self._execute(claimed, execution, lease), name=f"run of {claimed.job}")
 
-    async def _execute(self, execution: Execution) -> None:
-        run = execution.run
-        finish: Finish | None
+    async def _execute(self, claimed: LiveRun, execution: Execution, lease: Lease) -> None:
         try:
             finish = await execution.execute()
         except Exception as error:
-            _log.exception("the run of %s for %s could not be executed", run.name, run.fire_at)
-            finish = Finish(run.id, run.token, "given_back", f"{type(error).__name__}: {error}")
+            _log.exception("the run of %s for %s could not be executed", claimed.job, execution.run.fire_at)
+            finish = execution.failed(error)
         if finish is None:
-            self._stuck.add(run.id)
+            self._stuck.add((claimed.id, claimed.token))
         else:
-            self._ended.append((run, finish))
-            self._all_written.clear()
-        self._here.pop(run.id, None)
-        self._has_ended.set()
+            self._end(claimed, lease, finish)
+        self._here.pop((claimed.id, claimed.token), None)
         self._nudge.set()
 
-    async def _write_ends(self) -> None:
-        """Write down how runs ended: what ends while one is being written is written together, in the next."""
-        backoff = Backoff(0.05, 2.0)
-        while True:
-            await self._has_ended.wait()
-            self._has_ended.clear()
-            while self._ended:
-                session = self._ended[0][0].lease.session
-                together = [one for one in self._ended if one[0].lease.session == session][:_TOGETHER]
-                try:
-                    await self._write(session, together)
-                except StoreError as error:
-                    _log.warning("the ends of %d runs are not written yet: %s", len(self._ended), error)
-                    await self._clock.sleep(backoff.delay())
-                    continue
-                backoff.reset()
-                self._ended = [one for one in self._ended if one not in together]
-                self._nudge.set()  # what waits for their places may begin
-            self._all_written.set()
-
-    async def _write(self, session: str, together: list[tuple[Run, Finish]]) -> None:
-        ledger = self._database.ledger
-        finishes = [finish for _, finish in together]
-        refused = await self._database.transact(lambda db: ledger.finish(db, finishes, session=session))
-        for run, finish in together:
-            if finish.id in refused:
-                _log.warning(
-                    "%s under token %d for %s was %s, and is another executor's by now: not written",
-                    run.name,
-                    run.token,
-                    run.fire_at,
-                    finish.outcome,
-                )
+    def _end(self, claimed: LiveRun, lease: Lease, finish: Finish) -> None:
+        self._scribe.add(End(claimed, lease.session, finish))
 
     async def _keep(self, run: Run, value: str) -> bool:
-        ledger = self._database.ledger
-        return await self._database.transact(
-            lambda db: ledger.checkpoint(
-                db, run.id, job=run.name, token=run.token, session=run.lease.session, value=value
+        ledger, token, session = self._database.ledger, run.token, run.lease.session
+        if run.part is not None:
+            return await self._database.transact(
+                lambda db: ledger.checkpoint_slice(db, run.id, token=token, session=session, value=value)
             )
+        return await self._database.transact(
+            lambda db: ledger.checkpoint(db, run.id, job=run.name, token=token, session=session, value=value)
         )
+
+    async def _results(self, run: Run) -> list[str | None]:
+        return await self._database.transact(lambda db: self._database.ledger.results(db, run.id))

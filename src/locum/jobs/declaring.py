@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping  # in annotations that are read when the program runs
+from collections.abc import Awaitable, Callable, Mapping, Sequence  # in annotations that are read when the program runs
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from locum.errors import ConfigurationError, ScheduleError
@@ -14,7 +14,6 @@ from locum.jobs.retry import Retry
 from locum.jobs.triggers import Cron, Every, Gap, Once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from locum.jobs.triggers import Trigger
@@ -38,6 +37,11 @@ class JobOptions(TypedDict, total=False):
         stall: Seconds within which a run must say again that it goes on (`beat`, `every`, `sleep`, `checkpoint`).
         begin_within: Seconds within which a run must have begun, or is left out.
         stop_timeout: Seconds that a run may take to end when it is cancelled; 5 if none are given.
+        slices: Into how many a run is cut (`run.part` of `run.parts`), or an `async def` that returns the parameters of
+            each, a mapping that goes over `params`. Each is executed, tried again and limited as a run of its own.
+        after: The name of a job: when a run of it has succeeded, one of this job follows, for the same `fire_at`.
+        on_complete: An `async def` that is executed once all slices have succeeded; `run.results()` is what they
+            returned.
     """
 
     name: str
@@ -50,6 +54,9 @@ class JobOptions(TypedDict, total=False):
     stall: float
     begin_within: float
     stop_timeout: float
+    after: str
+    slices: int | Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]
+    on_complete: Callable[..., Awaitable[object]]
 
 
 def job_of(
@@ -60,11 +67,12 @@ def job_of(
     Raises:
         ConfigurationError: It cannot be.
     """
-    if not inspect.iscoroutinefunction(body):
-        raise ConfigurationError(
-            f"the job {name} is a plain def, which nobody could end: write async def, and call what blocks by"
-            " asyncio.to_thread"
-        )
+    for one in (body, options.get("slices"), options.get("on_complete")):
+        if callable(one) and not inspect.iscoroutinefunction(one):
+            raise ConfigurationError(
+                f"{one.__name__} of the job {name} is a plain def, which nobody could end: write async def, and call"
+                " what blocks by asyncio.to_thread"
+            )
     given: dict[str, Any] = {**options, "name": name, "body": body}
     unknown = given.keys() - {*JobOptions.__annotations__, "body"}
     if unknown:

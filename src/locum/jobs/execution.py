@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from locum import exit_codes
 from locum.clock import nanoseconds, seconds
 from locum.errors import (
-    ForkedError,
     HoldEndedError,
     JobTimeoutError,
     StaleRunError,
@@ -17,7 +16,8 @@ from locum.errors import (
     StopTimeoutError,
 )
 from locum.jobs.finish import Finish
-from locum.scopes import Scope, told_by_result
+from locum.jobs.parts import as_json, parts_of
+from locum.scopes import Scope, cancel_and_wait, told_by_result
 from locum.services.bodies import Body
 from locum.telemetry import logger
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Execution"]
 
 _log = logger("jobs")
+_AGAIN: Final = 5.0  # seconds until what could not begin is tried again
 
 
 class _Why(enum.Enum):
@@ -72,6 +73,7 @@ class Execution:
         self._clock = surroundings.clock
         self._told = asyncio.Event()
         self._why = _Why.ITSELF
+        self._ended: dict[str, Any] = {}
 
     def cancel(self) -> None:
         """Somebody has asked for its end."""
@@ -87,29 +89,28 @@ class Execution:
         Returns:
             What is to be written down; `None` if its body would not end: the close of the session tells then (R19).
         """
-        try:
-            # fences raised, timer standing, and then the clock looked at, in this order (R6, R15, R21)
-            for fence in self._fences():
-                await self.run.raise_fence(fence)
-            handle = await self._leases.arm(self.run.lease, token=self.run.token)
-        except StaleTermError as error:
-            self.run.end("a fence has seen a higher token")
-            return self._finish("given_back", error, floor=error.highest or 0)
-        except ForkedError:
-            raise
-        except Exception as error:
-            self.run.end("was not begun")
-            return self._failed(error)
-        if handle is None:
-            self.run.end("was not begun")
-            return self._finish("given_back")
-        try:
-            if not self.run.is_current:
-                return self._finish("given_back")
-            return await self._execute()
-        finally:
-            self._leases.disarm(handle)
-            self.run.end("is over")
+        async with Scope(f"run of {self._job.name}", on_error=told_by_result) as scope:
+            self._over = scope.spawn(self.run.over(), name="end of the lease")
+            self._wished = scope.spawn(self._told.wait(), name="told")
+            unready = await self._make_ready(scope)
+            if unready is not None:
+                self.run.end("was not begun")
+                return unready
+            try:
+                # the timer stands, and only then the clock is looked at (R15)
+                handle = await self._leases.arm(self.run.lease, token=self.run.token)
+                if handle is None:
+                    return self._unbegun()
+                try:
+                    return await self._execute(scope) if self.run.is_current else self._unbegun()
+                finally:
+                    self._leases.disarm(handle)
+            finally:
+                self.run.end("is over")
+
+    def failed(self, error: BaseException) -> Finish:
+        """It has failed: what is to be written down."""
+        return self._failed(error)
 
     # -- inside
 
@@ -118,28 +119,64 @@ class Execution:
             self._why = why
         self._told.set()
 
-    async def _execute(self) -> Finish | None:
-        async with Scope(f"run of {self._job.name}", on_error=told_by_result) as scope:
-            body = Body(self._job.name, self._surroundings.call(self._job.body, self.run), scope=scope)
-            why = await self._watch(body, scope)
-            if why is not _Why.ITSELF and not await self._end(body, why):
-                return None
+    async def _make_ready(self, scope: Scope) -> Finish | None:
+        """Raise the fences, for as long as the lease is certain; what is to be written down if it cannot begin.
+
+        What is out of order here is not the run's fault: it is not counted as a failure, and is tried again.
+        """
+        raising = scope.spawn(self._raise_fences(), name="fences")
+        await asyncio.wait(
+            [raising, self._over, self._wished], timeout=self.run.remaining, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not raising.done():
+            if not await cancel_and_wait(raising, timeout=self._job.stop_timeout):
+                scope.forget(raising)
+            if self._wished.done():
+                return self._finish("cancelled") if self._why is _Why.CANCELLED else self._unbegun()
+            return self._unbegun(TimeoutError("a fence was not raised while the lease was certain"))
+        error = raising.exception()
+        if isinstance(error, StaleTermError) and error.highest is not None:
+            return self._finish("given_back", error, floor=error.highest, has_begun=False)
+        return None if error is None else self._unbegun(error)
+
+    async def _raise_fences(self) -> None:
+        for fence in self._fences():
+            await self.run.raise_fence(fence)
+
+    async def _execute(self, scope: Scope) -> Finish | None:
+        body = Body(self._job.name, self._work(), scope=scope)
+        why = await self._watch(body)
+        if why is not _Why.ITSELF and not await self._end(body, why):
+            return None
         return self._judge(body, why)
 
-    async def _watch(self, body: Body, scope: Scope) -> _Why:
+    async def _work(self) -> None:
+        """What this run is about: a slice or a whole run, to be cut, or to be completed."""
+        job, run = self._job, self.run
+        if job.slices is None or run.part is not None:
+            returned = await self._surroundings.call(job.body, run)
+            if run.part is not None:
+                self._ended = {"result": as_json(returned, f"what a slice of {job.name} returned")}
+        elif run.parts is None:
+            planned = await self._surroundings.call(job.slices, run) if callable(job.slices) else [{}] * job.slices
+            self._ended = {"parts": parts_of(job, run, planned), "completes": job.on_complete is not None}
+        elif job.on_complete is not None:
+            await self._surroundings.call(job.on_complete, run)
+
+    async def _watch(self, body: Body) -> _Why:
         """Wait until it has ended, or is to be ended."""
         begun = self._clock.now()
-        over = scope.spawn(self.run.over(), name="end of the lease")
-        told = scope.spawn(self._told.wait(), name="told")
         while True:
             await asyncio.wait(
-                [body.task, over, told], timeout=self._patience(begun), return_when=asyncio.FIRST_COMPLETED
+                [body.task, self._over, self._wished],
+                timeout=self._patience(begun),
+                return_when=asyncio.FIRST_COMPLETED,
             )
             if body.task.done():
                 return _Why.ITSELF
-            if over.done() or not self.run.is_current:
+            if self._over.done() or not self.run.is_current:
                 return _Why.LOST
-            if told.done():
+            if self._wished.done():
                 return self._why
             now = self._clock.now()
             if self._job.limit is not None and now >= begun + nanoseconds(self._job.limit):
@@ -186,12 +223,21 @@ class Execution:
             return self._failed(RuntimeError("the body was cancelled, and not by Locum"))
         error = body.error
         if error is None:
-            return self._finish("succeeded")
-        if isinstance(error, StaleTermError):
-            return self._finish("given_back", error, floor=error.highest or 0)
-        if isinstance(error, (HoldEndedError, StaleRunError)):
-            return self._finish("given_back", error)
+            return self._finish("cut" if "parts" in self._ended else "succeeded", **self._ended)
+        if self._is_refusal(error):
+            return self._finish("given_back", error, floor=getattr(error, "highest", 0))
         return self._failed(error)
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Whether it says that this very run is not ours any more: another thing that the body held may be lost, too.
+
+        A refusal that does not say by whom would come again at once, and for ever: that is a failure.
+        """
+        if isinstance(error, StaleTermError):
+            return error.token == self.run.token and error.highest is not None
+        if isinstance(error, StaleRunError):
+            return error.token == self.run.token
+        return isinstance(error, HoldEndedError) and error.scope == self.run.scope
 
     def _failed(self, error: BaseException) -> Finish:
         pause = self._job.retry.pause(error, failures=self.run.failures + 1)
@@ -199,8 +245,12 @@ class Execution:
         _log.error("the run of %s for %s failed, and %s", self._job.name, self.run.fire_at, what, exc_info=error)
         return self._finish("dead" if pause is None else "again", error, pause=pause or 0.0)
 
-    def _finish(
-        self, outcome: Outcome, error: BaseException | None = None, *, pause: float = 0.0, floor: int = 0
-    ) -> Finish:
+    def _unbegun(self, error: BaseException | None = None) -> Finish:
+        """It has not begun: whoever comes may have it, after a pause if something was out of order."""
+        if error is not None:
+            _log.error("the run of %s for %s cannot begin yet", self._job.name, self.run.fire_at, exc_info=error)
+        return self._finish("given_back", error, pause=0.0 if error is None else _AGAIN, has_begun=False)
+
+    def _finish(self, outcome: Outcome, error: BaseException | None = None, **how: Any) -> Finish:
         told = "" if error is None else f"{type(error).__name__}: {error}"
-        return Finish(self.run.id, self.run.token, outcome, told, pause, floor)
+        return Finish(self.run.id, self.run.token, outcome, told, **how)

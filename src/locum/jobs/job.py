@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from locum.jobs.triggers import Trigger
 
-__all__ = ["Job", "Roster", "in_words", "instant", "micros"]
+__all__ = ["MOST_SLICES", "Job", "Roster", "in_words", "instant", "micros"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_JOBS: Final = 10_000  # they are named in statements, which take some 30,000 values
+MOST_SLICES: Final = 10_000
 _GRAINS: Final = 1_000_000
 
 
@@ -60,6 +61,10 @@ class Job:
         stall: Seconds after which a run that did not say that it goes on (`beat`, `every`, `sleep`) is given up.
         begin_within: Seconds within which a run must have begun, or is left out; `None` for whenever.
         stop_timeout: Seconds that a run may take to end when it is cancelled.
+        slices: Into how many a run is cut, each executed by the body as a run of its own; or what says so: a function
+            that is called as a body is, and returns the parameters of each. `None` if it is not cut.
+        on_complete: What is done once when all slices have succeeded: called as a body is.
+        after: A job; each run of it that has succeeded has a run of this one follow, for the same time.
     """
 
     name: str
@@ -74,6 +79,9 @@ class Job:
     stall: float | None = None
     begin_within: float | None = None
     stop_timeout: float = 5.0
+    slices: int | Callable[..., object] | None = None
+    on_complete: Callable[..., object] | None = None
+    after: str | None = None
 
     def __post_init__(self) -> None:
         """See that it can be.
@@ -88,7 +96,18 @@ class Job:
                 raise ScheduleError(f"{self.name}: {option}={value!r} must be a number of seconds above 0")
         if not 0 <= self.jitter < 86_400:
             raise ScheduleError(f"{self.name}: jitter={self.jitter!r} must be 0 to a day of seconds")
+        if isinstance(self.slices, int) and not 1 <= self.slices <= MOST_SLICES:
+            raise ScheduleError(f"{self.name}: slices={self.slices!r} must be 1 to {MOST_SLICES:,}")
+        if self.on_complete is not None and self.slices is None:
+            raise ScheduleError(f"{self.name}: on_complete= is for runs that are cut: say slices=, too")
+        if self.after is not None and (self.trigger is not None or self.after == self.name):
+            raise ScheduleError(f"{self.name}: after={self.after!r} is for a job without a schedule, after another one")
         self.params_at(0)
+
+    @property
+    def bodies(self) -> list[Callable[..., object]]:
+        """The user's functions."""
+        return [one for one in (self.body, self.slices, self.on_complete) if callable(one)]
 
     @property
     def trigger_text(self) -> str:
@@ -139,7 +158,7 @@ class Roster:
     @property
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions."""
-        return [job.body for job in self.jobs.values()]
+        return [body for job in self.jobs.values() for body in job.bodies]
 
     def declare(self, job: Job) -> None:
         """Add a job.

@@ -12,6 +12,7 @@ from locum.errors import ScheduleError, UnknownJobError
 from locum.identity import host_name
 from locum.jobs.database import opened
 from locum.jobs.job import instant, micros
+from locum.jobs.steps import CUT
 from locum.jobs.triggers import between
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from locum.jobs.database import Database
     from locum.jobs.job import Job, Roster
 
-__all__ = ["JobState", "Jobs", "Past", "Waiting"]
+__all__ = ["JobState", "Jobs", "Past", "Progress", "Waiting"]
 
 _MOST_BACKFILLED: Final = 10_000
 
@@ -45,6 +46,29 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is that is cut into slices.
+
+    Attributes:
+        over: How many slices are over.
+        slices: How many there are.
+        per_second: How many were over each second, so far.
+        left: Seconds until the last is over, if it goes on like that; `None` while nothing can be said.
+    """
+
+    over: int
+    slices: int
+    per_second: float
+    left: float | None
+
+    @classmethod
+    def after(cls, seconds: float, *, over: int, slices: int) -> Progress:
+        """After so many seconds."""
+        rate = over / seconds if seconds > 0 else 0.0
+        return cls(over, slices, rate, (slices - over) / rate if rate else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A run that is not over.
 
@@ -52,11 +76,13 @@ class Waiting:
         id: The run.
         job: Of which job.
         fire_at: The time for which it runs.
-        state: `ready` or `running`.
+        state: `ready`, `running`, or `cut` while its slices are executed.
         attempt: The number of its execution, or of the next.
         instance: Where it runs, or ran last.
         not_before: When it may begin.
         error: What its last attempt failed with.
+        part: Which slice it is; `None` for a whole run.
+        progress: How far its slices are; `None` if it is not cut.
     """
 
     id: str
@@ -67,6 +93,8 @@ class Waiting:
     instance: str
     not_before: datetime
     error: str
+    part: int | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +111,7 @@ class Past:
         instance: Where it ran last.
         finished_at: When that was written.
         error: What it failed with, or why it was left out.
+        part: Which slice it was; `None` for a whole run.
     """
 
     id: str
@@ -94,6 +123,7 @@ class Past:
     instance: str
     finished_at: datetime
     error: str
+    part: int | None = None
 
 
 class Jobs:
@@ -198,10 +228,10 @@ class Jobs:
             for row in rows
         ]
 
-    async def live(self, name: str | None = None) -> list[Waiting]:
-        """The runs that are not over, the oldest first."""
+    async def live(self, name: str | None = None, *, slices: bool = False) -> list[Waiting]:
+        """The runs that are not over, the oldest first; with their slices, if these are wanted, too."""
         async with self._opened() as database:
-            rows = await database.transact(lambda db: database.ledger.live(db, name))
+            rows, over, now = await database.transact(lambda db: database.ledger.under_way(db, name, slices=slices))
         return [
             Waiting(
                 row.id,
@@ -212,14 +242,22 @@ class Jobs:
                 row.instance,
                 instant(row.not_before),
                 row.error,
+                row.part,
+                Progress.after((now - row.not_before) / 1e6, over=over.get(row.id, 0), slices=row.parts)
+                if row.state == CUT
+                else None,
             )
             for row in rows
         ]
 
-    async def history(self, name: str | None = None, *, outcome: str | None = None, limit: int = 50) -> list[Past]:
-        """What is over, the newest first: of one job or all, with one outcome or any."""
+    async def history(
+        self, name: str | None = None, *, outcome: str | None = None, limit: int = 50, slices: bool = False
+    ) -> list[Past]:
+        """What is over, the newest first: of one job or all, with one outcome or any; with slices, if wanted, too."""
         async with self._opened() as database:
-            rows = await database.transact(lambda db: database.ledger.history(db, name, outcome=outcome, limit=limit))
+            rows = await database.transact(
+                lambda db: database.ledger.history(db, name, outcome=outcome, limit=limit, slices=slices)
+            )
         return [
             Past(
                 row.id,
@@ -231,13 +269,14 @@ class Jobs:
                 row.instance,
                 instant(row.finished_at),
                 row.error,
+                row.part,
             )
             for row in rows
         ]
 
     async def dead(self, name: str | None = None) -> list[Past]:
         """The dead letters, the newest first."""
-        return await self.history(name, outcome="dead", limit=1000)
+        return await self.history(name, outcome="dead", limit=1000, slices=True)
 
     def next(self, name: str, *, after: datetime, many: int = 5) -> list[datetime]:
         """The next times of a job that is declared here, without a look at any database."""

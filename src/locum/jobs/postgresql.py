@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
@@ -20,7 +21,7 @@ from locum.names import check_name
 from locum.stores.address import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +31,7 @@ __all__ = ["PostgresDatabase", "make_database"]
 T = TypeVar("T")
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
+_GRACE: Final = 1.0  # seconds to take leave
 _MAKING: Final = 0x4C4F43554D4A4F42  # the lock under which tables are made: by one at a time
 
 
@@ -61,8 +63,10 @@ class PostgresDatabase:
     def __init__(self, address: Address, database: str, schema: str, namespace: str, timeout: float) -> None:
         self.ledger = Ledger(Tables(schema), namespace, address.url)
         self._address, self._database, self._schema, self._timeout = address, database, schema, timeout
+        self._settings = _settings(timeout)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
+            isolation_level="READ COMMITTED",  # whatever the database's own default is: each statement sees the latest
             pool_size=_CONNECTIONS,
             max_overflow=0,
             connect_args={
@@ -81,13 +85,12 @@ class PostgresDatabase:
         """Do something in a transaction."""
         committing = False
         try:
-            async with asyncio.timeout(self._timeout):
-                async with self._engine.connect() as connection:
-                    await self._begin(connection)
-                    result = await connection.run_sync(work)
-                    committing = True
-                    await connection.commit()
-                    return result
+            async with asyncio.timeout(self._timeout), self._connected() as connection:
+                await connection.exec_driver_sql(self._settings)
+                result = await connection.run_sync(work)
+                committing = True
+                await connection.commit()
+                return result
         except (
             DBAPIError,
             asyncpg.PostgresError,
@@ -98,7 +101,11 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Leave."""
-        await self._engine.dispose()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._engine.dispose()
+        except TimeoutError:
+            pass  # nobody answers the farewell
 
     # -- inside
 
@@ -108,13 +115,20 @@ class PostgresDatabase:
             return OutcomeUnknownError(self._address.url, "a transaction of jobs", why)
         return StoreUnavailableError(self._address.url, why)
 
-    async def _begin(self, connection: AsyncConnection) -> None:
-        limit = max(1, round(self._timeout * 1000))
-        await connection.exec_driver_sql("SET LOCAL synchronous_commit = 'on'")
-        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
-        await connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE * 1000}")
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection, which is cut if nothing came of it in time: its farewell would wait for an answer, too."""
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                yield connection
+            except (asyncio.CancelledError, OSError):
+                driver.terminate()
+                raise
 
     def _make_schema(self, db: Connection) -> None:
+        if self.ledger.is_prepared(db):
+            return
         db.execute(select(func.pg_advisory_xact_lock(_MAKING)))
         if self._schema not in inspect(db).get_schema_names():
             db.execute(CreateSchema(self._schema, if_not_exists=True))
@@ -135,3 +149,14 @@ class PostgresDatabase:
             target_session_attrs=SessionAttribute.primary if len(hosts) > 1 else SessionAttribute.any,
             server_settings={"application_name": "locum jobs"},
         )
+
+
+def _settings(timeout: float) -> str:
+    """For one transaction: a pooler may lend the next one another server."""
+    settings = {
+        "synchronous_commit": "on",
+        "statement_timeout": str(max(1, round(timeout * 1000))),
+        "idle_in_transaction_session_timeout": str(_IDLE * 1000),
+        "jit": "off",
+    }
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())

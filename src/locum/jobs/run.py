@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from locum.coordination.term import Term
-from locum.errors import ConfigurationError, StaleRunError
+from locum.errors import ConfigurationError, OutcomeUnknownError, StaleRunError, StoreUnavailableError
 from locum.jobs.job import instant
 from locum.jobs.steps import LiveRun
+from locum.scopes import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,8 @@ class Run(Term):
         attempt: The number of this execution, from 1.
         params: What the job's declaration, or whoever asked for this run, gave it.
         nonce: Empty for a scheduled time; otherwise what tells apart who asked.
+        part: Which slice this is, from 0; `None` if it is none.
+        parts: How many slices its run has; `None` if that is not cut.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Run(Term):
         lease: Lease,
         clock: Clock,
         keep: Callable[[Run, str], Awaitable[bool]],
+        results: Callable[[Run], Awaitable[list[str | None]]],
     ) -> None:
-        scope = f"job/{claimed.job}/{claimed.slot}"
+        scope = f"job/{claimed.job}/{claimed.slot}" + ("" if claimed.part is None else f".{claimed.part}")
         super().__init__(
             claimed.job,
             scope=scope,
@@ -63,15 +67,23 @@ class Run(Term):
         self.params: dict[str, Any] = json.loads(claimed.params)
         self.failures = claimed.failures
         self._checkpoint = checkpoint
-        self._keep = keep
+        self.part, self.parts = claimed.part, claimed.parts
+        self._keep, self._results = keep, results
 
     @property
     def last_checkpoint(self) -> Any:
         """What an earlier attempt or run of this job kept last, or this one; `None` if none did."""
         return None if self._checkpoint is None else json.loads(self._checkpoint)
 
+    async def results(self) -> list[Any]:
+        """What the bodies of the slices have returned, in their order: for `on_complete`."""
+        self.check()
+        return [None if one is None else json.loads(one) for one in await self._results(self)]
+
     async def checkpoint(self, value: Any) -> None:
         """Keep a value (of what JSON can tell, up to 64 KiB) for this job's later attempts and runs.
+
+        What a slice keeps, only its own later attempts see.
 
         Raises:
             TermEndedError: The run is not ours any more.
@@ -86,6 +98,17 @@ class Run(Term):
             raise ConfigurationError(f"a checkpoint of {self.name} cannot be kept as JSON: {error}") from error
         if len(text) > 64 * 1024:
             raise ConfigurationError(f"a checkpoint of {self.name} has {len(text)} characters: 65,536 are the most")
-        if not await self._keep(self, text):
+        if not await self._keep_until_answered(text):
             raise StaleRunError(self.name, self.token)
         self._checkpoint = text
+
+    async def _keep_until_answered(self, text: str) -> bool:
+        """The same value under the same token may be sent twice; the run's own end bounds it."""
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                return await self._keep(self, text)
+            except (StoreUnavailableError, OutcomeUnknownError) as error:
+                self.log.warning("a checkpoint is not kept yet: %s", error)
+                await self.sleep(backoff.delay())
+                self.check()

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from locum.jobs.job import Job
 
-__all__ = ["READY", "RUNNING", "JobRow", "LiveRun", "Step", "step"]
+__all__ = ["CUT", "READY", "RUNNING", "JobRow", "LiveRun", "Step", "step"]
 
 READY: Final = "ready"
 RUNNING: Final = "running"
+CUT: Final = "cut"
+"""Its slices are executed; it has its place until they are over."""
 _WORKED_OUT_ANEW: Final = 0
 
 
@@ -42,6 +44,11 @@ class LiveRun:
     Attributes:
         nonce: Empty for the run of a scheduled time.
         slot: Its place among the runs of its job; kept by one whose executor was lost, whose old body might yet act.
+            Of a slice, the place of its run.
+        parent: Of a slice, its run; `None` for a whole run.
+        part: Of a slice, which it is, from 0.
+        parts: How many slices there are; `None` for a run that is not cut.
+        checkpoint: Of a slice, what it has kept.
     """
 
     id: str
@@ -56,6 +63,10 @@ class LiveRun:
     not_before: int
     slot: int | None
     params: str
+    parent: str | None = None
+    part: int | None = None
+    parts: int | None = None
+    checkpoint: str | None = None
     is_new: bool = False
 
 
@@ -80,6 +91,14 @@ class Step:
     begun: list[LiveRun] = field(default_factory=list)
     left_out: list[tuple[LiveRun, str]] = field(default_factory=list)
     cancelled: list[LiveRun] = field(default_factory=list)
+
+    def plans(self, row: JobRow) -> bool:
+        """Whether the job's row is another one now."""
+        return (self.next_at, self.decided_until, self.token) != (row.next_at, row.decided_until, row.token)
+
+    def changes(self, row: JobRow) -> bool:
+        """Whether anything is to be done."""
+        return self.plans(row) or bool(self.made or self.begun or self.left_out)
 
 
 def step(job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int) -> Step:
@@ -125,7 +144,7 @@ def _fire(job: Job, found: Step, runs: list[LiveRun], now: int) -> None:
 
 
 def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun) -> None:
-    running = [one for one in runs if one.state == RUNNING]
+    running = [one for one in runs if one.state != READY and one.parent is None]
     waiting = [one for one in runs if one.state == READY and not one.nonce]
     answer = admit(job.overlap, running=len(running), waiting=len(waiting))
     if answer is Admission.SKIP:
@@ -142,7 +161,7 @@ def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun) -> None:
 
 def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> None:
     """Those that may begin, the oldest first."""
-    taken = {one.slot for one in runs if one.slot is not None}
+    taken = {one.slot for one in runs if one.slot is not None and one.parent is None}
     for run in sorted(runs, key=_turn):
         if run.state != READY or run.not_before > now:
             continue
@@ -157,7 +176,8 @@ def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> N
             free = run.slot
         if len(found.begun) >= room:
             break
-        taken.add(free)
+        if run.parent is None:
+            taken.add(free)
         found.token += 1
         run.state, run.slot, run.token = RUNNING, free, found.token
         found.begun.append(run)
@@ -170,7 +190,7 @@ def _leave_out(found: Step, run: LiveRun, why: str) -> None:
 
 
 def _turn(run: LiveRun) -> tuple[bool, bool, int]:
-    """Recovered ones first, then scheduled ones, then those that were asked for; each in the order of their times."""
+    """What has a place, such as slices, then scheduled ones, then those that were asked for; each by their times."""
     return run.slot is None, bool(run.nonce), run.fire_at
 
 

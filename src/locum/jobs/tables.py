@@ -28,6 +28,7 @@ SCHEMA: Final = 1
 """The schema that this release writes, and the highest that it reads."""
 
 _NAME: Final = 128
+_NONCE: Final = 160  # a name, and who asked
 
 
 class micros_now(FunctionElement[int]):  # noqa: N801 - it is a function of SQL
@@ -81,6 +82,7 @@ class Tables:
             Column("namespace", String(_NAME), primary_key=True),
             Column("name", String(_NAME), primary_key=True),
             Column("trigger_text", Text, nullable=False),
+            Column("places", Integer, nullable=False),  # how many of its runs may go at once
             Column("next_at", BigInteger),  # 0: to be worked out from now on; NULL: never
             Column("decided_until", BigInteger, nullable=False),
             Column("token", BigInteger, nullable=False),
@@ -96,12 +98,15 @@ class Tables:
             *_of_a_run(),
             Column("outcome", String(16), nullable=False),
             Column("finished_at", BigInteger, nullable=False),
+            Column("result", Text),
         )
         runs, history = self.runs.c, self.history.c
         Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)
         Index("job_runs_by_job", runs.namespace, runs.job, runs.state, runs.not_before)
+        Index("job_runs_by_parent", runs.parent)
         Index("job_runs_by_session", runs.namespace, runs.session)
         Index("job_history_by_job", history.namespace, history.job, history.fire_at)
+        Index("job_history_by_parent", history.parent, history.outcome)
         Index("job_history_by_end", history.namespace, history.outcome, history.finished_at)
 
 
@@ -111,7 +116,7 @@ def _of_a_run() -> list[Column[Any]]:
         Column("namespace", String(_NAME), nullable=False),
         Column("job", String(_NAME), nullable=False),
         Column("fire_at", BigInteger, nullable=False),
-        Column("nonce", String(_NAME), nullable=False),
+        Column("nonce", String(_NONCE), nullable=False),
         Column("attempt", Integer, nullable=False),
         Column("failures", Integer, nullable=False),
         Column("losses", Integer, nullable=False),
@@ -119,6 +124,10 @@ def _of_a_run() -> list[Column[Any]]:
         Column("instance", String(_NAME), nullable=False),
         Column("params", Text, nullable=False),
         Column("error", Text, nullable=False),
+        Column("parent", String(32)),  # of a slice: its run
+        Column("part", Integer),  # of a slice: which it is
+        Column("parts", Integer),  # of a run that is cut, and of its slices: how many there are
+        Column("completes", SmallInteger),  # of a run that is cut: whether something is to be done at its end
     ]
 
 
@@ -129,6 +138,7 @@ def _of_a_live_run() -> list[Column[Any]]:
         Column("session", String(32)),
         Column("slot", Integer),
         Column("cancelling", SmallInteger, nullable=False),
+        Column("checkpoint", Text),  # of a slice, its own
     ]
 
 

@@ -1,17 +1,19 @@
-"""Jobs that write down what they do: many that fire every second, and a long one that ends when a file is there."""
+"""Jobs that write down what they do: many that fire every second, one that overlaps, and some that are asked for."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
-from locum import Host, Misfire, Run
+from locum import Host, Misfire, Overlap, Run
+from locum.clock import Clock
 
 host = Host("faults")
 notes = Path(os.environ["FAULTS_ROWS"]).with_name("notes")
 leave = Path(os.environ["FAULTS_ROWS"]).with_name("leave")
+clock = Clock()
+period, length = float(os.environ.get("FAULTS_PERIOD", "1")), float(os.environ.get("FAULTS_LENGTH", "2.4"))
 
 
 def note(run: Run, what: str) -> None:
@@ -23,8 +25,9 @@ def note(run: Run, what: str) -> None:
         "fire_at": round(run.fire_at.timestamp() * 1_000_000),
         "token": run.token,
         "attempt": run.attempt,
+        "part": run.part,
         "instance": run.instance,
-        "at": time.time_ns() // 1000,
+        "boot": clock.now(),
     }
     file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, (json.dumps(line) + "\n").encode())
@@ -39,6 +42,20 @@ for number in range(int(os.environ.get("FAULTS_SCHEDULES", "0"))):
     host.schedule(
         every=1.0, name=f"tick-{number}", misfire=Misfire(policy="all", grace=30.0), overlap="buffer_all", retry=3
     )(tick)
+
+
+async def overlapping(run: Run) -> None:
+    note(run, "began")
+    await run.sleep(length)
+    note(run, "ended")
+
+
+if policy := os.environ.get("FAULTS_OVERLAP"):
+    host.schedule(
+        every=period,
+        misfire=Misfire(policy="all", grace=30.0),
+        overlap=Overlap(policy=policy, most=int(os.environ["FAULTS_MOST"])),  # type: ignore[arg-type]
+    )(overlapping)
 
 
 @host.job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,103 +15,22 @@ from sqlalchemy import update
 from locum.errors import SchemaError, UnknownJobError
 from locum.jobs.database import job_store_beside, opened
 from locum.jobs.finish import Finish
-from locum.jobs.job import Job, instant
+from locum.jobs.job import in_words, instant
 from locum.jobs.misfires import Misfire
 from locum.jobs.overlap import Overlap
-from locum.jobs.steps import LiveRun
 from locum.jobs.tables import SCHEMA, Tables
 from locum.jobs.triggers import Every, Once
-from locum.testing.conformance import demand_server
-from tests.servers.postgresql import Postgresql, Schema, shared
+from tests.unit.jobs.book import SECOND, A, B, Book, job, one_claimed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
 
-    from locum.jobs.database import Database
-
-A, B = "a" * 32, "b" * 32
-SECOND = 1_000_000
+    from locum.jobs.steps import LiveRun
 
 
-async def body() -> None: ...
-
-
-def job(name: str = "sum", **options: Any) -> Job:
-    return Job(**{"name": name, "body": body, "trigger": Every(3600), **options})
-
-
-class Book:
-    """A job database, asked as an instance would."""
-
-    def __init__(self, database: Database) -> None:
-        self.database, self.ledger = database, database.ledger
-
-    async def do(self, work: Callable[[Connection], Any]) -> Any:
-        return await self.database.transact(work)
-
-    async def declare(self, *jobs: Job) -> None:
-        await self.do(lambda db: self.ledger.declare(db, jobs))
-
-    async def take(self, *jobs: Job, session: str = A, room: int = 100) -> list[LiveRun]:
-        known = {one.name: one for one in jobs}
-        taken = await self.do(lambda db: self.ledger.take(db, known, session=session, instance=session[:1], room=room))
-        return [run for run, _ in taken.runs]
-
-    async def finish(self, run: LiveRun, outcome: Any = "succeeded", *, session: str = A, **more: Any) -> bool:
-        """Whether it was written."""
-        end = Finish(run.id, more.pop("token", run.token), outcome, **more)
-        return run.id not in await self.do(lambda db: self.ledger.finish(db, [end], session=session))
-
-    async def history(self, name: str = "sum") -> list[Any]:
-        return list(await self.do(lambda db: self.ledger.history(db, name)))
-
-    async def live(self, name: str = "sum") -> list[Any]:
-        return list(await self.do(lambda db: self.ledger.live(db, name)))
-
-    async def of(self, name: str = "sum") -> Any:
-        return next(row for row in await self.do(self.ledger.jobs) if row.name == name)
-
-    async def plan(self, seconds: float, name: str = "sum") -> int:
-        """Have a job planned for so many seconds before now, on its grid."""
-
-        def work(db: Connection) -> int:
-            at = (self.ledger.now(db) - int(seconds * SECOND)) // SECOND * SECOND
-            jobs = self.ledger._jobs
-            db.execute(update(jobs).where(jobs.c.name == name).values(next_at=at, decided_until=at - 1))
-            return at
-
-        return int(await self.do(work))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/jobs.db"
-        return
-    demand_server("postgresql", Postgresql.is_installed())
-    schema = Schema(shared())
-    yield schema.url()
-    schema.drop()
-
-
-@pytest.fixture
-async def book(url: str) -> AsyncIterator[Book]:
-    async with opened(url, namespace="billing", timeout=30) as database:
-        yield Book(database)
-
-
-async def one_claimed(book: Book, of: Job) -> LiveRun:
-    await book.declare(of)
-    await book.take(of)
-    await book.plan(1)
-    (run,) = await book.take(of)
-    return run
-
-
-async def test_f70_of_many_who_look_at_once_one_has_each_run(url: str) -> None:
+async def test_j01_of_many_who_look_at_once_one_has_each_run(url: str) -> None:
     jobs = [job(f"job-{number}", trigger=Every(0.1), misfire=Misfire(policy="all", grace=5.0)) for number in range(8)]
     jobs = [
         job(one.name, trigger=one.trigger, misfire=one.misfire, overlap=Overlap(policy="buffer_all")) for one in jobs
@@ -155,7 +75,7 @@ async def test_a_time_is_due_by_the_databases_clock_and_fires_once(book: Book) -
     assert await book.live() == []
 
 
-async def test_f72_a_finish_under_an_old_token_is_refused(book: Book) -> None:
+async def test_j04_a_finish_under_an_old_token_is_refused(book: Book) -> None:
     old = await one_claimed(book, of := job())
     assert await book.do(lambda db: book.ledger.recover(db, A)) == 1
     assert not await book.finish(old), "a finish was taken of a run that nobody has"
@@ -198,7 +118,7 @@ async def test_a_checkpoint_is_kept_under_the_runs_token_only(book: Book) -> Non
     assert (await book.of()).checkpoint == "3"
 
 
-async def test_f71_what_a_lost_session_had_is_gone_on_with_and_its_place_is_not_lost(book: Book) -> None:
+async def test_j03_what_a_lost_session_had_is_gone_on_with_and_its_place_is_not_lost(book: Book) -> None:
     run = await one_claimed(book, of := job())
     assert await book.do(book.ledger.sessions) == [A]
     await book.do(lambda db: book.ledger.recover(db, A))
@@ -211,7 +131,7 @@ async def test_f71_what_a_lost_session_had_is_gone_on_with_and_its_place_is_not_
     assert run.id != following.id
 
 
-async def test_what_loses_every_executor_is_a_dead_letter_in_the_end(book: Book) -> None:
+async def test_j10_what_loses_every_executor_is_a_dead_letter_in_the_end(book: Book) -> None:
     run = await one_claimed(book, of := job())
     for _ in range(5):
         await book.do(lambda db: book.ledger.recover(db, A))
@@ -227,7 +147,20 @@ async def test_what_loses_every_executor_is_a_dead_letter_in_the_end(book: Book)
 
 async def test_runs_that_somebody_knows_of_are_not_recovered(book: Book) -> None:
     run = await one_claimed(book, job())
-    assert await book.do(lambda db: book.ledger.recover(db, A, but={run.id})) == 0
+    assert await book.do(lambda db: book.ledger.recover(db, A, but={(run.id, run.token)})) == 0
+    assert await book.do(lambda db: book.ledger.put_back(db, A, but={(run.id, run.token)})) == 0
+    assert await book.finish(run)
+
+
+async def test_a_claim_whose_answer_was_lost_is_no_lost_executor(book: Book) -> None:
+    """However often: nothing of it has begun, so it is neither an attempt nor on the way to a dead letter."""
+    run = await one_claimed(book, of := job())
+    for _ in range(8):
+        known = {(run.id, run.token - 1)}
+        assert await book.do(partial(book.ledger.put_back, session=A, but=known)) == 1
+        (again,) = await book.take(of)
+        assert (again.id, again.attempt, again.losses, again.token) == (run.id, 1, 0, run.token + 1)
+        run = again
     assert await book.finish(run)
 
 
@@ -260,7 +193,7 @@ async def test_a_cancelled_run_ends_at_once_or_by_its_executor(book: Book) -> No
     run = await one_claimed(book, of := job())
     await book.do(lambda db: book.ledger.cancel(db, run.id))
     taken = await book.do(lambda db: book.ledger.take(db, {"sum": of}, session=A, instance="a", room=1))
-    assert taken.cancelling == {run.id}
+    assert taken.cancelling == {(run.id, run.token)}
     assert await book.finish(run, "given_back")  # it has ended, for whatever reason
     assert [one.outcome for one in await book.history()] == ["cancelled"]
     other = await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=None, params=None, default="{}"))
@@ -365,7 +298,7 @@ class _DiedError(Exception):
     """The process has died at this very moment."""
 
 
-async def test_a_crash_after_any_statement_leaves_a_run_neither_lost_nor_doubled(book: Book) -> None:
+async def test_j02_a_crash_after_any_statement_leaves_a_run_neither_lost_nor_doubled(book: Book) -> None:
     of = job(trigger=Every(1), overlap=Overlap(policy="buffer_all"), misfire=Misfire(policy="all", grace=100.0))
     await book.declare(of)
     await book.take(of)
@@ -414,6 +347,63 @@ async def test_a_crash_after_any_statement_leaves_a_run_neither_lost_nor_doubled
         assert await survives(finish) == frozenset()
     assert fired == [planned, planned + SECOND, planned + 2 * SECOND]
     assert [row.fire_at for row in await book.history()][::-1] == fired
+
+
+async def test_j02_a_commit_whose_answer_was_lost_doubles_no_body(book: Book) -> None:
+    """Of a claim nobody knows: it is put back, or recovered. Of an end: it is sent again, and was there."""
+    of = job(trigger=Every(1), overlap=Overlap(policy="buffer_all"), misfire=Misfire(policy="all", grace=100.0))
+    await book.declare(of)
+    await book.take(of)
+    planned = await book.plan(1)
+    bodies: Counter[int] = Counter()
+    (lost,) = await book.take(of, room=1)
+    await book.do(lambda db: book.ledger.put_back(db, A, but=()))
+    (lost_too,) = await book.take(of, room=1)
+    await book.do(lambda db: book.ledger.recover(db, A))
+    (run,) = await book.take(of, session=B, room=1)
+    bodies[run.fire_at] += 1
+    assert await book.finish(run, session=B)
+    assert await book.finish(run, session=B)
+    assert lost.id == lost_too.id == run.id
+    assert lost.token < lost_too.token < run.token
+    assert [(row.fire_at, row.token) for row in await book.history()] == [(planned, run.token)]
+    assert bodies == {planned: 1}
+
+
+@pytest.mark.parametrize(
+    ("misfire", "fired", "dropped"),
+    [
+        (Misfire(policy="latest"), [0], (180, 1)),
+        (Misfire(policy="none"), [], (180, 0)),
+        (Misfire(policy="earliest"), [180], (179, 0)),
+        (Misfire(policy="all", most=5), [4, 3, 2, 1, 0], (180, 5)),
+        (Misfire(policy="all", most=100, window=600), list(range(9, -1, -1)), (180, 10)),
+    ],
+    ids=["latest", "none", "earliest", "all-most", "all-window"],
+)
+async def test_j05_down_for_three_hours(
+    book: Book, misfire: Misfire, fired: list[int], dropped: tuple[int, int]
+) -> None:
+    """By each policy: which minutes run, counted back from the last one, and what the record of the others says."""
+    last = await book.do(book.ledger.now) - 45 * SECOND  # more than the grace of half a period
+    of = job(trigger=Every(60, since=instant(last)), misfire=misfire, overlap=Overlap(policy="buffer_all", most=1000))
+    await book.declare(of)
+    await book.take(of)
+
+    def minutes(*ago: int) -> list[int]:
+        return [last - one * 60 * SECOND for one in ago]
+
+    await book.plan_at(minutes(180)[0])
+    looked = await book.look(of)
+    begun = [run.fire_at for run, _ in looked.runs]
+    waiting = [row.fire_at for row in await book.live() if row.state == "ready"]
+    assert sorted(begun + waiting) == minutes(*fired)
+    (left_out,) = await book.history()
+    first, end = minutes(*dropped)
+    assert left_out.fire_at == first
+    assert left_out.error == f"missed, by misfire={misfire.policy}: {in_words(first)} to {in_words(end)}"
+    assert looked.next_at == last + 60 * SECOND
+    assert await book.take(of, session=B) == [], "a second look has decided the same once more"
 
 
 async def test_a_database_of_a_newer_release_is_refused(book: Book, url: str) -> None:

@@ -41,7 +41,7 @@ def test_a_time_that_is_on_time_fires_whatever_the_policy() -> None:
         (Misfire(policy="all", window=10 * 3600, most=1), [3], (0, 2)),
     ],
 )
-def test_down_for_three_hours(misfire: Misfire, fires: list[int], dropped: tuple[int, int] | None) -> None:
+def test_j05_down_for_three_hours(misfire: Misfire, fires: list[int], dropped: tuple[int, int] | None) -> None:
     found = due(HOURLY, PLANNED, hour(3.5), misfire)
     assert list(found.fires) == list(map(hour, fires))
     assert found.dropped == (dropped and (hour(dropped[0]), hour(dropped[1])))
@@ -86,7 +86,7 @@ def test_nothing_fires_twice_or_early_and_all_that_does_not_is_told(
             assert sorted([*found.fires, *told]) == list(between(trigger, planned, found.next))
 
 
-def test_a_month_of_seconds_is_dropped_without_counting_them() -> None:
+def test_j05_a_month_of_seconds_is_dropped_without_counting_them() -> None:
     found = due(Every(0.1), PLANNED, PLANNED + timedelta(days=3650), Misfire(policy="all", most=5, window=1e9))
     assert len(found.fires) == 5
 
@@ -109,7 +109,7 @@ def test_a_month_of_seconds_is_dropped_without_counting_them() -> None:
         (Overlap(policy="allow", most=3), 2, 1, Admission.SKIP),
     ],
 )
-def test_overlaps(overlap: Overlap, running: int, waiting: int, expected: Admission) -> None:
+def test_j08_overlaps(overlap: Overlap, running: int, waiting: int, expected: Admission) -> None:
     assert admit(overlap, running=running, waiting=waiting) is expected
 
 
@@ -140,6 +140,6 @@ def test_what_is_not_tried_again_is_given_up() -> None:
         lambda: Retry(initial=2, maximum=1),
     ],
 )
-def test_what_cannot_be_is_told_at_once(make: Any) -> None:
+def test_j10_what_cannot_be_is_told_at_once(make: Any) -> None:
     with pytest.raises(ScheduleError):
         make()

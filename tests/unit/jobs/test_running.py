@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from locum import Host, Misfire, Overlap, Retry, Run
-from locum.errors import ConfigurationError, ScheduleError, UnknownJobError
+from locum.clock import Clock
+from locum.errors import ConfigurationError, ScheduleError, TermEndedError, UnknownJobError
+from locum.jobs.ledger import Ledger
+from locum.jobs.tables import Tables
+from locum.registry import make_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from locum.jobs.jobs import Past
 
-LONG = 20.0
+LONG = 60.0
 
 
 class Bank:
@@ -209,7 +214,7 @@ async def test_what_has_not_ended_when_the_host_stops_is_given_back(host: Host) 
         await asyncio.wait_for(began.wait(), LONG)
 
 
-async def test_nothing_is_lost_while_the_job_database_does_not_answer(
+async def test_j11_nothing_is_lost_while_the_job_database_does_not_answer(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     began, go = asyncio.Event(), asyncio.Event()
@@ -259,7 +264,7 @@ async def test_a_write_under_an_older_token_is_refused(host: Host, tmp_path: Pat
         assert bank.execute("SELECT token FROM paid").fetchall() == [(1,), (42,)]
 
 
-async def test_what_cannot_be_asked_is_told(host: Host) -> None:
+async def test_j10_what_cannot_be_asked_is_told(host: Host) -> None:
     @host.job
     async def bare(run: Run) -> None: ...
 
@@ -279,3 +284,160 @@ async def test_a_store_that_keeps_no_jobs_must_be_given_a_job_store() -> None:
 
     with pytest.raises(ConfigurationError, match="LOCUM_JOB_STORE"):
         await host.jobs.all()
+
+
+@contextmanager
+def held(tmp_path: Path) -> Iterator[None]:
+    """The job database as somebody leaves it who is stopped in the middle of a transaction."""
+    with (tmp_path / "shop-jobs.db-queue").open("a") as queue:
+        fcntl.flock(queue, fcntl.LOCK_EX)
+        yield
+
+
+async def test_j11_a_host_waits_for_a_job_database_that_is_not_there_yet(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @host.job
+    async def work(run: Run) -> None: ...
+
+    runs = asyncio.Event()
+
+    async def serve() -> None:
+        async with host.lifespan():
+            assert (await over(host, await host.jobs.run_now("work"))).outcome == "succeeded"
+            runs.set()
+
+    with held(tmp_path):
+        serving = asyncio.create_task(serve())
+        await until(lambda: "jobs wait for their database" in caplog.text)
+        assert "failed" not in caplog.text
+        assert not runs.is_set()
+    await asyncio.wait_for(serving, LONG)
+
+
+async def test_j11_a_checkpoint_waits_for_a_database_that_does_not_answer(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, go = asyncio.Event(), asyncio.Event()
+
+    @host.job
+    async def count(run: Run) -> None:
+        began.set()
+        await go.wait()
+        await run.checkpoint(7)
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("count")
+        await asyncio.wait_for(began.wait(), LONG)
+        with held(tmp_path):
+            go.set()
+            await until(lambda: "a checkpoint is not kept yet" in caplog.text)
+        record = await over(host, run)
+    assert (record.outcome, record.attempt) == ("succeeded", 1)
+
+
+async def test_what_is_claimed_while_its_host_ends_is_given_back_unbegun(host: Host, tmp_path: Path) -> None:
+    began: list[int] = []
+    stop, runs = asyncio.Event(), asyncio.Event()
+
+    @host.job
+    async def work(run: Run) -> None:
+        began.append(run.attempt)
+
+    async def serve() -> None:
+        async with host.lifespan():
+            await over(host, await host.jobs.run_now("work"))
+            runs.set()
+            await stop.wait()
+
+    serving = asyncio.create_task(serve())
+    await asyncio.wait_for(runs.wait(), LONG)
+    with held(tmp_path):
+        beside = create_engine(f"sqlite:///{tmp_path}/shop-jobs.db")
+        with beside.begin() as db:  # not in the queue of the others, who all wait
+            Ledger(Tables(None), "shop", "").run_now(db, "work", nonce="late", params=None, default="{}")
+        beside.dispose()
+        await asyncio.sleep(1.5)  # more than the pause between two looks: one of them waits by now
+        stop.set()
+    await asyncio.wait_for(serving, LONG)
+    assert began == [1]
+    (left,) = await host.jobs.live("work")
+    assert (left.state, left.attempt) == ("ready", 1)
+
+
+async def test_what_cannot_begin_has_not_failed(host: Host, tmp_path: Path) -> None:
+    """The database that its fence stands in does not answer: that is no failure of the run's, which has one attempt."""
+    began: list[int] = []
+    bank = sqlite3.connect(tmp_path / "bank.db", isolation_level=None)
+    host.fence(bank)
+
+    @host.job
+    async def pay(run: Run) -> None:
+        began.append(run.token)
+
+    async with host.lifespan():
+        bank.execute("BEGIN EXCLUSIVE")
+        run = await host.jobs.run_now("pay")
+        async with asyncio.timeout(LONG):
+            while not (found := await host.jobs.live("pay")) or not found[0].error:
+                pass
+    assert (found[0].id, found[0].state, found[0].attempt) == (run, "ready", 1)
+    assert not began
+    assert await host.jobs.history() == []
+    bank.close()
+
+
+async def test_the_end_of_something_else_that_a_body_held_is_its_failure(host: Host) -> None:
+    """Given back it would begin again at once, and so for ever."""
+    began: list[int] = []
+
+    @host.job
+    async def pay(run: Run) -> None:
+        began.append(run.token)
+        raise TermEndedError("lock/invoice-42", 3, "lost its lease")
+
+    async with host.lifespan():
+        record = await over(host, await host.jobs.run_now("pay"))
+    assert (record.outcome, began) == ("dead", [1])
+
+
+async def test_j03_a_run_whose_old_body_still_ends_here_is_taken_up_after_that(host: Host, tmp_path: Path) -> None:
+    """Its session was closed under it; this very instance goes on under a new one, and loses sight of neither."""
+    going, most, tokens = 0, 0, []
+    leave = asyncio.Event()
+
+    @host.job
+    async def slow(run: Run) -> None:
+        nonlocal going, most
+        going += 1
+        most = max(most, going)
+        tokens.append(run.token)
+        try:
+            if run.attempt == 1:
+                await close_session(host, run.lease.session)
+                await asyncio.Event().wait()
+            await leave.wait()
+        finally:
+            if run.attempt == 1:  # it takes its time to end
+                await asyncio.sleep(2.5)
+            going -= 1
+
+    async with host.lifespan():
+        run = await host.jobs.run_now("slow")
+        await until(lambda: len(tokens) == 2)
+        (live,) = await host.jobs.live("slow")
+        assert (live.state, live.attempt) == ("running", 2)
+        await asyncio.sleep(2.2)  # others would look for what nobody goes on with, each second
+        leave.set()
+        record = await over(host, run)
+    assert (record.outcome, record.token, most) == ("succeeded", tokens[1], 1)
+    assert tokens == [1, 2]
+
+
+async def close_session(host: Host, session: str) -> None:
+    store = make_store(host.settings.store_url, namespace=host.name, clock=Clock())
+    await store.open()
+    try:
+        await store.close_session(session, reason=b"a test")
+    finally:
+        await store.close()

@@ -177,7 +177,7 @@ def test_params_know_the_time() -> None:
         ({"name": "a/b"}, "the name of a job"),
     ],
 )
-def test_what_cannot_be_is_told_when_it_is_declared(options: Any, told: str) -> None:
+def test_j10_what_cannot_be_is_told_when_it_is_declared(options: Any, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         job_of(options.pop("name", "sum"), body, None, options)
 

@@ -76,7 +76,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("expression", "zone", "begin", "end", "expected"), GOLDEN)
-def test_the_golden_table(expression: str, zone: str, begin: str, end: str, expected: list[str]) -> None:
+def test_j06_the_golden_table(expression: str, zone: str, begin: str, end: str, expected: list[str]) -> None:
     assert fires(Cron(expression, tz=zone), begin, end) == expected
 
 
@@ -85,7 +85,7 @@ def test_a_time_in_a_gap_can_be_left_out() -> None:
     assert fires(cron, "2026-03-07", "2026-03-10") == ["07 07:30", "09 06:30"]
 
 
-def test_a_start_inside_the_second_pass_does_not_fire_again() -> None:
+def test_j06_a_start_inside_the_second_pass_does_not_fire_again() -> None:
     cron = Cron("30 1 * * *", tz="America/New_York")
     assert cron.next_after(at("2026-11-01 06:15")) == at("2026-11-02 06:30")
     assert cron.last_until(at("2026-11-01 06:45")) == at("2026-11-01 05:30")
@@ -187,7 +187,7 @@ def test_h_with_a_step_fires_as_often() -> None:
         ("0 0 * * *", "../etc/passwd", "no time zone"),
     ],
 )
-def test_what_cannot_be_is_told_at_once(expression: str, tz: str, told: str) -> None:
+def test_j10_what_cannot_be_is_told_at_once(expression: str, tz: str, told: str) -> None:
     with pytest.raises(ScheduleError, match=told.replace("(", r"\(")):
         Cron(expression, tz=tz)
 

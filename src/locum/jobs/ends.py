@@ -1,0 +1,243 @@
+"""Ends in the job database: of attempts, under their token; of sessions; and of what was over long ago."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, case, delete, insert, or_, select, update
+
+from locum.jobs.rows import SECOND, storable
+from locum.jobs.slices import Slices
+from locum.jobs.steps import READY, RUNNING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from sqlalchemy import Connection, Row
+
+    from locum.jobs.finish import Finish
+    from locum.jobs.job import Job
+
+__all__ = ["Ends"]
+
+_MOST_LOSSES: Final = 5
+_KEPT: Final = {"succeeded": 7, "skipped": 7, "cancelled": 30}  # days; dead letters are kept until somebody decides
+_DAY: Final = 86_400 * SECOND
+_TOGETHER: Final = 1000
+
+
+class Ends(Slices):
+    """How runs end, and come back."""
+
+    def finish(
+        self, db: Connection, finishes: Iterable[Finish], *, session: str, jobs: Mapping[str, Job] | None = None
+    ) -> frozenset[str]:
+        """Write down how attempts ended, all of one session's; and what is to follow.
+
+        Args:
+            db: The transaction.
+            finishes: How they ended.
+            session: Under which they were executed.
+            jobs: As they are declared here: some may follow on others.
+
+        Returns:
+            The runs of which it was refused: somebody else has them, or has had them.
+        """
+        now, ended = self.now(db), list(finishes)
+        for one in ended:
+            if one.floor:
+                self._lift(db, one)
+        claimed = self._select_runs(
+            self._runs.c.id.in_({one.id for one in ended}),
+            self._runs.c.session == session,
+            self._runs.c.state == RUNNING,
+        )
+        # in one order, so that two who end the same runs do not wait for each other
+        rows = db.execute(claimed.order_by(self._runs.c.id).with_for_update())
+        ours = {(row.id, row.token): row for row in rows}
+        over: list[dict[str, Any]] = []
+        again: list[dict[str, Any]] = []
+        cut: list[tuple[Row[Any], Finish]] = []
+        for one in ended:
+            row = ours.get((one.id, one.token))
+            if row is None:
+                continue
+            if one.is_final or row.cancelling:  # it was to end, and has
+                outcome = one.outcome if one.is_final else "cancelled"
+                over.append(self._over(dict(row._mapping), outcome, one.error, now, result=one.result))
+            elif one.outcome == "cut":
+                cut.append((row, one))
+            else:
+                again.append(self._again(one, row, now))
+        if over:
+            db.execute(delete(self._runs).where(self._runs.c.id.in_([columns["id"] for columns in over])))
+            db.execute(insert(self._history), over)
+        if again:
+            ready: dict[str, Any] = {name: bindparam(f"b_{name}") for name in again[0] if name != "id"}
+            db.execute(
+                update(self._runs).where(self._runs.c.id == bindparam("b_id")).values(ready),
+                [{f"b_{name}": value for name, value in columns.items()} for columns in again],
+            )
+        for row, one in cut:
+            self._cut(db, row, one, now)
+        self._follow(db, [columns for columns in over if columns["outcome"] == "succeeded"], now, jobs or {})
+        self._conclude(db, [row.id for row, _ in cut] + _parents(over), now, jobs)
+        return self._refused(db, [one for one in ended if (one.id, one.token) not in ours])
+
+    def _again(self, finish: Finish, row: Row[Any], now: int) -> dict[str, Any]:
+        return self._ready(
+            id=row.id,
+            slot=row.slot if row.parent else None,  # the place of a slice is its run's
+            attempt=row.attempt + int(finish.has_begun),
+            failures=row.failures + int(finish.outcome == "again"),
+            not_before=now + round(finish.pause * SECOND),
+            error=storable(finish.error),
+        )
+
+    def _refused(self, db: Connection, others: Collection[Finish]) -> frozenset[str]:
+        """Those whose end was not written before, by a call whose answer was lost."""
+        if not others:
+            return frozenset()
+        over = select(self._history.c.id, self._history.c.token).where(
+            self._history.c.id.in_({one.id for one in others})
+        )
+        landed = {(row.id, row.token) for row in db.execute(over)}
+        # what was to be tried again waits, under that token still; whether by us or by a recovery is all the same
+        open_ended = {one.id for one in others if not one.is_final}
+        waits = select(self._runs.c.id, self._runs.c.token).where(
+            self._runs.c.id.in_(open_ended), self._runs.c.state == READY
+        )
+        waiting = {(row.id, row.token) for row in db.execute(waits)} if open_ended else set()
+        return frozenset(
+            one.id
+            for one in others
+            if (one.id, one.token) not in landed and (one.is_final or (one.id, one.token) not in waiting)
+        )
+
+    def _lift(self, db: Connection, finish: Finish) -> None:
+        """A fence has seen a higher token than the job has given, as after a restore: the next ones are above it."""
+        job = select(self._runs.c.job).where(self._runs.c.id == finish.id).scalar_subquery()
+        db.execute(
+            update(self._jobs)
+            .where(self._of_ours(self._jobs), self._jobs.c.name == job, self._jobs.c.token < finish.floor)
+            .values(token=finish.floor)
+        )
+
+    def checkpoint_slice(self, db: Connection, run_id: str, *, token: int, session: str, value: str) -> bool:
+        """Keep a value for this slice's later attempts; whether it is still that executor's."""
+        kept = update(self._runs).where(
+            self._runs.c.id == run_id,
+            self._runs.c.token == token,
+            self._runs.c.session == session,
+            self._runs.c.state == RUNNING,
+        )
+        return bool(db.execute(kept.values(checkpoint=value)).rowcount)
+
+    def checkpoint(self, db: Connection, run_id: str, *, job: str, token: int, session: str, value: str) -> bool:
+        """Keep a value for this job's later attempts and runs; whether the run is still that executor's.
+
+        The job's row is locked first, as by whoever claims: an executor that reads the value with its claim reads the
+        last one that was taken, and none is taken after that of the executor before.
+        """
+        self._lock(db, job)
+        ours = select(self._runs.c.id).where(
+            self._runs.c.id == run_id,
+            self._runs.c.token == token,
+            self._runs.c.session == session,
+            self._runs.c.state == RUNNING,
+        )
+        if db.execute(ours).first() is None:
+            return False
+        self._change(db, job, checkpoint=value)
+        return True
+
+    # -- of sessions
+
+    def sessions(self, db: Connection) -> list[str]:
+        """The sessions that executors claim runs under."""
+        named = select(self._runs.c.session).where(self._of_ours(self._runs), self._runs.c.session.is_not(None))
+        return list(db.execute(named.distinct()).scalars())
+
+    def recover(self, db: Connection, session: str, *, but: Collection[tuple[str, int]] = ()) -> int:
+        """Let others go on with what a session has claimed, which is over.
+
+        The token is invalid with that: a claim gives the next one. The place is kept until then, because the old body
+        might still act under it. What has lost its executor too often is a dead letter.
+
+        Args:
+            db: The transaction.
+            session: The session.
+            but: Runs, with their tokens, whose end will be written yet.
+
+        Returns:
+            How many runs.
+        """
+        now = self.now(db)
+        lost = self._claimed(db, session, but)
+        for row in lost:
+            is_it = self._runs.c.id == row.id
+            losses = row.losses + 1
+            if losses > _MOST_LOSSES or row.cancelling:
+                db.execute(delete(self._runs).where(is_it))
+                outcome = "cancelled" if row.cancelling else "dead"
+                why = f"its executor was lost {losses} times, the last time on {row.instance}"
+                db.execute(insert(self._history).values(self._over(dict(row._mapping), outcome, why, now)))
+                self._conclude(db, [row.parent] if row.parent else [], now)
+            else:
+                again = self._ready(slot=row.slot, losses=losses, attempt=row.attempt + 1, not_before=now)
+                db.execute(update(self._runs).where(is_it).values(again))
+        return len(lost)
+
+    def put_back(self, db: Connection, session: str, *, but: Collection[tuple[str, int]]) -> int:
+        """Let others have what a living session has claimed by a call whose answer was lost: nothing of it has begun.
+
+        Args:
+            db: The transaction.
+            session: The session.
+            but: Runs, with their tokens, that its executor knows of.
+
+        Returns:
+            How many runs.
+        """
+        unknown = self._claimed(db, session, but)
+        if unknown:
+            ids = [row.id for row in unknown]
+            slot = case((self._runs.c.parent.is_not(None), self._runs.c.slot), else_=None)
+            db.execute(update(self._runs).where(self._runs.c.id.in_(ids)).values(self._ready(slot=slot)))
+        return len(unknown)
+
+    def _claimed(self, db: Connection, session: str, but: Collection[tuple[str, int]]) -> list[Row[Any]]:
+        claimed = self._select_runs(self._runs.c.session == session, self._runs.c.state == RUNNING)
+        rows = db.execute(claimed.order_by(self._runs.c.id).with_for_update())
+        return [row for row in rows if (row.id, row.token) not in but]
+
+    # -- of what was over long ago
+
+    def purge(self, db: Connection) -> bool:
+        """Let go of what was over long ago, a slice of it; dead letters stay.
+
+        Returns:
+            Whether there may be more.
+        """
+        now, is_full = self.now(db), False
+        for outcome, days in _KEPT.items():
+            old = (
+                select(self._history.c.id)
+                .where(
+                    self._of_ours(self._history),
+                    self._history.c.outcome == outcome,
+                    self._history.c.finished_at < now - days * _DAY,
+                    # of what is under way, the results are needed
+                    or_(self._history.c.parent.is_(None), self._history.c.parent.not_in(select(self._runs.c.id))),
+                )
+                .limit(_TOGETHER)
+            )
+            ids = list(db.execute(old).scalars())
+            if ids:
+                db.execute(delete(self._history).where(self._history.c.id.in_(ids)))
+            is_full = is_full or len(ids) == _TOGETHER
+        return is_full
+
+
+def _parents(over: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [columns["parent"] for columns in over if columns["parent"]]

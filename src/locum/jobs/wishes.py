@@ -1,0 +1,183 @@
+"""What people ask of the job database: runs, a pause, an end; and what there is to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, insert, select
+
+from locum.errors import UnknownJobError
+from locum.jobs.slices import Slices
+from locum.jobs.steps import CUT, READY, LiveRun
+from locum.names import check_name, random_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Row
+
+__all__ = ["BACKFILL", "MANUAL", "Wishes"]
+
+BACKFILL: Final = "backfill"
+MANUAL: Final = "manual/"
+
+
+class Wishes(Slices):
+    """What is done because somebody has asked for it."""
+
+    def run_now(self, db: Connection, job: str, *, nonce: str | None, params: str | None, default: str) -> str:
+        """Have a job run as soon as there is a place for it.
+
+        Args:
+            db: The transaction.
+            job: Its name.
+            nonce: Whoever asks again with the same one is given the same run.
+            params: As JSON; `None` for the job's own.
+            default: The job's own, as JSON.
+
+        Returns:
+            The run's id.
+        """
+        self._lock(db, job)
+        name = MANUAL + (check_name(nonce, what="a nonce") if nonce else random_id())
+        for table in (self._runs, self._history):
+            known = select(table.c.id).where(self._of_ours(table), table.c.job == job, table.c.nonce == name)
+            found = db.execute(known).scalar()
+            if found is not None:
+                return str(found)
+        run = self._asked(job, self.now(db), name, default if params is None else params)
+        db.execute(insert(self._runs).values(self._columns(run)))
+        return run.id
+
+    def backfill(self, db: Connection, job: str, times: Iterable[tuple[int, str]]) -> int:
+        """Make runs for times that have passed, each with its parameters; those that were made before are not again.
+
+        Returns:
+            How many are new.
+        """
+        self._lock(db, job)
+        wanted = dict(times)
+        if not wanted:
+            return 0
+        for table in (self._runs, self._history):
+            made = select(table.c.fire_at).where(
+                self._of_ours(table),
+                table.c.job == job,
+                table.c.nonce == BACKFILL,
+                table.c.fire_at.between(min(wanted), max(wanted)),
+            )
+            for fire_at in db.execute(made).scalars().all():
+                wanted.pop(fire_at, None)
+            if not wanted:
+                return 0
+        now = self.now(db)
+        runs = [self._asked(job, fire_at, BACKFILL, params, not_before=now) for fire_at, params in wanted.items()]
+        db.execute(insert(self._runs), [self._columns(run) for run in runs])
+        return len(runs)
+
+    def pause(self, db: Connection, job: str, *, reason: str, author: str) -> None:
+        """Let a job's times pass until it is resumed; a run that goes, goes on."""
+        self._lock(db, job)
+        self._change(db, job, paused=1, pause_reason=reason, pause_author=author)
+
+    def resume(self, db: Connection, job: str) -> None:
+        """Go on from now; the times that have passed meanwhile are not made up for."""
+        row = self._lock(db, job)
+        if row.paused:
+            planned = 0 if row.trigger_text else None
+            # never back: a clock that was set back meanwhile would have it decide what it has decided
+            until = max(row.decided_until, self.now(db))
+            self._change(db, job, paused=0, pause_reason="", pause_author="", next_at=planned, decided_until=until)
+
+    def cancel(self, db: Connection, run_id: str) -> None:
+        """Have a run end: at once if it has not begun, else by its executor.
+
+        Raises:
+            UnknownJobError: There is no such run.
+        """
+        now = self.now(db)
+        row = db.execute(self._select_runs(self._runs.c.id == run_id).with_for_update()).one_or_none()
+        if row is None:
+            raise UnknownJobError(f"run {run_id}", self._store)
+        if row.state != READY:
+            self._cancel(db, [run_id], now)
+            return
+        db.execute(delete(self._runs).where(self._runs.c.id == run_id))
+        over = self._over(dict(row._mapping), "cancelled", "cancelled before it began", now)
+        db.execute(insert(self._history).values(over))
+        self._conclude(db, [row.parent] if row.parent else [], now)
+
+    def redrive(self, db: Connection, run_id: str) -> None:
+        """Have a dead letter tried again, from its first failure on; a slice whose run is over, with its run.
+
+        Raises:
+            UnknownJobError: There is no such dead letter.
+        """
+        row = self._dead_letter(db, run_id)
+        whole = db.execute(self._select_runs(self._runs.c.id == row.parent)).one_or_none() if row.parent else None
+        if row.parent and whole is None:
+            row = self._dead_letter(db, row.parent)
+        # a run is cut anew, with those slices that have not succeeded
+        gone = (self._history.c.id == row.id) | (
+            (self._history.c.parent == row.id) & (self._history.c.outcome != "succeeded")
+        )
+        db.execute(delete(self._history).where(gone))
+        columns = {name: value for name, value in row._mapping.items() if name in self._runs.c}
+        columns |= self._ready(attempt=row.attempt + 1, failures=0, losses=0, not_before=self.now(db), cancelling=0)
+        columns |= {"parts": None, "completes": None} if whole is None else {"slot": whole.slot}
+        db.execute(insert(self._runs).values(columns))
+
+    def _dead_letter(self, db: Connection, run_id: str) -> Row[Any]:
+        is_it = (self._of_ours(self._history), self._history.c.id == run_id, self._history.c.outcome == "dead")
+        job = db.execute(select(self._history.c.job).where(*is_it)).scalar()
+        if job is not None:
+            self._lock(db, job)  # whoever asks for the same run looks in two places
+            row = db.execute(select(self._history).where(*is_it)).one_or_none()
+            if row is not None:
+                return row
+        raise UnknownJobError(f"dead letter {run_id}", self._store)
+
+    # -- what is there, for people
+
+    def jobs(self, db: Connection) -> Sequence[Row[Any]]:
+        """All jobs, by name."""
+        return db.execute(self._select_jobs().order_by(self._jobs.c.name)).all()
+
+    def live(self, db: Connection, job: str | None = None) -> Sequence[Row[Any]]:
+        """The runs that are not over, the oldest first."""
+        mine = [] if job is None else [self._runs.c.job == job]
+        return db.execute(self._select_runs(*mine).order_by(self._runs.c.fire_at)).all()
+
+    def under_way(
+        self, db: Connection, job: str | None, *, slices: bool
+    ) -> tuple[Sequence[Row[Any]], dict[str, int], int]:
+        """The runs that are not over, how many slices of each that is cut are, and the database's time."""
+        rows = [row for row in self.live(db, job) if slices or row.parent is None]
+        cut = [row.id for row in rows if row.state == CUT]
+        return rows, self.over_of(db, cut) if cut else {}, self.now(db)
+
+    def history(
+        self,
+        db: Connection,
+        job: str | None = None,
+        *,
+        outcome: str | None = None,
+        limit: int = 50,
+        slices: bool = False,
+    ) -> Sequence[Row[Any]]:
+        """The runs that are over, and the times that were left out, the newest first; with slices if wanted."""
+        found = select(self._history).where(self._of_ours(self._history))
+        if not slices:
+            found = found.where(self._history.c.parent.is_(None))
+        if job is not None:
+            found = found.where(self._history.c.job == job)
+        if outcome is not None:
+            found = found.where(self._history.c.outcome == outcome)
+        return db.execute(found.order_by(self._history.c.finished_at.desc(), self._history.c.id).limit(limit)).all()
+
+    # -- inside
+
+    @staticmethod
+    def _asked(job: str, fire_at: int, nonce: str, params: str, *, not_before: int | None = None) -> LiveRun:
+        begins = fire_at if not_before is None else not_before
+        return LiveRun(random_id(), job, fire_at, nonce, READY, 1, 0, 0, 0, begins, None, params)

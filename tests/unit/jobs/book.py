@@ -1,0 +1,89 @@
+"""A job database as an instance asks it, for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import update
+
+from locum.jobs.finish import Finish
+from locum.jobs.job import Job
+from locum.jobs.triggers import Every
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from locum.jobs.database import Database
+    from locum.jobs.ledger import Taken
+    from locum.jobs.steps import LiveRun
+
+__all__ = ["SECOND", "A", "B", "Book", "job", "one_claimed"]
+
+A, B = "a" * 32, "b" * 32
+SECOND = 1_000_000
+
+
+async def body() -> None: ...
+
+
+def job(name: str = "sum", **options: Any) -> Job:
+    return Job(**{"name": name, "body": body, "trigger": Every(3600), **options})
+
+
+class Book:
+    """A job database, asked as an instance would."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.ledger = database, database.ledger
+
+    async def do(self, work: Callable[[Connection], Any]) -> Any:
+        return await self.database.transact(work)
+
+    async def declare(self, *jobs: Job) -> None:
+        await self.do(lambda db: self.ledger.declare(db, jobs))
+
+    async def take(self, *jobs: Job, session: str = A, room: int = 100) -> list[LiveRun]:
+        return [run for run, _ in (await self.look(*jobs, session=session, room=room)).runs]
+
+    async def look(self, *jobs: Job, session: str = A, room: int = 100) -> Taken:
+        known = {one.name: one for one in jobs}
+        taken: Taken = await self.do(
+            lambda db: self.ledger.take(db, known, session=session, instance=session[:1], room=room)
+        )
+        return taken
+
+    async def finish(self, run: LiveRun, outcome: Any = "succeeded", *, session: str = A, **more: Any) -> bool:
+        """Whether it was written."""
+        end = Finish(run.id, more.pop("token", run.token), outcome, **more)
+        return run.id not in await self.do(lambda db: self.ledger.finish(db, [end], session=session))
+
+    async def history(self, name: str = "sum") -> list[Any]:
+        return list(await self.do(lambda db: self.ledger.history(db, name)))
+
+    async def live(self, name: str = "sum") -> list[Any]:
+        return list(await self.do(lambda db: self.ledger.live(db, name)))
+
+    async def of(self, name: str = "sum") -> Any:
+        return next(row for row in await self.do(self.ledger.jobs) if row.name == name)
+
+    async def plan(self, seconds: float, name: str = "sum") -> int:
+        """Have a job planned for so many seconds before now, in whole seconds."""
+        now: int = await self.do(self.ledger.now)
+        return await self.plan_at((now - int(seconds * SECOND)) // SECOND * SECOND, name)
+
+    async def plan_at(self, at: int, name: str = "sum") -> int:
+        """Have a job planned for an instant, and nothing decided from there on."""
+        jobs = self.ledger._jobs
+        planned = update(jobs).where(jobs.c.name == name).values(next_at=at, decided_until=at - 1)
+        await self.do(lambda db: db.execute(planned))
+        return at
+
+
+async def one_claimed(book: Book, of: Job) -> LiveRun:
+    await book.declare(of)
+    await book.take(of)
+    await book.plan(1)
+    (run,) = await book.take(of)
+    return run
