@@ -33,6 +33,8 @@ def kill_all(cluster: Cluster) -> Row:
     cluster.three()
     everyone = [cluster.pids(instance) for instance in cluster.alive()]
     for pids in everyone:
+        send(pids.keeper, signal.SIGSTOP)  # or the last one may yet close what the first one leaves
+    for pids in everyone:
         send(pids.keeper, signal.SIGKILL)
         send(pids.worker, signal.SIGKILL)
     for instance in list(cluster.alive()):
