@@ -32,6 +32,7 @@ __all__ = [
     "show_missing",
     "show_stores",
     "show_takeovers",
+    "show_watches",
 ]
 
 _console = Console()
@@ -110,7 +111,14 @@ def show_stores(rows: Sequence[StoreRow], ttl: float) -> None:
 
 def show_locks(rows: Sequence[LockRow]) -> None:
     """A table a kind."""
-    names = ("turns a second", "most / least turns", "hand-over ms", "us a lock")
+    names = (
+        "turns a second",
+        "most / least turns",
+        "hand-over ms",
+        "taken a second",
+        "given back a second",
+        "calls a second, holding",
+    )
     for kind, title in LOCK_KINDS.items():
         chosen = [row for row in rows if row.case.kind == kind]
         shown = [name for name in names if any(name in row.figures for row in chosen)]
@@ -123,6 +131,20 @@ def show_locks(rows: Sequence[LockRow]) -> None:
             cells = ["" if figure is None else f"{figure.p50:.3g}" for figure in figures]
             table.add_row(row.case.label, *cells, str(n), str(row.overlaps) if row.overlaps else "never")
         _console.print(table)
+
+
+def show_watches(rows: Sequence[LockRow]) -> None:
+    """How soon a watcher of 1,000 members is told, and what that costs."""
+    if not rows:
+        return
+    title = "1,000 members; until a watcher has been told of one more, and of its leaving"
+    table = _table(title, "", "join: p50", "p99", "n", "leave: p50", "p99", "n", "calls a change: joiner", "watcher")
+    for row in rows:
+        join, leave = row.figures["join ms"], row.figures["leave ms"]
+        cells = [cell for each in (join, leave) for cell in (time_text(each.p50), time_text(each.p99), str(each.n))]
+        calls = [row.figures.get(f"calls a change, {who}") for who in ("joiner", "watcher")]
+        table.add_row(row.case.label, *cells, *("" if each is None else f"{each.p50:.3g}" for each in calls))
+    _console.print(table)
 
 
 def show_costs(title: str, found: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Locks of Locum and of others, in one run."""
+"""Locks and members of Locum and of others, in one run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import machine, report
 from benchmarks.harness import interleave
-from benchmarks.locks import MANY
-from benchmarks.locks.results import rows
-from benchmarks.locks.subjects import CONTENDERS, LockSubject
+from benchmarks.locks import MANY, WATCHED
+from benchmarks.locks.results import rows, watches
+from benchmarks.locks.subjects import CONTENDERS, WATCHERS, LockSubject, WatchSubject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,18 +30,23 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     """
     facts = machine.facts(folder)
     everybody = [
-        LockSubject(contender, python=options.peers_python, ttl=options.ttl, seconds=options.turns_for, folder=folder)
-        for contender in CONTENDERS
+        subject(contender, python=options.peers_python, ttl=options.ttl, seconds=options.turns_for, folder=folder)
+        for subject, contenders in ((LockSubject, CONTENDERS), (WatchSubject, WATCHERS))
+        for contender in contenders
     ]
     chosen = options.chosen(everybody)
-    outcome = interleave(chosen, options.n, seed=options.seed, fewer={MANY: max(1, options.n // 4)}, say=options.say)
-    found = rows(outcome)
+    outcome = interleave(
+        chosen, options.n, seed=options.seed, fewer={MANY: max(1, options.n // 10), WATCHED: 1}, say=options.say
+    )
+    found, watched = rows(outcome), watches(outcome)
     report.show_machine(machine.describe(facts))
     report.show_locks(found)
+    report.show_watches(watched)
     report.show_missing(outcome)
     results: dict[str, Any] = {
         **options.facts("locks", facts, outcome),
-        "versions": [one.version for one in chosen if one.version and one.name not in outcome.left_out],
+        "versions": sorted({one.version for one in chosen if one.version and one.name not in outcome.left_out}),
         "rows": found,
+        "watches": watched,
     }
     return [report.keep(results, options.out / "locks.json")], not outcome.failures

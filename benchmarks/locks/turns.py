@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-__all__ = ["GO", "STANDING", "Turns"]
+__all__ = ["GO", "HELD", "STANDING", "Turns", "in_groups"]
+
+T = TypeVar("T")
 
 STANDING = "standing"
 """What a contender says once it could begin."""
 GO = "go"
 """What it is told then."""
+HELD = "held"
+"""What it says once it holds all of its many locks; it keeps them until it is told to go on."""
+
+
+_AT_ONCE = 50  # a thousand at once would wait for each other longer than a call of theirs may take
+
+
+async def in_groups(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """What calls give, so many of them at once as a program would ask for."""
+    found: list[T] = []
+    for begin in range(0, len(calls), _AT_ONCE):
+        found += await asyncio.gather(*(call() for call in calls[begin : begin + _AT_ONCE]))
+    return found
 
 
 class Turns:
@@ -67,11 +83,31 @@ class Turns:
         self._begin()
         self._held.append((time.clock_gettime_ns(time.CLOCK_BOOTTIME), 0))
 
-    def have_many(self) -> None:
-        """All are held: tell how long that took."""
-        begun = self._held.pop()[0]
-        self._held.append((begun, time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
+    def had_many(self) -> None:
+        """All were taken just now."""
+        self._end_span()
+
+    def hold_many(self, held: Iterable[object]) -> None:
+        """Hold them until told to go on; a loop that has to renew something calls it in a thread.
+
+        Args:
+            held: Of each whether it is held, as its library says: nobody is measured who only seemed to take them.
+        """
+        answers = [bool(each) for each in held]
+        assert answers == [True] * self.many, f"{answers.count(True)} of {self.many} locks are held"
+        sys.stdout.write(f"{HELD}\n")
+        sys.stdout.flush()
+        sys.stdin.readline()
+        self._held.append((time.clock_gettime_ns(time.CLOCK_BOOTTIME), 0))
+
+    def gave_many(self) -> None:
+        """All were given back just now: tell how long the taking and the giving back took."""
+        self._end_span()
         self._tell()
+
+    def _end_span(self) -> None:
+        begun, _ = self._held.pop()
+        self._held.append((begun, time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
 
     def _begin(self) -> int:
         sys.stdout.write(f"{STANDING}\n")

@@ -17,7 +17,11 @@ def main() -> None:
         turns.begin_many()
         for each in locks:
             each.acquire()
-        turns.have_many()
+        turns.had_many()
+        turns.hold_many(each.is_acquired for each in locks)
+        for each in locks:
+            each.release()
+        turns.gave_many()
     else:
         lock = client.Lock(f"/bench/{turns.scope}")
         turns.run(lock.acquire, lock.release)

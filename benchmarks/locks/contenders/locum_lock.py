@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks.locks.turns import Turns
+from benchmarks.locks.turns import Turns, in_groups
 from locum import Coordinator
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ async def main() -> None:
     turns = Turns()
     async with Coordinator.connect(turns.server, ttl=turns.ttl) as coordinator:
         if turns.many:
-            async with AsyncExitStack() as stack:
-                locks = [coordinator.lock(name) for name in turns.names]
-                turns.begin_many()
-                await asyncio.gather(*(stack.enter_async_context(lock.hold()) for lock in locks))
-                turns.have_many()
+            holds = [coordinator.lock(name).hold() for name in turns.names]
+            turns.begin_many()
+            terms = await in_groups([hold.__aenter__ for hold in holds])
+            turns.had_many()
+            await asyncio.to_thread(turns.hold_many, [term.is_current for term in terms])
+            await in_groups([partial(hold.__aexit__, None, None, None) for hold in holds])
+            turns.gave_many()
             return
         lock = coordinator.lock(turns.scope)
         held: list[AbstractAsyncContextManager[object]] = []

@@ -16,7 +16,11 @@ def main() -> None:
         turns.begin_many()
         for each in locks:
             each.acquire()
-        turns.have_many()
+        turns.had_many()
+        turns.hold_many(each.owned() for each in locks)
+        for each in locks:
+            each.release()
+        turns.gave_many()
         return
     lock = client.lock(turns.scope, timeout=turns.ttl)
     turns.run(lock.acquire, lock.release)

@@ -20,7 +20,11 @@ def main() -> None:
         turns.begin_many()
         for each in locks:
             each.acquire()
-        turns.have_many()
+        turns.had_many()
+        turns.hold_many(each.acquired for each in locks)
+        for each in locks:
+            each.release()
+        turns.gave_many()
     else:
         lock = coordinator.get_lock(turns.scope.encode())
         turns.run(lock.acquire, lock.release)
