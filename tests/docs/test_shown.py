@@ -288,6 +288,36 @@ def test_the_commands_on_jobs(folder: Path) -> None:
     assert len(done) == 11
 
 
+SLICES = """
+import asyncio
+
+from locum import Host, Run
+
+host = Host("shop", store="sqlite:///shop.db")
+
+
+@host.job(slices=100)
+async def total(run: Run) -> None:
+    await asyncio.sleep(0.5)
+"""
+
+
+def test_the_progress_of_slices(folder: Path) -> None:
+    """Of the line that jobs-slices.md shows the words and their order hold; its numbers are another run's."""
+    (line,) = programs("docs/how-to/jobs-slices.md", "text")
+    form = re.sub(r"[█░]+", "[█░]{12}", re.sub(r"\d+(\\\.\d+)?", r"\\d+(\\.\\d+)?", re.escape(line.strip())))
+    form = form.replace("…", ".*").replace(r"web\-\d+(\.\d+)?", "web-1")
+    form = re.sub(r"(\\ )+", r"\\s+", form)
+    (folder / "shop.py").write_text(SLICES)
+    (folder / "pyproject.toml").write_text('[tool.locum]\napp = "shop:host"\n')
+    with Terminal(folder) as terminal:
+        terminal.begin("locum run --name web-1")
+        until((folder / "shop-jobs.db").exists, "the jobs' database")
+        until(terminal.says("runs jobs"), "the instance")
+        assert terminal.run("locum jobs run total").strip()
+        until(lambda: re.search(form, terminal.run("locum jobs show total")), f"a line like {form}")
+
+
 def test_the_commands_on_the_table_of_fences(folder: Path) -> None:
     """The one that makes it is given to a real server in tests/unit/cli/test_fence_table.py."""
     printed, made = commands("fences.md", "text")

@@ -25,6 +25,7 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
     ("how-to/health.md", "sh"): (1, "docs/test_shown.py:test_the_page_on_health"),
     ("how-to/health.md", "text"): (1, "docs/test_shown.py:test_the_load_balancer_of_the_page_follows_the_active_one"),
     ("how-to/jobs.md", "text"): (1, "docs/test_shown.py:test_the_commands_on_jobs"),
+    ("how-to/jobs-slices.md", "text"): (1, "docs/test_shown.py:test_the_progress_of_slices"),
     ("how-to/kubernetes.md", "yaml"): (1, "docs/test_operations.py:test_kubernetes_has_nothing_against_the_manifest"),
     ("how-to/logging.md", "json"): (1, "docs/test_host_pages.py:test_the_page_on_logging"),
     ("how-to/logging.md", "text"): (1, "docs/test_host_pages.py:test_the_page_on_logging"),

@@ -66,7 +66,7 @@ async def quiet(store: CountedStore) -> int:
     before = -1
     while before != store.count:
         before = store.count
-        await asyncio.sleep(6.0)  # for longer than the pause after which the first one looks again by itself
+        await asyncio.sleep(3.0)
     return before
 
 
