@@ -22,7 +22,7 @@ from locum.coordination.naming import Naming
 from locum.coordination.nodes import Nodes
 from locum.coordination.request import REQUESTS, Request
 from locum.coordination.shared import ReadWriteLock, Semaphore
-from locum.errors import ConflictError, CorruptRecordError, StoreError, StoreUnavailableError
+from locum.errors import ConflictError, CorruptRecordError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.identity import host_name
 from locum.keeper.budget import Budget
 from locum.keeper.thread import KeeperThread
@@ -307,20 +307,26 @@ class Coordinator:
         while True:
             lease = await self._commons.leases.lease()
             await self._commons.clock.sleep(10 * seconds(lease.budget.ttl))
-            try:
-                grants = (await self._commons.store.list("grant/")).records
-                places = (await self._commons.store.list("line/")).records
-            except StoreError as error:
-                _log.debug("leftovers cannot be looked for: %s", error)
-                continue
-            for record in grants:
-                await self._release_if_left_over(record, lease.session)
-            for record in places:
-                await self._leave_if_left_over(record, lease.session)
-            try:
-                await self._collector.look(grants, places)
-            except StoreError as error:
-                _log.debug("idle grants are not collected: %s", error)
+            while not lease.is_lost:
+                try:
+                    await self._sweep_once(lease.session)
+                except StoreError as error:
+                    _log.debug("not everything that was left over is given up: %s", error)
+                    if not isinstance(error, (StoreUnavailableError, OutcomeUnknownError)):
+                        break
+                    # again soon: in ten TTLs the next call may be lost as well
+                    await self._commons.clock.sleep(seconds(lease.budget.beat))
+                else:
+                    break
+
+    async def _sweep_once(self, session: str) -> None:
+        grants = (await self._commons.store.list("grant/")).records
+        places = (await self._commons.store.list("line/")).records
+        for record in grants:
+            await self._release_if_left_over(record, session)
+        for record in places:
+            await self._leave_if_left_over(record, session)
+        await self._collector.look(grants, places)
 
     async def _release_if_left_over(self, record: Record, session: str) -> None:
         try:
@@ -331,8 +337,8 @@ class Coordinator:
             _log.warning("%s named us, though nobody here held it: released.", record.key)
         except ConflictError:
             pass  # it has moved on by itself
-        except StoreError as error:
-            _log.debug("%s: %s", record.key, error)
+        except CorruptRecordError as error:
+            _log.debug("it holds up nobody's sweep: %s", error)
 
     def _without_ours(self, grant: Grant, session: str) -> Grant | None:
         """A grant without what it says of us and nobody here knows; `None` if there is no such thing."""
@@ -358,8 +364,8 @@ class Coordinator:
             return
         try:
             await self._commons.store.delete(record.key, expect=record.revision)
-        except StoreError as error:
-            _log.debug("%s: %s", record.key, error)
+        except ConflictError:
+            pass  # it has moved on by itself
 
 
 def _log_failure(task: str, error: BaseException) -> None:
