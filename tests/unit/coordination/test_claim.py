@@ -500,6 +500,21 @@ async def test_a_place_in_line_that_landed_after_its_candidate_had_left_is_swept
     waiting.cancel()
 
 
+@pytest.mark.parametrize("fault", [request_lost, answer_lost])
+@pytest.mark.parametrize(("call", "key"), [("list", "grant/"), ("list", "line/"), ("delete", "")])
+async def test_a_sweep_whose_call_is_lost_goes_on_before_the_next(
+    cluster: Cluster, call: str, key: str, fault: Any
+) -> None:
+    clock = HurriedClock()
+    one = await cluster.add("web-1", clock=clock, ttl=3600.0)
+    session = (await one.leases.lease()).session
+    await one.store.write(LINE + random_id(), Entry.value("ghost"), expect=ABSENT, session=session)
+    one.store.plan(call, fault, key=key)
+    await Coordinator(one.commons).open()
+    await until(lambda: clock.waited.count(36000.0) >= 2, "the pause after the first sweep")
+    assert await line_of(one.store) == []
+
+
 class HurriedClock(ShiftedClock):
     """Long sleeps are over at once, and the time with them is not."""
 
