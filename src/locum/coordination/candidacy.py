@@ -124,17 +124,21 @@ class Candidacy(ABC):
     async def _wait_for_turn(self, lease: Lease, *, patient: bool) -> tuple[View, Record]:
         watch: tuple[str, ...] = (self._entry_key, self._key)
         again = Backoff(0.001, 0.02)
+
+        async def foresee(grant: Grant) -> tuple[str | None, Floor]:
+            # both read after the grant (R20)
+            return await both(self._pause(grant, lease), self._floor(lease))
+
         while True:
             # the subscription stands before the look, so that nothing falls between the two
             async with self._store.changes(watch) as changes:
                 while True:
                     seen = self._store.seen
-                    view = await self._settling.answer(lambda: self._lookout.look(lease), lease)
+                    view, foreseen = await self._settling.answer(lambda: self._lookout.look(lease, foresee), lease)
                     self._commons.remember(view.grant.token)
                     pause, floor = None, None
                     if view.is_our_turn(lease):
-                        # read after the grant (R20)
-                        pause, floor = await both(self._pause(view, lease), self._floor(lease))
+                        pause, floor = foreseen or await foresee(view.grant)
                     if floor is not None and pause is None:
                         record = await self._take(view, floor, lease)
                         if record is not None:
@@ -152,9 +156,9 @@ class Candidacy(ABC):
                     if view.place.ahead and self._eyes > 1 and self._entry_key not in told:
                         await self._clock.sleep(ROOM)
 
-    async def _pause(self, view: View, lease: Lease) -> str | None:
+    async def _pause(self, grant: Grant, lease: Lease) -> str | None:
         """The key of the record that forbids us to take over, if one does; a transfer to us is no takeover."""
-        reserved = view.grant.reserved
+        reserved = grant.reserved
         if not self._can_be_paused:
             return None
         if reserved is not None and reserved.instance == self._commons.instance:

@@ -7,7 +7,7 @@ everyone counts on its own clock from its own first sight of it, and no longer t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import seconds
 from locum.coordination.grant import Grant, grant_key
@@ -19,7 +19,7 @@ from locum.scopes import both
 from locum.store import ABSENT, INCARNATION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from locum.clock import Clock
     from locum.coordination.line import Entry
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from locum.store import Sessions, Store
 
 __all__ = ["Lookout", "View"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +132,29 @@ class Lookout:
         self._seen: tuple[int, int] = (0, 0)  # the revision of the grant that was seen, and since when
         self._free: tuple[int, int] = (0, 0)  # the same, and since when it was free
 
-    async def look(self, lease: Lease) -> View:
+    async def look(self, lease: Lease, foresee: Callable[[Grant], Coroutine[Any, Any, T]]) -> tuple[View, T | None]:
         """Look once.
+
+        Args:
+            lease: Under which we stand in line.
+            foresee: Reads what a take needs besides; called where it is most likely our turn, so that it is read beside
+                the sessions, and after the grant like these.
+
+        Returns:
+            What was seen, and what was foreseen.
 
         Raises:
             SessionLostError: Our place in the line is gone, and so is our session.
             StoreError: The store does not answer.
         """
         grant, line = await both(self._grant(), self._store.list(line_prefix(self._scope)))
-        sessions = await self._sessions(grant)
         entries = line_of(line.records)
+        left = grant.holder is not None and not any(grant.is_held_by(entry.attempt) for entry in entries)
+        if left and entries and entries[0].attempt == self._attempt:
+            # its holder's place has gone, as it does with a session, and we stand first
+            sessions, foreseen = await both(self._sessions(grant), foresee(grant))
+        else:
+            sessions, foreseen = await self._sessions(grant), None
         now = self._clock.now()
         quarantined = sessions is not None and sessions.quarantined
         if not quarantined and self._seen[0] != grant.revision:
@@ -159,8 +174,8 @@ class Lookout:
             raise SessionLostError(f"the session ended in the line of {self._scope}: {why}")
         view = View(grant, place, quarantined=quarantined, followed=entries[-1].attempt != self._attempt)
         if kept is not None and not kept.is_ours:
-            return replace(view, kept_for=kept.left)
-        return self._judge(view, sessions, now)
+            return replace(view, kept_for=kept.left), foreseen
+        return self._judge(view, sessions, now), foreseen
 
     async def _sessions(self, grant: Grant) -> Sessions | None:
         """The sessions that a grant names; `None` where it names none and quarantine is known to be over.

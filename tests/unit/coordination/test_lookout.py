@@ -42,7 +42,11 @@ class Candidate:
         await self.store.delete(self._key, expect=ANY)
 
     async def look(self) -> View:
-        return await self._lookout.look(await self._one.leases.lease())
+        async def foresee(grant: Grant) -> None:
+            assert grant.holder is not None, "read ahead of its turn"
+
+        view, _ = await self._lookout.look(await self._one.leases.lease(), foresee)
+        return view
 
     async def may_take(self) -> bool:
         return (await self.look()).is_our_turn(await self._one.leases.lease())
