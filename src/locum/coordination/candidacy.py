@@ -6,6 +6,7 @@ Read the grant, then the sessions that it names; room for us? compare-and-set; s
 from __future__ import annotations
 
 import asyncio
+import functools
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -82,7 +83,7 @@ class Candidacy(ABC):
     # -- what differs
 
     @abstractmethod
-    async def _floor(self, lease: Lease) -> Floor:
+    async def _floor(self) -> Floor:
         """The floor above which the token of a take must be (R20)."""
 
     @abstractmethod
@@ -124,21 +125,21 @@ class Candidacy(ABC):
     async def _wait_for_turn(self, lease: Lease, *, patient: bool) -> tuple[View, Record]:
         watch: tuple[str, ...] = (self._entry_key, self._key)
         again = Backoff(0.001, 0.02)
-
-        async def foresee(grant: Grant) -> tuple[str | None, Floor]:
-            # both read after the grant (R20)
-            return await both(self._pause(grant, lease), self._floor(lease))
-
         while True:
             # the subscription stands before the look, so that nothing falls between the two
             async with self._store.changes(watch) as changes:
                 while True:
                     seen = self._store.seen
-                    view, foreseen = await self._settling.answer(lambda: self._lookout.look(lease, foresee), lease)
+                    view, foreseen = await self._settling.answer(
+                        lambda: self._lookout.look(lease, self._foresee), lease
+                    )
                     self._commons.remember(view.grant.token)
                     pause, floor = None, None
                     if view.is_our_turn(lease):
-                        pause, floor = foreseen or await foresee(view.grant)
+                        if foreseen is None:
+                            foresee = functools.partial(self._foresee, view.grant)
+                            foreseen = await self._settling.answer(foresee, lease)
+                        pause, floor = foreseen
                     if floor is not None and pause is None:
                         record = await self._take(view, floor, lease)
                         if record is not None:
@@ -156,7 +157,11 @@ class Candidacy(ABC):
                     if view.place.ahead and self._eyes > 1 and self._entry_key not in told:
                         await self._clock.sleep(ROOM)
 
-    async def _pause(self, grant: Grant, lease: Lease) -> str | None:
+    async def _foresee(self, grant: Grant) -> tuple[str | None, Floor]:
+        """What a take needs besides, read after the grant (R20): what forbids it, and the floor."""
+        return await both(self._pause(grant), self._floor())
+
+    async def _pause(self, grant: Grant) -> str | None:
         """The key of the record that forbids us to take over, if one does; a transfer to us is no takeover."""
         reserved = grant.reserved
         if not self._can_be_paused:
@@ -164,8 +169,7 @@ class Candidacy(ABC):
         if reserved is not None and reserved.instance == self._commons.instance:
             return None
         key = pause_key(self._scope)
-        record = await self._settling.answer(lambda: self._store.read(key), lease)
-        return None if Pause.of(record) is None else key
+        return None if Pause.of(await self._store.read(key)) is None else key
 
     async def _hear(
         self, changes: AsyncIterator[Change], view: View, lease: Lease, seen: Seen | None, *, patience: float | None

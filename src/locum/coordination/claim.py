@@ -202,8 +202,8 @@ class Claim(Candidacy):
 
     # -- what differs from a hold together with others
 
-    async def _floor(self, lease: Lease) -> Floor:
-        return await self._settling.answer(lambda: Floor.read(self._store), lease)
+    async def _floor(self) -> Floor:
+        return await Floor.read(self._store)
 
     def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
         taken = view.grant.taken_by(self._holder(lease, delay=self._habits.delay), floor=floor.token)

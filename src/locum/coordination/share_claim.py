@@ -105,7 +105,7 @@ class ShareClaim(Candidacy):
 
     # -- what differs from a hold alone
 
-    async def _floor(self, lease: Lease) -> Floor:
+    async def _floor(self) -> Floor:
         return Floor()  # no token is given out: the one that stands there stays
 
     def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
