@@ -70,7 +70,7 @@ class Candidacy(ABC):
         self._key = grant_key(scope)
         self._entry_key = entry_key(scope, self._attempt)
         self._handle: int | None = None
-        self._settling = Settling(scope, self._clock)
+        self._settling = Settling(scope, self._clock, commons.gate)
         self._lookout = Lookout(
             self._store, self._clock, scope, self._attempt, manner=manner, eyes=eyes, opened=commons.opened
         )
@@ -111,7 +111,8 @@ class Candidacy(ABC):
         self._commons.idle.pop(self._scope, None)
         try:
             await self._stand_in_line(lease)
-            return await self._wait_for_turn(lease, patient=patient)
+            with self._commons.survey.waiting(self._scope):
+                return await self._wait_for_turn(lease, patient=patient)
         except BaseException:
             self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
             raise
@@ -153,7 +154,7 @@ class Candidacy(ABC):
                         watch = now_watched
                         break
                     patience = None if pause else view.patience(lease)
-                    told = await self._hear(changes, view, lease, seen, patience=patience)
+                    told = await self._hear(changes, view, lease, seen, patience=patience, paused=pause is not None)
                     if view.place.ahead and self._eyes > 1 and self._entry_key not in told:
                         await self._clock.sleep(ROOM)
 
@@ -172,14 +173,21 @@ class Candidacy(ABC):
         return None if Pause.of(await self._store.read(key)) is None else key
 
     async def _hear(
-        self, changes: AsyncIterator[Change], view: View, lease: Lease, seen: Seen | None, *, patience: float | None
+        self,
+        changes: AsyncIterator[Change],
+        view: View,
+        lease: Lease,
+        seen: Seen | None,
+        *,
+        patience: float | None,
+        paused: bool,
     ) -> frozenset[str]:
         """Wait for what may bring our turn: the keys that were told.
 
-        A wake-up that comes because nothing came for long is followed where changes are not pushed. Where they are, it
-        is only in case that one was lost: then the store has changed since we looked, for which it is asked once for
-        all who wait here. That is the first one's affair, and the others' once a TTL: of a long line, each would look
-        in vain.
+        A wake-up that comes because nothing came for long is followed if the store has changed since we looked, and as
+        far as can be told for all who wait here, in something that concerns us. Where changes are pushed, it is only
+        in case that one was lost: that is the first one's affair, and the others' once a TTL, for of a long line each
+        would look in vain.
         """
         guarantees, begun = self._store.guarantees(), self._clock.now()
         until = None if patience is None else begun + nanoseconds(patience)
@@ -190,13 +198,20 @@ class Candidacy(ABC):
                 break
             now = self._clock.now()
             is_silence = not told[0].keys and seconds(now - waiting) >= 0.9 * guarantees.poll_interval
-            if not is_silence or not guarantees.pushed_changes or lease.is_lost:
+            if not is_silence or lease.is_lost:
                 return told[0].keys
-            if view.place.ahead and now - begun < lease.budget.ttl:
+            if guarantees.pushed_changes and view.place.ahead and now - begun < lease.budget.ttl:
                 continue
-            if await self._commons.has_changed(seen):
+            if await self._concerns_us(view, seen, paused=paused):
                 break
         return frozenset()
+
+    async def _concerns_us(self, view: View, seen: Seen | None, *, paused: bool) -> bool:
+        survey = self._commons.survey
+        if not await survey.has_changed(seen):
+            return False
+        # more than the grant and its sessions may matter, then
+        return view.quarantined or paused or await survey.concerns(self._scope, view.grant)
 
     async def _take(self, view: View, floor: Floor, lease: Lease) -> Record | None:
         """Take the grant; if the caller gives up meanwhile, a settler goes on and releases what landed (R16)."""
@@ -258,7 +273,8 @@ class Candidacy(ABC):
         backoff = Backoff(0.02, seconds(lease.budget.beat))
         while not lease.is_lost:  # then it goes with the session
             try:
-                await self._store.delete(self._entry_key, expect=ANY)
+                async with self._commons.gate:
+                    await self._store.delete(self._entry_key, expect=ANY)
             except StoreError as error:
                 _log.debug("%s: %s", self._scope, error)
                 await self._clock.sleep(backoff.delay())

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from locum.clock import nanoseconds, seconds
+from locum.coordination.survey import Survey
 from locum.errors import ForkedError, OutcomeUnknownError, SessionLostError, StoreError, StoreUnavailableError
 from locum.floor import Floor
 from locum.identity import Origin
 from locum.journal import Journal
 from locum.scopes import Backoff, Scope, finish
-from locum.store import Seen
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from locum.coordination.term import Term
     from locum.journal import Entry
     from locum.keeper.lease import Lease, LeaseSource
-    from locum.store import Store
+    from locum.store import Seen, Store
     from locum.telemetry import Events
 
 __all__ = ["Commons", "Idle"]
 
 _log = logger("coordination")
 _NOTED_WITHIN: Final = 60.0  # s
+_AT_ONCE: Final = 32
+"""Calls; what more would be sent at once would wait in a store's own queue, until its deadline has come."""
 T = TypeVar("T")
 
 
@@ -79,9 +81,11 @@ class Commons:
         """The incarnations that were seen out of quarantine."""
         self.idle: dict[str, Idle] = {}
         """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
-        self._asking = asyncio.Lock()
-        self._latest: Seen | None = None
-        self._asked = 0
+        self.survey = Survey(store, self.clock)
+        """What has changed for those who wait here."""
+        self.gate = asyncio.Semaphore(_AT_ONCE)
+        """Calls that are about one of many scopes wait here, and not within the store, where their deadline counts."""
+        self._meeting = asyncio.Lock()
         self._token = self._met = 0
         self._before: Seen | None = None
         self._journal = Journal(store)
@@ -98,18 +102,6 @@ class Commons:
         """The machine key of this process: where readings of its boot clock mean something."""
         return str(self.leases.owner.key)
 
-    async def has_changed(self, seen: Seen | None) -> bool:
-        """Whether the store is not any more as it was seen; asked once for all who want to know at about that time."""
-        async with self._asking:
-            age = self.clock.now() - self._asked
-            if self._latest is None or age > nanoseconds(self.store.guarantees().poll_interval / 2):
-                try:
-                    now = await self.store.sessions([])
-                except StoreError:
-                    return True  # whoever looks learns of it
-                self._latest, self._asked = Seen(now.incarnation, now.revision), self.clock.now()
-            return not _is_as_late(seen, self._latest)
-
     async def meet(self, lease: Lease) -> None:
         """Accept the store in which a lease was opened; if it is another than before, let no token fall (R24).
 
@@ -120,11 +112,14 @@ class Commons:
         """
         if lease.generation == self._met:
             return
-        before = self._before = self._before or self.store.seen  # an attempt without an answer may have changed it
-        now = await self.store.adopt(max_ttl=lease.budget.ttl)
-        if self._token and before is not None and before.incarnation != now.incarnation:
-            await Floor.lift(self.store, self._token)
-        self._met, self._before = lease.generation, None
+        async with self._meeting:  # of many who begin at once, one is enough
+            if lease.generation == self._met:
+                return
+            before = self._before = self._before or self.store.seen  # an attempt without an answer may have changed it
+            now = await self.store.adopt(max_ttl=lease.budget.ttl)
+            if self._token and before is not None and before.incarnation != now.incarnation:
+                await Floor.lift(self.store, self._token)
+            self._met, self._before = lease.generation, None
 
     async def session(self) -> str:
         """The session under which something of this instance is made, in a store that was accepted."""
@@ -185,7 +180,8 @@ class Commons:
         backoff, until = Backoff(0.05, 2.0), self.clock.now() + nanoseconds(_NOTED_WITHIN)
         while True:
             try:
-                await self._journal.note(entry, unless_noted=unless_noted)
+                async with self.gate:
+                    await self._journal.note(entry, unless_noted=unless_noted)
                 return
             except StoreError as error:
                 may_pass = isinstance(error, (StoreUnavailableError, OutcomeUnknownError))
@@ -194,10 +190,6 @@ class Commons:
                     return
                 _log.debug("the end of the term %d in %s is not noted yet: %s", entry.token, entry.scope, error)
             await self.clock.sleep(backoff.delay())
-
-
-def _is_as_late(seen: Seen | None, latest: Seen) -> bool:
-    return seen is not None and seen.incarnation == latest.incarnation and seen.revision >= latest.revision
 
 
 def _log_failure(task: str, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from locum.scopes import Backoff
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     from locum.clock import Clock
@@ -39,10 +40,11 @@ class Settling:
     Args:
         scope: For messages.
         clock: Measures the pauses between two tries.
+        gate: Bounds how many calls of one process are on their way at once.
     """
 
-    def __init__(self, scope: str, clock: Clock) -> None:
-        self._scope, self._clock = scope, clock
+    def __init__(self, scope: str, clock: Clock, gate: asyncio.Semaphore) -> None:
+        self._scope, self._clock, self._gate = scope, clock, gate
 
     async def write(
         self, write: Callable[[], Awaitable[Record]], is_ours: Callable[[Grant], bool] | None, lease: Lease
@@ -77,8 +79,11 @@ class Settling:
         """
         backoff = Backoff(0.02, seconds(lease.budget.beat))
         while True:
+            waits = self._gate.locked()
             try:
-                return await call()
+                async with self._gate:  # who waits here has no deadline yet: a call has one, from its beginning on
+                    if not (waits and lease.is_lost):
+                        return await call()
             except SessionClosedError as error:
                 raise SessionLostError(f"the session ended in {self._scope}: {error}") from error
             except (StoreUnavailableError, StoreReplacedError, OutcomeUnknownError) as error:

@@ -2,7 +2,8 @@
 
 A deadline is absolute: it holds over the wait for the turn, connecting and the work, and it does not depend on the
 driver's library. When it has come, the socket is cut, the caller is told, and the next call has its turn on another
-connection; what the library still does about the old one is waited for by nobody.
+connection; what the library still does about the old one is waited for by nobody. Whose turn comes so late that hardly
+an answer could come in time is not sent at all: in a crowd, one call after the other would cut the connection.
 
 A driver has one link for sessions and beats, so that a long list never delays a beat; one for the rest; and, where
 changes are pushed, one that stays with the server for them.
@@ -31,6 +32,7 @@ __all__ = ["Connection", "Link", "part_transport", "unusable"]
 _log = logger("stores.link")
 _UNANSWERED: Final = "nobody answers there, or not in the way that the URL says"
 _STEADY: Final = 5.0  # seconds after which a connection that is stayed on was a good one
+_MAY_QUEUE: Final = 0.75  # of its time: what is sent too late for an answer costs everybody the connection
 _GRACE: Final = 0.2  # seconds for what is left of the library's own tasks: their sockets are cut
 
 
@@ -74,8 +76,8 @@ class _Stage(enum.Enum):
 class _Call:
     """One call on its way: how far it has come, and the connection that it is on."""
 
-    def __init__(self, name: str, *, changes: bool, outcome: asyncio.Future[Any]) -> None:
-        self.name, self.changes, self.outcome = name, changes, outcome
+    def __init__(self, name: str, *, changes: bool, outcome: asyncio.Future[Any], begins_until: int) -> None:
+        self.name, self.changes, self.outcome, self.begins_until = name, changes, outcome, begins_until
         self.stage = _Stage.QUEUED
         self.is_over = False
         self.task: asyncio.Task[None] | None = None
@@ -137,7 +139,8 @@ class Link(Generic[C]):
         self._origin.check()
         self._demand_open()
         loop = asyncio.get_running_loop()
-        call = _Call(name, changes=changes, outcome=loop.create_future())
+        begins_until = self._clock.now() + nanoseconds(_MAY_QUEUE * timeout)
+        call = _Call(name, changes=changes, outcome=loop.create_future(), begins_until=begins_until)
         self._calls[call] = None
         call.limit = loop.call_later(timeout, self._end, call, f"within {timeout:.2f} s")
         call.task = self._scope.spawn(self._carry(call, work), name=name)
@@ -194,6 +197,8 @@ class Link(Generic[C]):
         """A call's task; it may be late, and then it is over already."""
         try:
             await self._turn.acquire()
+            if self._clock.now() > call.begins_until:
+                self._end(call, "in time for an answer")
             if call.is_over:  # just now: the turn is the next one's
                 self._turn.release()
                 return

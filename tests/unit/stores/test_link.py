@@ -126,6 +126,11 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def after(duration: float, event: asyncio.Event) -> None:
+    await asyncio.sleep(duration)
+    event.set()
+
+
 async def ask(link: Link[Any], text: str, *, timeout: float = LONG, changes: bool = True) -> str:
     return await link.call(f"ask {text}", lambda line: line.ask(text), timeout=timeout, changes=changes)
 
@@ -148,6 +153,28 @@ async def test_what_may_have_been_sent_is_unknown_and_the_rest_did_not_happen() 
         assert await ask(link, "third") == "third", "on another connection"
         assert server.lines == ["silent", "third"]
         await until(lambda: len(server.connections) == 1)
+
+
+async def test_what_gets_its_turn_too_late_for_an_answer_is_not_sent_and_costs_nobody_the_connection() -> None:
+    async with echo() as server, linked(server) as link, callers() as tasks:
+        go = asyncio.Event()
+
+        async def until_told(line: Line) -> str:
+            answer = await line.hello()
+            await go.wait()
+            return answer
+
+        first = tasks.spawn(link.call("wait", until_told, timeout=LONG, changes=True), name="first")
+        await until(lambda: server.lines)
+        before = list(server.connections)
+        second = tasks.spawn(ask(link, "silent", timeout=4 * SHORT), name="second")
+        tasks.spawn(after(3.5 * SHORT, go), name="go")
+        with pytest.raises(StoreUnavailableError, match="it did not get its turn"):
+            await second
+        assert await first == "hello"
+        assert await ask(link, "third") == "third"
+        assert server.lines == ["hello", "third"]
+        assert server.connections == before
 
 
 async def test_a_question_without_an_answer_is_a_store_that_is_not_available() -> None:
