@@ -79,6 +79,14 @@ class Window:
         """How many scopes have a holder."""
         return sum(Grant.of(record).holder is not None for record in self._do(self._store.list("grant/")).records)
 
+    def standing(self) -> int:
+        """How many places are taken in all lines, those of the active ones too."""
+        return len(self.keys("line/"))
+
+    def change(self, key: str) -> None:
+        """Write a record that is nobody's."""
+        self._do(self._store.write(key, b"", expect=ANY))
+
     def line(self, service: str) -> list[str]:
         """Who stands in line for a service, the active one too."""
         records = self._do(self._store.list(line_prefix(f"election/{service}"))).records
