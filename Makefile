@@ -32,7 +32,7 @@ SERVERS := @tests/servers/install.sh --quiet tests model || echo "going on witho
 # Real processes and servers beside each other on two cores: what fails there must pass alone, or it has failed.
 AGAIN := what failed beside others runs again, alone
 
-.PHONY: help setup servers demo test check format bench simulate faults broken model docs wheel names lock clean
+.PHONY: help setup servers demo test check format bench simulate faults broken model docs wheel names sql lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +92,9 @@ wheel: $(READY) ## build the wheel into dist/
 
 names: $(READY) ## write down which names are public now (tests/architecture/public_names.txt)
 	$(BIN)/python -m tests.architecture.public_names --write
+
+sql: $(READY) ## write down the statements on PostgreSQL as they are composed now (src/locum/stores/sql/postgresql.json)
+	$(BIN)/python -m tests.unit.stores.sql.written --write
 
 lock: $(TOOLS) ## work out the locks anew (LOCK_ARGS=--upgrade for newer releases)
 	$(COMPILE) --all-extras --group dev -o requirements.lock pyproject.toml

@@ -67,6 +67,7 @@ def test_the_page_on_installing_offline(tmp_path: Path) -> None:
         assert "Timers" in said
         templates = {one.stem for one in (tmp_path / "billing").rglob("locum/cli/project/*.txt")}
         assert templates >= {"app.py", "pyproject.toml", "test_app.py"}
+        assert list((tmp_path / "billing").rglob("locum/stores/sql/postgresql.json")), "what is no Python goes along"
 
 
 def needed(name: str, *extras: str) -> set[str]:

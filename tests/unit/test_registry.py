@@ -82,13 +82,7 @@ assert "importlib.metadata" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize(
-    ("url", "library"),
-    [
-        ("postgresql://me@host/billing", "asyncpg"),
-        ("postgresql://me@host/billing", "sqlalchemy"),
-    ],
-)
+@pytest.mark.parametrize(("url", "library"), [("postgresql://me@host/billing", "asyncpg")])
 def test_all_that_a_driver_needs_is_loaded_before_its_store_is_made(url: str, library: str) -> None:
     """A library that is loaded in an event loop has it stand still, and its keeper warn of that."""
     program = f"""

@@ -12,7 +12,6 @@ from locum.clock import NANOSECONDS, seconds
 from locum.errors import ConfigurationError, MissingDriverError, SchemaError, StoreUnavailableError
 from locum.identity import MachineKey
 from locum.names import check_key, check_name, random_id
-from locum.scopes import Scope
 from locum.store import (
     Change,
     Expect,
@@ -28,12 +27,12 @@ from locum.store import (
     check_value,
 )
 from locum.stores.address import Address
-from locum.stores.link import Link, unusable
+from locum.stores.lines import Lines
+from locum.stores.link import unusable
 from locum.stores.redis import answers
 from locum.stores.redis.scripting import Scripting
 from locum.stores.sight import Sight, difference, is_successor, missing, revision_above
 from locum.stores.wakeups import POLL_INTERVAL, Wakeups
-from locum.telemetry import logger
 from locum.threads import apart
 
 if TYPE_CHECKING:
@@ -87,8 +86,10 @@ class RedisStore:
         self._key = MachineKey.of_this_process()
         self._sight = Sight(self.url)
         self._scripting = Scripting(f"{{{prefix}}}", namespace, self._sight, lambda: self.call_timeout)
-        self._may_write = self._was_there = False
-        self._scope: Scope | None = None
+        self._lines: Lines[RedisConnection] = Lines(
+            self.url, connect=self._connect, in_words=self._in_words, clock=clock
+        )
+        self._may_write = False
 
     @property
     def seen(self) -> Seen | None:
@@ -103,29 +104,22 @@ class RedisStore:
         """Connect; make the store if there is none."""
         if _LIBRARY not in sys.modules:  # it is large
             await apart("load redis-py", lambda: importlib.import_module(_LIBRARY))
-        self._was_there = self._was_there or self.seen is not None
-        self._leases, self._others, listening = (self._link() for _ in range(3))
-        self._links = (self._leases, self._others, listening)
-        self._wakeups = Wakeups(listening, self._subscribe, lambda: self.call_timeout)
-        self._scope = Scope(f"store {self.url}", on_error=_log_failure)
+        self._lines.was_there = self._lines.was_there or self.seen is not None
+        self._lines.open()
+        self._wakeups = Wakeups(self._lines.listening, self._subscribe, lambda: self.call_timeout)
         try:
             found = await self._make_if_missing(make=make)
         except BaseException:
             await self.close()
             raise
         self._scripting.take_up()
-        self._was_there = True
+        self._lines.was_there = True
         if self.seen is None:
             self.seen = found
 
     async def close(self) -> None:
         """Leave; calls that still run end at once."""
-        if self._scope is None:
-            return
-        for link in self._links:
-            await link.close()
-        await self._scope.close()
-        self._scope = None
+        await self._lines.close()
 
     # -- the incarnation --------------------------------------------------------------------------------------------
 
@@ -237,9 +231,8 @@ class RedisStore:
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for keys that begin with one of the prefixes."""
-        if self._scope is None:
-            raise StoreUnavailableError(self.url, "this connection is not open")
-        async with self._wakeups.subscribe(prefixes, self._scope) as wakeups:
+        scope = self._lines.scope
+        async with self._wakeups.subscribe(prefixes, scope) as wakeups:
             yield wakeups
 
     # -- what it is -------------------------------------------------------------------------------------------------
@@ -272,26 +265,21 @@ class RedisStore:
     async def _subscribe(self, connection: RedisConnection) -> None:
         await connection.subscribe(*self._scripting.channels)
 
-    def _link(self) -> Link[RedisConnection]:
+    async def _connect(self) -> RedisConnection:
         from locum.stores.redis.connection import RedisConnection
+
+        return await RedisConnection.make(self._address, database=self._database)
+
+    def _in_words(self, error: Exception) -> str | LocumError:
         from locum.stores.redis.faults import in_words
 
-        async def connect() -> RedisConnection:
-            return await RedisConnection.make(self._address, database=self._database)
-
-        return Link(
-            self.url,
-            connect=connect,
-            in_words=lambda error: in_words(error, self.url),
-            was_there=lambda: self._was_there,
-            clock=self._clock,
-        )
+        return in_words(error, self.url)
 
     async def _lease(
         self, name: str, *values: str | bytes, call: str | None = None, key: str = "", number: int = 0
     ) -> Answer:
-        self._demand_open()
-        answer = await self._scripting.ask(self._leases, name, *values, changes=True, call=call or name)
+        self._lines.demand_open()
+        answer = await self._scripting.ask(self._lines.leases, name, *values, changes=True, call=call or name)
         return self._judge(answer, key=key, number=number)
 
     async def _ask(
@@ -303,13 +291,15 @@ class RedisStore:
         key: str = "",
         gone: str | None = None,
     ) -> Answer:
-        self._demand_open()
-        answer = await self._scripting.ask(self._others, name, *values, changes=changes, call=call or name)
+        self._lines.demand_open()
+        answer = await self._scripting.ask(self._lines.others, name, *values, changes=changes, call=call or name)
         return self._judge(answer, key=key, gone=gone)
 
     async def _as_it_is(self, name: str, *values: str | bytes, call: str) -> Answer:
-        self._demand_open()
-        answer = await self._scripting.ask_as_it_is(self._others, name, *values, changes=name != "look", call=call)
+        self._lines.demand_open()
+        answer = await self._scripting.ask_as_it_is(
+            self._lines.others, name, *values, changes=name != "look", call=call
+        )
         return self._judge(answer)
 
     def _judge(self, answer: Answer, *, key: str = "", number: int = 0, gone: str | None = None) -> Answer:
@@ -340,7 +330,7 @@ class RedisStore:
         try:
             found, _ = await self._look("open")
         except StoreUnavailableError as error:
-            if self._was_there or not is_about_rights(error.why):
+            if self._lines.was_there or not is_about_rights(error.why):
                 raise
             raise unusable(self.url, error.why) from None
         if found is not None:
@@ -370,8 +360,8 @@ class RedisStore:
             restarted = self._scripting.restarted(connection) is not None
             return await self._scripting.run_on(connection, "look", None, ())
 
-        self._demand_open()
-        answer = await self._others.call(call, work, timeout=self.call_timeout, changes=False)
+        self._lines.demand_open()
+        answer = await self._lines.others.call(call, work, timeout=self.call_timeout, changes=False)
         least_reader = int(answer.rest[1] or 0)
         if least_reader > _SCHEMA:
             raise SchemaError(self.url, least_reader, _SCHEMA)
@@ -393,14 +383,6 @@ class RedisStore:
         self._wakeups.tell_all()
         return found
 
-    def _demand_open(self) -> None:
-        if self._scope is None:
-            raise StoreUnavailableError(self.url, "this connection is not open")
-
 
 def _expected(expect: Expect) -> str:
     return expect.value if isinstance(expect, Expected) else str(expect)
-
-
-def _log_failure(task: str, error: BaseException) -> None:
-    logger("stores.redis").error("%s failed: %s", task, error)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from locum.stores.address import Address
-    from locum.stores.sql.statements import Statement
+    from locum.stores.sql.statement import Statement
 
 __all__ = ["PostgresConnection"]
 

@@ -5,12 +5,12 @@ Within one statement nothing is seen that was committed after it began. So each 
 same: rows that are changed or locked are looked at anew by PostgreSQL when they have changed meanwhile; a row that was
 added meanwhile collides with its key, and the call is made again; a row that is bound to a session dies with it even if
 its deletion missed it.
+
+What is composed here is written down, and read from there (`wording.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import CTE, Text, bindparam, case, func, literal, literal_column, select, union_all
@@ -18,45 +18,20 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable
 
+from locum.stores.sql.statement import Statement
 from locum.stores.sql.steps import Steps
-from locum.stores.sql.tables import SCHEMA, Tables
+from locum.stores.sql.tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Insert, Update
     from sqlalchemy.sql.elements import ClauseElement
 
-__all__ = ["Statement", "Statements", "statements"]
+__all__ = ["Statements"]
 
 _DIALECT: Final = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _LONGEST_MESSAGE: Final = 7000  # a notification takes 7999 bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement, ready to be sent.
-
-    Attributes:
-        text: Its text, with `$1` and so on for its parameters.
-        names: What these are called, in their order.
-        constants: Those of which the statement itself knows the value.
-    """
-
-    text: str
-    names: tuple[str, ...]
-    constants: Mapping[str, object]
-
-    @classmethod
-    def of(cls, construct: ClauseElement) -> Statement:
-        """Compile what SQLAlchemy describes."""
-        compiled: Any = construct.compile(dialect=_DIALECT)
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
-        return cls(str(compiled), tuple(compiled.positiontup or ()), constants)
-
-    def given(self, values: Mapping[str, object]) -> list[object]:
-        """The values of its parameters, in their order."""
-        return [self.constants[name] if name in self.constants else values[name] for name in self.names]
 
 
 class Statements:
@@ -69,21 +44,21 @@ class Statements:
     def __init__(self, schema: str) -> None:
         self.tables = Tables(schema)
         self._steps = steps = Steps(self.tables)
-        self.look = Statement.of(steps.look())
-        self.read = Statement.of(steps.read())
-        self.list = Statement.of(steps.listing())
-        self.follow = Statement.of(self._tell_everywhere(steps.follow().returning(literal_column("1"))))
+        self.first = self._first()
+        self.look = _of(steps.look())
+        self.read = _of(steps.read())
+        self.list = _of(steps.listing())
+        self.follow = _of(self._tell_everywhere(steps.follow().returning(literal_column("1"))))
         self.lift = self._lift()
         self.begin = self._begin()
         self.open_session = self._open_session()
-        self.beat = Statement.of(steps.beat().returning(self.tables.sessions.c.beat))
-        self.watch_generation = Statement.of(steps.watch_generation())
+        self.beat = _of(steps.beat().returning(self.tables.sessions.c.beat))
+        self.watch_generation = _of(steps.watch_generation())
         self.next_generation = self._next_generation()
-        self.forget_gone, self.forget = Statement.of(steps.forget_gone()), Statement.of(steps.forget())
+        self.forget_gone, self.forget = _of(steps.forget_gone()), _of(steps.forget())
         self.close, self.close_if_silent = (self._close(beat=beat) for beat in (False, True))
         self.delete, self.delete_at = (self._delete(at=at) for at in (False, True))
-        self._writes: dict[tuple[str, tuple[str, ...], bool], Statement] = {}
-        self._statuses: dict[int | None, Statement] = {}
+        self.sessions, self.open_sessions = (_of(steps.statuses(named=named)) for named in (True, False))
 
     def definition(self) -> list[str]:
         """The statements that make the schema and its tables where they are not there."""
@@ -93,20 +68,6 @@ class Statements:
         made += [CreateIndex(index, if_not_exists=True) for table in tables for index in table.indexes]
         return [str(one.compile(dialect=_DIALECT)).strip() for one in made]
 
-    def first_row(self, incarnation: str, revision: int, state: str) -> str:
-        """The statement that makes a store in its tables, if there is none."""
-        insert = postgresql.insert(self.tables.store).values(
-            one=1,
-            schema=SCHEMA,
-            least_reader=SCHEMA,
-            incarnation=incarnation,
-            revision=revision,
-            state=state,
-            max_ttl=0,
-        )
-        made = insert.on_conflict_do_nothing()
-        return str(made.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
-
     def write(self, kind: str, open_ids: Sequence[str], *, gone: bool) -> Statement:
         """Compare and set.
 
@@ -115,20 +76,6 @@ class Statements:
             open_ids: The parameters that name sessions which must be open.
             gone: Whether one must be closed.
         """
-        which = (kind, tuple(open_ids), gone)
-        if which not in self._writes:
-            self._writes[which] = self._write(*which)
-        return self._writes[which]
-
-    def statuses(self, count: int | None) -> Statement:
-        """Sessions by id, or all open ones."""
-        if count not in self._statuses:
-            self._statuses[count] = Statement.of(self._steps.statuses(count))
-        return self._statuses[count]
-
-    # -- inside
-
-    def _write(self, kind: str, open_ids: Sequence[str], gone: bool) -> Statement:
         steps, records = self._steps, self.tables.records.c
         conditions = {"at": [steps.is_at()], "absent": [steps.is_absent()], "any": []}[kind]
         counted = self._count(*conditions)
@@ -143,13 +90,21 @@ class Statements:
         ]
         put = puts[0] if len(puts) == 1 else union_all(*(select(one) for one in puts)).cte("put")
         told = self._tell(put, bindparam("key", type_=Text()))
-        return Statement.of(select(put.c.revision, put.c.created, told))
+        return _of(select(put.c.revision, put.c.created, told))
+
+    # -- inside
+
+    def _first(self) -> Statement:
+        absent = postgresql.insert(self.tables.store).from_select(
+            [one.name for one in self.tables.store.c], self._steps.first_row()
+        )
+        return _of(absent.on_conflict_do_nothing())
 
     def _delete(self, *, at: bool) -> Statement:
         counted = self._count(self._steps.is_at() if at else self._steps.is_there())
         deleted = self._steps.delete(counted, at=at).returning(self.tables.records.c.key).cte("deleted")
         told = self._tell(deleted, bindparam("key", type_=Text()))
-        return Statement.of(select(counted.c.revision, told).select_from(counted.join(deleted, literal(1) == 1)))
+        return _of(select(counted.c.revision, told).select_from(counted.join(deleted, literal(1) == 1)))
 
     def _open_session(self) -> Statement:
         steps = self._steps
@@ -158,7 +113,7 @@ class Statements:
         raised = steps.raise_max_ttl(counted).returning(literal_column("1").label("one")).cte("raised")
         first = steps.first_max_ttl(counted).returning(literal_column("1").label("one")).cte("first")
         told = self._tell(made, bindparam("session_key", type_=Text()))
-        return Statement.of(
+        return _of(
             select(counted.c.revision, told).select_from(counted.join(made, literal(1) == 1)).add_cte(raised, first)
         )
 
@@ -169,7 +124,7 @@ class Statements:
         bound = steps.unbind(closed).returning(self.tables.records.c.key).cte("bound")
         names = select(func.coalesce(func.string_agg(literal(" ") + bound.c.key, literal("")), "")).scalar_subquery()
         told = self._tell(closed, bindparam("session_key", type_=Text()) + names)
-        return Statement.of(select(counted.c.revision, told).select_from(counted.join(closed, literal(1) == 1)))
+        return _of(select(counted.c.revision, told).select_from(counted.join(closed, literal(1) == 1)))
 
     def _begin(self) -> Statement:
         steps, store = self._steps, self.tables.store.c
@@ -177,17 +132,17 @@ class Statements:
         buried = steps.bury_all(begun).returning(literal_column("1").label("one")).cte("buried")
         unbound = steps.unbind_all(begun).returning(literal_column("1").label("one")).cte("unbound")
         told = self._tell(begun, literal(""), channel="everywhere")
-        return Statement.of(select(begun.c.incarnation, begun.c.revision, told).add_cte(buried, unbound))
+        return _of(select(begun.c.incarnation, begun.c.revision, told).add_cte(buried, unbound))
 
     def _lift(self) -> Statement:
         lifted = self._steps.lift().returning(self.tables.store.c.revision).cte("lifted")
         told = self._tell(lifted, bindparam("incarnation_key", type_=Text()), channel="everywhere")
-        return Statement.of(select(lifted.c.revision, told))
+        return _of(select(lifted.c.revision, told))
 
     def _next_generation(self) -> Statement:
         turned = self._steps.next_generation().returning(self.tables.namespaces.c.generation).cte("turned")
         forgotten = self._steps.forget_days(turned).returning(literal_column("1").label("one")).cte("forgotten")
-        return Statement.of(select(turned.c.generation).add_cte(forgotten))
+        return _of(select(turned.c.generation).add_cte(forgotten))
 
     def _count(self, *conditions: ColumnElement[bool]) -> CTE:
         return self._steps.count(*conditions).returning(self.tables.store.c.revision).cte("counted")
@@ -204,7 +159,8 @@ class Statements:
         return select(func.count()).select_from(told.limit(1).cte("told")).scalar_subquery().label("told")
 
 
-@lru_cache(maxsize=8)
-def statements(schema: str) -> Statements:
-    """The statements of a schema, compiled once a process."""
-    return Statements(schema)
+def _of(construct: ClauseElement) -> Statement:
+    """Compile what SQLAlchemy describes."""
+    compiled: Any = construct.compile(dialect=_DIALECT)
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return Statement(str(compiled), tuple(compiled.positiontup or ()), constants)

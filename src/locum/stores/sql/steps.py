@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import BigInteger, Boolean, LargeBinary, String
 
-from locum.stores.sql.tables import OPEN, QUARANTINE
+from locum.stores.sql.words import OPEN, QUARANTINE, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,28 +35,28 @@ class _Names(GenericFunction[bool]):
     inherit_cache = True
 
 
-@compiles(_Names)
-def _names(element: Any, compiler: Any, **options: Any) -> str:
-    value, name = (compiler.process(part, **options) for part in element.clauses)
-    return f"INSTR({value}, {name}) > 0"
+class _Among(GenericFunction[bool]):
+    """Whether an id is one of those in a text, with a space between them."""
+
+    type = Boolean()
+    inherit_cache = True
 
 
-@compiles(_Names, "postgresql")
-def _names_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    value, name = (compiler.process(part, **options) for part in element.clauses)
-    return f"position(convert_to({name}, 'UTF8') in {value}) > 0"
+def _said(construct: type[GenericFunction[bool]], words: str, *dialects: str) -> None:
+    """How these dialects, or all others, say a construct with two parts."""
+
+    @compiles(construct, *dialects)
+    def say(element: Any, compiler: Any, **options: Any) -> str:
+        return words.format(*(compiler.process(part, **options) for part in element.clauses))
 
 
-@compiles(_Names, "mssql")
-def _names_mssql(element: Any, compiler: Any, **options: Any) -> str:
-    value, name = (compiler.process(part, **options) for part in element.clauses)
-    return f"CHARINDEX(CONVERT(VARBINARY(32), {name}), {value}) > 0"
-
-
-@compiles(_Names, "oracle")
-def _names_oracle(element: Any, compiler: Any, **options: Any) -> str:
-    value, name = (compiler.process(part, **options) for part in element.clauses)
-    return f"DBMS_LOB.INSTR({value}, UTL_RAW.CAST_TO_RAW({name})) > 0"
+_said(_Names, "INSTR({0}, {1}) > 0")
+_said(_Names, "position(convert_to({1}, 'UTF8') in {0}) > 0", "postgresql")
+_said(_Names, "CHARINDEX(CONVERT(VARBINARY(32), {1}), {0}) > 0", "mssql")
+_said(_Names, "DBMS_LOB.INSTR({0}, UTL_RAW.CAST_TO_RAW({1})) > 0", "oracle")
+_said(_Among, "INSTR({0}, {1}) > 0")
+_said(_Among, "{1} = ANY (string_to_array({0}, ' '))", "postgresql")
+_said(_Among, "CHARINDEX({1}, {0}) > 0", "mssql")
 
 
 def _text(name: str) -> ColumnElement[str]:
@@ -111,11 +111,11 @@ class Steps:
         joined = self.store.outerjoin(records, there)
         return select(store.incarnation, store.revision, *self._record()).select_from(joined).order_by("created")
 
-    def statuses(self, count: int | None) -> Select[Any]:
-        """The store's row with each session of so many ids, or with each open one; once without, if none is."""
+    def statuses(self, *, named: bool) -> Select[Any]:
+        """The store's row with each session of some ids, or with each open one; once without, if none is."""
         store, sessions, namespaces = self.store.c, self.sessions, self.namespaces
         is_open = and_(sessions.c.closed == 0, sessions.c.incarnation == store.incarnation)
-        wanted = is_open if count is None else sessions.c.id.in_([_text(f"id{at}") for at in range(count)])
+        wanted = _Among(_text("ids"), sessions.c.id) if named else is_open
         joined = self.store.outerjoin(namespaces, self._of(namespaces)).outerjoin(
             sessions, and_(self._of(sessions), wanted)
         )
@@ -134,6 +134,13 @@ class Steps:
         ).select_from(joined)
 
     # -- the incarnation
+
+    def first_row(self) -> Select[Any]:
+        """What the store's row is to be where there is none yet, in the order of its columns."""
+        given = {"incarnation": _text("new"), "revision": _number("revision"), "state": _text("state")}
+        fixed = {"one": 1, "schema": SCHEMA, "least_reader": SCHEMA, "max_ttl": 0}
+        values: dict[str, Any] = {**{name: literal_column(str(value)) for name, value in fixed.items()}, **given}
+        return select(*(values[column.name] for column in self.store.c))
 
     def begin(self) -> Update:
         """A new incarnation in quarantine, in the place of the one that was found, at a higher revision."""

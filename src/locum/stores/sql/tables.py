@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table
 from sqlalchemy.dialects.mysql import VARCHAR
 
-__all__ = ["LONGEST_KEY", "OPEN", "QUARANTINE", "SCHEMA", "Tables"]
+from locum.stores.sql.words import LONGEST_KEY
 
-SCHEMA: Final = 1
-"""The schema that this release writes, and the highest that it reads."""
-
-OPEN: Final = "open"
-QUARANTINE: Final = "quarantine"
-
-LONGEST_KEY: Final = 1024
-"""Characters: an index takes no longer ones."""
+__all__ = ["Tables"]
 
 
 def _name(length: int) -> String:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from locum.clock import NANOSECONDS, seconds
 from locum.errors import ConfigurationError, ConflictError, MissingDriverError, StoreUnavailableError
 from locum.names import check_key
-from locum.scopes import Scope
 from locum.store import (
     Change,
     Expect,
@@ -25,15 +24,17 @@ from locum.store import (
 )
 from locum.stores.address import Address
 from locum.stores.flaws import flaws_of
-from locum.stores.link import Link, unusable
+from locum.stores.lines import Lines
+from locum.stores.link import unusable
 from locum.stores.sight import Sight
 from locum.stores.zookeeper.options import OPTIONS, told_reader, told_tick
-from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from locum.clock import Clock
+    from locum.errors import LocumError
+    from locum.stores.link import Link
     from locum.stores.zookeeper.connection import ZooKeeperConnection
     from locum.stores.zookeeper.transactions import Turn
 
@@ -119,8 +120,9 @@ class ZooKeeperStore:
         self._least = 0  # the shortest timeout that the servers grant, in ms
         self._tick = told_tick(address) or 0  # ms; 0 as long as it is not known
         self._version: str | None = None
-        self._was_there = False
-        self._scope: Scope | None = None
+        self._lines: Lines[ZooKeeperConnection] = Lines(
+            self.url, connect=self._connect, in_words=self._in_words, clock=clock
+        )
 
     @property
     def seen(self) -> Seen | None:
@@ -136,10 +138,9 @@ class ZooKeeperStore:
         from locum.stores.zookeeper import incarnations, words
         from locum.stores.zookeeper.wakeups import Wakeups
 
-        self._was_there = self._was_there or self.seen is not None
-        self._others, self._listening = self._link(self._connect), self._link(self._connect)
-        self._wakeups = Wakeups(self._listening, self._layout, lambda: self.call_timeout)
-        self._scope = Scope(f"store {self.url}", on_error=_log_failure)
+        self._lines.was_there = self._lines.was_there or self.seen is not None
+        self._lines.open()
+        self._wakeups = Wakeups(self._lines.listening, self._layout, lambda: self.call_timeout)
         try:
             await self._learn_least()
             if not self._tick:
@@ -151,21 +152,15 @@ class ZooKeeperStore:
         except BaseException:
             await self.close()
             raise
-        self._was_there = True
+        self._lines.was_there = True
         if self.seen is None:
             self.seen = found
 
     async def close(self) -> None:
         """Leave; calls that still run end at once."""
-        if self._scope is None:
-            return
-        for _, link in self._leases.values():
-            await link.close()
-        self._leases.clear()
-        await self._others.close()
-        await self._listening.close()
-        await self._scope.close()
-        self._scope = None
+        for session_id in list(self._leases):
+            await self._forget(session_id)
+        await self._lines.close()
 
     # -- the incarnation --------------------------------------------------------------------------------------------
 
@@ -194,13 +189,13 @@ class ZooKeeperStore:
     async def open_session(self, owner: bytes, ttl: int, session_id: str) -> SessionInfo:
         """Open a session under a caller-made id, as a ZooKeeper session of its own."""
         check_session(session_id, owner)
-        self._demand_open()
+        self._lines.demand_open()
         if session_id in self._leases and self._leases[session_id][0].expired:
             await self._forget(session_id)
         if session_id not in self._leases:
             wanted = -(-max(ttl, self._least_ttl) // _MILLISECOND) + self._lag
             lease = _Lease(self._address, wanted, lambda: self.call_timeout)
-            self._leases[session_id] = lease, self._link(lease.connect)
+            self._leases[session_id] = lease, self._lines.another(lease.connect)
         lease, link = self._leases[session_id]
 
         async def work(turn: Turn) -> SessionInfo:
@@ -219,7 +214,7 @@ class ZooKeeperStore:
 
     async def beat(self, session_id: str, number: int) -> None:
         """Keep a session alive: a write of that very ZooKeeper session (R27)."""
-        self._demand_open()
+        self._lines.demand_open()
         if session_id not in self._leases:
             await self._change("beat", lambda turn: self._beat_elsewhere(turn, session_id))
         lease, link = self._leases[session_id]
@@ -299,9 +294,8 @@ class ZooKeeperStore:
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for keys that begin with one of the prefixes."""
-        self._demand_open()
-        assert self._scope is not None  # noqa: S101 - it is open
-        async with self._wakeups.subscribe(prefixes, self._scope) as wakeups:
+        scope = self._lines.scope
+        async with self._wakeups.subscribe(prefixes, scope) as wakeups:
             yield wakeups
 
     # -- what it is -------------------------------------------------------------------------------------------------
@@ -345,16 +339,10 @@ class ZooKeeperStore:
     def _least_ttl(self) -> int:
         return max(_LEAST_TTL, (self._least - self._lag) * _MILLISECOND)
 
-    def _link(self, connect: Callable[[], Awaitable[ZooKeeperConnection]]) -> Link[ZooKeeperConnection]:
+    def _in_words(self, error: Exception) -> str | LocumError:
         from locum.stores.zookeeper.faults import in_words
 
-        return Link(
-            self.url,
-            connect=connect,
-            in_words=lambda error: in_words(error, self.url),
-            was_there=lambda: self._was_there,
-            clock=self._clock,
-        )
+        return in_words(error, self.url)
 
     async def _connect(self) -> ZooKeeperConnection:
         from locum.stores.zookeeper.connection import ZooKeeperConnection
@@ -376,7 +364,7 @@ class ZooKeeperStore:
             await turn.connection.ask(protocol.watch(self._layout.store))
             return turn.connection.greeting.timeout
 
-        link = self._link(connect)
+        link = self._lines.another(connect)
         try:
             self._least = await self._transactions.call(link, "open", work, changes=False, compared=False)
         finally:
@@ -402,16 +390,16 @@ class ZooKeeperStore:
             await link.close()
 
     async def _ask(self, name: str, work: Callable[[Turn], Awaitable[T]]) -> T:
-        self._demand_open()
-        return await self._transactions.call(self._others, name, work, changes=False)
+        self._lines.demand_open()
+        return await self._transactions.call(self._lines.others, name, work, changes=False)
 
     async def _change(self, name: str, work: Callable[[Turn], Awaitable[T]]) -> T:
-        self._demand_open()
-        return await self._transactions.call(self._others, name, work, changes=True)
+        self._lines.demand_open()
+        return await self._transactions.call(self._lines.others, name, work, changes=True)
 
     async def _as_it_is(self, name: str, work: Callable[[Turn], Awaitable[T]]) -> T:
-        self._demand_open()
-        return await self._transactions.call(self._others, name, work, changes=True, compared=False)
+        self._lines.demand_open()
+        return await self._transactions.call(self._lines.others, name, work, changes=True, compared=False)
 
     async def _take_up(self, name: str, work: Callable[[Turn], Awaitable[Seen]]) -> Seen:
         before = self.seen
@@ -422,11 +410,3 @@ class ZooKeeperStore:
         self._sight.adopt(found)
         self._wakeups.tell_all()
         return found
-
-    def _demand_open(self) -> None:
-        if self._scope is None:
-            raise StoreUnavailableError(self.url, "this connection is not open")
-
-
-def _log_failure(task: str, error: BaseException) -> None:
-    logger("stores.zookeeper").error("%s failed: %s", task, error)

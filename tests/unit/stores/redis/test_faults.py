@@ -167,7 +167,7 @@ async def test_a_long_list_does_not_hold_up_a_beat(server: Redis, url: str) -> N
     """Each kind of call has a connection of its own, so a beat does not wait for its turn behind a list."""
     async with opened(url) as store:
         session = await session_of(store)
-        turn = store._others._turn
+        turn = store._lines.others._turn
         await turn.acquire()
         await store.beat(session, 1)
         turn.release()

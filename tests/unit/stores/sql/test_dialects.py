@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import CompilerElement
 
 DIALECTS = {"mysql": mysql, "mssql": mssql, "oracle": oracle, "postgresql": postgresql}
-SAID_ABOUT: dict[str, list[list[Any]]] = {"statuses": [[None], [4]]}
-"""The arguments of steps that take others than the ones below."""
 
 
 def every_step() -> dict[str, CompilerElement]:
@@ -25,7 +23,7 @@ def every_step() -> dict[str, CompilerElement]:
     steps = Steps(Tables("locum"))
     counted = steps.tables.store
     guards = steps.guards(counted, open_ids=["session", "if_open"], gone=True)
-    given: dict[str, list[Any]] = {"beat": [False, True], "at": [False, True]}
+    given: dict[str, list[Any]] = {"beat": [False, True], "at": [False, True], "named": [False, True]}
     found: dict[str, CompilerElement] = {}
     for name, step in inspect.getmembers(steps, inspect.ismethod):
         if name.startswith("_") or name == "guards":
@@ -34,10 +32,9 @@ def every_step() -> dict[str, CompilerElement]:
         fixed: dict[str, Any] = {one: counted for one in ("counted", "begun", "closed", "turned") if one in wanted}
         fixed |= {"guards": guards} if "guards" in wanted else {}
         switch = next((one for one in given if one in wanted), None)
-        for arguments in SAID_ABOUT.get(name, [[]]):
-            for choice in given[switch] if switch else [None]:
-                more = {switch: choice} if switch else {}
-                found[f"{name}{arguments or ''}{more or ''}"] = step(*arguments, **fixed, **more)
+        for choice in given[switch] if switch else [None]:
+            more = {switch: choice} if switch else {}
+            found[f"{name}{more or ''}"] = step(**fixed, **more)
     return found
 
 
