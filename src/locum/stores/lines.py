@@ -57,8 +57,7 @@ class Lines(Generic[C]):
         self.was_there = False
         self._scope: Scope | None = None
 
-    @property
-    def scope(self) -> Scope:
+    def demand_open(self) -> Scope:
         """Where the store's own tasks run.
 
         Raises:
@@ -67,10 +66,6 @@ class Lines(Generic[C]):
         if self._scope is None:
             raise StoreUnavailableError(self._store, "this connection is not open")
         return self._scope
-
-    def demand_open(self) -> None:
-        """Raise `StoreUnavailableError` if the store is not open."""
-        self.scope  # noqa: B018 - it says so itself
 
     def open(self) -> None:
         """Have them ready; each connects with its first call."""

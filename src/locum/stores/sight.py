@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from locum.errors import StoreError
     from locum.store import Seen
 
-__all__ = ["LEAP", "Sight", "difference", "is_successor", "missing", "revision_above"]
+__all__ = ["LEAP", "RENEWED", "Sight", "difference", "is_successor", "missing", "revision_above"]
 
 LEAP: Final = 1 << 40
 """A new incarnation's revisions begin at the next multiple of this, above all that anybody has seen of the last."""
+
+RENEWED: Final = b"was closed: the store has begun a new incarnation"
+"""Why the sessions of an earlier incarnation are closed."""
 
 _TAKEN_UP: Final = "it was taken up anew while the answer came; ask again"
 

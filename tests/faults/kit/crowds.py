@@ -30,7 +30,7 @@ def calls_until_the_next(folder: Path, place: ServerPlace, *, waiting: int) -> i
         for _ in range(PROCESSES):
             cluster.start(by_itself=True, below=("env", f"FAULTS_CANDIDATES={waiting // PROCESSES}"))
         until(lambda: len(cluster.window.line(cluster.service)) == waiting + 1, "everyone to stand in line", within=300)
-        until(lambda: _is_quiet(place), "all to have found that it is not their turn", within=100)
+        until(lambda: _is_quiet(place), "all to have found that it is not their turn", within=300)
         before, pids = cluster.last_row(), cluster.pids(active)
         asked = place.calls()
         for pid in (pids.guardian, pids.keeper, pids.worker):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from locum.testing.interception import Call
 
 MANY = 100
-OF_ONE_LOOK = 2  # calls side by side
+OF_ONE_LOOK = 3  # calls side by side
 
 
 async def test_so_many_calls_are_on_their_way_at_once_and_no_more(tmp_path: Path) -> None:

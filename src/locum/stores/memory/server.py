@@ -21,7 +21,7 @@ from locum.store import (
     SessionState,
     SessionStatus,
 )
-from locum.stores.sight import difference, is_successor, missing, revision_above
+from locum.stores.sight import RENEWED, difference, is_successor, missing, revision_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,6 @@ __all__ = ["MemoryServer", "Snapshot"]
 
 T = TypeVar("T")
 
-_CLOSED: Final = b"was closed: the store has begun a new incarnation"
 _TOMBSTONE_AGE: Final = 24 * 3600 * NANOSECONDS
 
 
@@ -211,7 +210,7 @@ class MemoryServer:
             data.max_ttl = max(data.max_ttl, max_ttl, *(one.max_ttl for one in data.namespaces.values()))
             for name, namespace in data.namespaces.items():
                 for status in list(namespace.sessions.values()):
-                    self.close(name, status.id, beat=None, reason=_CLOSED)
+                    self.close(name, status.id, beat=None, reason=RENEWED)
             self._count_everywhere()
             self._tell_anything()
             return data.seen

@@ -31,7 +31,7 @@ from locum.stores.lines import Lines
 from locum.stores.link import unusable
 from locum.stores.redis import answers
 from locum.stores.redis.scripting import Scripting
-from locum.stores.sight import Sight, difference, is_successor, missing, revision_above
+from locum.stores.sight import RENEWED, Sight, difference, is_successor, missing, revision_above
 from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.threads import apart
 
@@ -49,7 +49,6 @@ _SCHEMA: Final = 1
 _LIBRARY: Final = "locum.stores.redis.connection"
 _LEAST_TTL: Final = 0.5
 _TOMBSTONE_AGE: Final = 24 * 3600  # seconds
-_CLOSED: Final = b"was closed: the store has begun a new incarnation"
 
 
 def make_store(url: str, *, namespace: str, clock: Clock) -> RedisStore:
@@ -231,8 +230,7 @@ class RedisStore:
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for keys that begin with one of the prefixes."""
-        scope = self._lines.scope
-        async with self._wakeups.subscribe(prefixes, scope) as wakeups:
+        async with self._wakeups.subscribe(prefixes, self._lines.demand_open()) as wakeups:
             yield wakeups
 
     # -- what it is -------------------------------------------------------------------------------------------------
@@ -371,7 +369,7 @@ class RedisStore:
         """Begin a new incarnation in the place of the one found; `None` if somebody else was first."""
         revision = revision_above(found.revision if found else 0, before.revision if before else 0)
         there = found.incarnation if found else ""
-        values = (there, random_id(), str(revision), str(max_ttl), _CLOSED, str(_SCHEMA))
+        values = (there, random_id(), str(revision), str(max_ttl), RENEWED, str(_SCHEMA))
         begun = await self._as_it_is("begin", *values, call=call)
         if begun.how == b"changed" or begun.found is None:
             return None

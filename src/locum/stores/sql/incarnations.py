@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from locum.errors import SchemaError, StoreUnavailableError
 from locum.names import random_id
 from locum.store import INCARNATION, Seen
-from locum.stores.sight import difference, is_successor, revision_above
-from locum.stores.sql.words import CLOSED, OPEN, QUARANTINE, SCHEMA
+from locum.stores.sight import RENEWED, difference, is_successor, revision_above
+from locum.stores.sql.words import OPEN, QUARANTINE, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,6 +120,6 @@ class Incarnations:
             new=random_id(),
             above=revision_above(found.revision, before.revision if before else 0),
             max_ttl=max_ttl,
-            reason=CLOSED,
+            reason=RENEWED,
         )
         return Seen(rows[0]["incarnation"], rows[0]["revision"]) if rows else None

@@ -8,7 +8,8 @@ from locum.clock import NANOSECONDS
 from locum.errors import ConflictError, SessionClosedError, StoreError
 from locum.identity import MachineKey
 from locum.store import SessionInfo, Sessions, SessionState, SessionStatus, check_session
-from locum.stores.sql.words import CLOSED, OPEN
+from locum.stores.sight import RENEWED
+from locum.stores.sql.words import OPEN
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -154,5 +155,5 @@ def closed(status: SessionStatus) -> SessionClosedError:
 
 def _status(row: Mapping[str, Any]) -> SessionStatus:
     state = SessionState.CLOSED if row["closed"] else SessionState.OPEN
-    reason = row["reason"] if row["buried"] or not row["closed"] else CLOSED
+    reason = row["reason"] if row["buried"] or not row["closed"] else RENEWED
     return SessionStatus(row["id"], state, row["owner"], row["ttl"], row["beat"], reason)

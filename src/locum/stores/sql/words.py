@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLOSED", "LONGEST_KEY", "OPEN", "QUARANTINE", "SCHEMA"]
+__all__ = ["LONGEST_KEY", "OPEN", "QUARANTINE", "SCHEMA"]
 
 SCHEMA: Final = 1
 """The schema that this release writes, and the highest that it reads."""
@@ -14,6 +14,3 @@ QUARANTINE: Final = "quarantine"
 
 LONGEST_KEY: Final = 1024
 """Characters: an index takes no longer ones."""
-
-CLOSED: Final = b"was closed: the store has begun a new incarnation"
-"""Why the sessions of an earlier incarnation are closed."""

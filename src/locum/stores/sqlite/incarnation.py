@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from locum.errors import StoreUnavailableError
 from locum.names import random_id
 from locum.store import INCARNATION, Seen
-from locum.stores.sight import difference, is_successor, revision_above
+from locum.stores.sight import RENEWED, difference, is_successor, revision_above
 from locum.stores.sqlite import changes
 from locum.stores.sqlite.schema import OPEN, QUARANTINE, SCHEMA, DamagedError
 from locum.stores.sqlite.sessions import SessionTable
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from locum.stores.sqlite.sessions import Instant
 
 __all__ = ["Decide", "Incarnation", "adopt", "begin", "current", "lift"]
-
-_CLOSED: Final = b"was closed: the store has begun a new incarnation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def begin(db: sqlite3.Connection, store: str, *, seen: Seen | None, max_ttl: int
     )
     opened = db.execute("SELECT namespace, id FROM locum_sessions WHERE NOT closed").fetchall()
     for namespace, session_id in opened:
-        SessionTable(namespace).close(db, session_id, None, _CLOSED, now)
+        SessionTable(namespace).close(db, session_id, None, RENEWED, now)
     changes.count(db, changes.EVERYWHERE, INCARNATION)
     return current(db, store)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordTable"]
 
-_TRIES = 8  # of a list, to be read while nothing changes
+_TRIES = 3  # of a list, to be read while nothing changes: in a crowd each would be read as often, and is long
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum.errors import ConflictError, SessionClosedError
 from locum.store import SessionInfo, SessionState, SessionStatus
+from locum.stores.sight import RENEWED
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.layout import Life
 from locum.stores.zookeeper.protocol import Refusal
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["EXPIRED", "SessionTable", "closed"]
 
 EXPIRED: Final = b"fell silent: its ZooKeeper session has expired"
-_RENEWED: Final = b"was closed: the store has begun a new incarnation"
 
 
 class SessionTable:
@@ -161,7 +161,7 @@ class SessionTable:
         if life is None or life.reason is not None:
             return None
         if life.incarnation != look.incarnation.id:
-            return _RENEWED
+            return RENEWED
         return None if look.node(1) else EXPIRED
 
     async def _close(self, turn: Turn, session_id: str, reason: bytes, *, expired: bool) -> bool:

@@ -294,8 +294,7 @@ class ZooKeeperStore:
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
         """Wake-ups for keys that begin with one of the prefixes."""
-        scope = self._lines.scope
-        async with self._wakeups.subscribe(prefixes, scope) as wakeups:
+        async with self._wakeups.subscribe(prefixes, self._lines.demand_open()) as wakeups:
             yield wakeups
 
     # -- what it is -------------------------------------------------------------------------------------------------
