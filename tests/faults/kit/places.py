@@ -240,6 +240,7 @@ class PostgresqlPlace(ServerPlace):
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._schema = Schema(self.server)
+        self._read = self._calls = 0
 
     @staticmethod
     def is_installed() -> bool:
@@ -257,8 +258,14 @@ class PostgresqlPlace(ServerPlace):
         return self._schema.url(port=port).replace("127.0.0.1", host)
 
     def calls(self) -> int:
-        """Each statement is a line of its log."""
-        return len(re.findall(r"LOG:  (?:statement|execute)", self.server.log))
+        """Each statement is a line of its log, of which only what is new is read: while it is, others go on asking."""
+        with (self.server.folder / "server.log").open("rb") as log:
+            log.seek(self._read)
+            new = log.read()
+        new = new[: new.rfind(b"\n") + 1]
+        self._read += len(new)
+        self._calls += len(re.findall(rb"LOG:  (?:statement|execute)", new))
+        return self._calls
 
     def wipe(self) -> None:
         """Nobody who is connected is told."""
