@@ -12,7 +12,7 @@ LocumError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError · WorkQueueFullError
 └── JobError               a scheduled job, or one of its runs
-    └── UnknownJobError · JobTimeoutError · StaleRunError
+    └── UnknownJobError · JobTimeoutError · JobProcessError · StaleRunError
 
 A message says what happened, to what, and what to do next. Fields are typed, and the message is built from them.
 """
@@ -33,6 +33,7 @@ __all__ = [
     "ForkedError",
     "HoldEndedError",
     "JobError",
+    "JobProcessError",
     "JobTimeoutError",
     "LocumError",
     "MissingDriverError",
@@ -383,6 +384,14 @@ class JobTimeoutError(JobError, TimeoutError):
     def __init__(self, job: str, why: str) -> None:
         self.job, self.why = job, why
         super().__init__(f"a run of {job} {why}; raise the limit, or find out where it stands")
+
+
+class JobProcessError(JobError):
+    """A run that was executed in a process of its own has failed there, or its process has ended."""
+
+    def __init__(self, job: str, why: str) -> None:
+        self.job, self.why = job, why
+        super().__init__(f"a run of {job} failed in its process: {why}; what it wrote stands in the log")
 
 
 class StaleRunError(JobError):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence  # in annotat
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from locum.errors import ConfigurationError, ScheduleError
-from locum.jobs.job import Job
+from locum.jobs.job import Executor, Job
 from locum.jobs.misfires import Misfire, MisfirePolicy
 from locum.jobs.overlap import Overlap, OverlapPolicy
 from locum.jobs.retry import Retry
@@ -39,6 +39,9 @@ class JobOptions(TypedDict, total=False):
         stop_timeout: Seconds that a run may take to end when it is cancelled; 5 if none are given.
         slices: Into how many a run is cut (`run.part` of `run.parts`), or an `async def` that returns the parameters of
             each, a mapping that goes over `params`. Each is executed, tried again and limited as a run of its own.
+        executor: `asyncio` for an `async def`; `thread` for a plain `def`, which is asked to end, and whose worker ends
+            with it if it does not; or `process` for a plain `def` of a module, which is called with the run's params in
+            a process of its own, and killed when the run is to end.
         after: The name of a job: when a run of it has succeeded, one of this job follows, for the same `fire_at`.
         on_complete: An `async def` that is executed once all slices have succeeded; `run.results()` is what they
             returned.
@@ -55,6 +58,7 @@ class JobOptions(TypedDict, total=False):
     begin_within: float
     stop_timeout: float
     after: str
+    executor: Executor
     slices: int | Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]
     on_complete: Callable[..., Awaitable[object]]
 
@@ -67,12 +71,15 @@ def job_of(
     Raises:
         ConfigurationError: It cannot be.
     """
+    executor = options.get("executor", "asyncio")
+    if executor not in get_args(Executor):
+        raise ScheduleError(f"{name}: executor={executor!r} is not known: it is one of {', '.join(get_args(Executor))}")
+    plain = {body} if executor != "asyncio" else set()
     for one in (body, options.get("slices"), options.get("on_complete")):
-        if callable(one) and not inspect.iscoroutinefunction(one):
-            raise ConfigurationError(
-                f"{one.__name__} of the job {name} is a plain def, which nobody could end: write async def, and call"
-                " what blocks by asyncio.to_thread"
-            )
+        if callable(one) and inspect.iscoroutinefunction(one) == (one in plain):
+            raise ConfigurationError(_wrong_kind(name, one, executor))
+    if executor == "process":
+        _see_that_it_can_be_apart(name, body, options)
     given: dict[str, Any] = {**options, "name": name, "body": body}
     unknown = given.keys() - {*JobOptions.__annotations__, "body"}
     if unknown:
@@ -86,6 +93,30 @@ def job_of(
     if isinstance(given.get("retry"), int):
         given["retry"] = Retry(attempts=given["retry"])
     return Job(**given, trigger=None if trigger is None else trigger(name))
+
+
+def _wrong_kind(name: str, function: Any, executor: str) -> str:
+    if inspect.iscoroutinefunction(function):
+        return f"{function.__name__} of the job {name} is an async def: executor={executor!r} is for a plain one"
+    return (
+        f"{function.__name__} of the job {name} is a plain def, which an event loop could not end: write async def, or"
+        " executor='thread', or executor='process'"
+    )
+
+
+def _see_that_it_can_be_apart(name: str, body: Callable[..., object], options: JobOptions) -> None:
+    if "<" in body.__qualname__:
+        raise ScheduleError(
+            f"{name}: a process finds its function by its name in a module, and not {body.__qualname__}"
+        )
+    if "stall" in options:
+        raise ScheduleError(f"{name}: stall= is for what says that it goes on, which a process cannot: use limit=")
+    if callable(options.get("slices")):
+        return  # its planner says with what it is called
+    try:
+        inspect.signature(body).bind(**options.get("params", {}))
+    except TypeError as error:
+        raise ScheduleError(f"{name}: its params are not what {body.__name__} takes: {error}") from error
 
 
 def trigger_of(name: str, *, cron: str | None, tz: str, gap: Gap, every: float | None, at: datetime | None) -> Trigger:

@@ -15,6 +15,7 @@ from locum.errors import (
     StaleTermError,
     StopTimeoutError,
 )
+from locum.jobs.apart import call_apart
 from locum.jobs.finish import Finish
 from locum.jobs.parts import as_json, parts_of
 from locum.scopes import Scope, cancel_and_wait, told_by_result
@@ -154,7 +155,10 @@ class Execution:
         """What this run is about: a slice or a whole run, to be cut, or to be completed."""
         job, run = self._job, self.run
         if job.slices is None or run.part is not None:
-            returned = await self._surroundings.call(job.body, run)
+            if job.executor == "process":
+                returned = await call_apart(job.name, job.body, run.params)
+            else:
+                returned = await self._surroundings.call(job.body, run)
             if run.part is not None:
                 self._ended = {"result": as_json(returned, f"what a slice of {job.name} returned")}
         elif run.parts is None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping  # in annotations that are read when the program runs
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from locum.errors import ConfigurationError, ScheduleError
 from locum.jobs.cron import place_by_hash
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from locum.jobs.triggers import Trigger
 
-__all__ = ["MOST_SLICES", "Job", "Roster", "in_words", "instant", "micros"]
+__all__ = ["MOST_SLICES", "Executor", "Job", "Roster", "in_words", "instant", "micros"]
 
+Executor = Literal["asyncio", "thread", "process"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_JOBS: Final = 10_000  # they are named in statements, which take some 30,000 values
@@ -50,7 +51,8 @@ class Job:
 
     Attributes:
         name: Its name.
-        body: What a run does: an `async def` that may ask for the `Run`, and for collaborators by type.
+        body: What a run does: an `async def` that may ask for the `Run`, and for collaborators by type; or a plain one.
+        executor: Where it is executed: a plain one in a thread, or in a process.
         trigger: When it fires; `None` if only when somebody asks.
         params: What each run is given; `{fire_at}` in a text is its time, as in `{fire_at:%Y-%m-%d}`.
         jitter: Seconds that a run may begin late, by its time's hash; its time is what it is.
@@ -82,6 +84,7 @@ class Job:
     slices: int | Callable[..., object] | None = None
     on_complete: Callable[..., object] | None = None
     after: str | None = None
+    executor: Executor = "asyncio"
 
     def __post_init__(self) -> None:
         """See that it can be.
@@ -107,7 +110,8 @@ class Job:
     @property
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions."""
-        return [one for one in (self.body, self.slices, self.on_complete) if callable(one)]
+        body = None if self.executor == "process" else self.body  # it is given its params, and no collaborators
+        return [one for one in (body, self.slices, self.on_complete) if callable(one)]
 
     @property
     def trigger_text(self) -> str:
