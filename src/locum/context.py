@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.identity import Origin
@@ -32,6 +32,9 @@ class Context:
         name: Whose body it is.
         clock: Measures pauses.
     """
+
+    facade: ClassVar[Callable[[Any], object] | None] = None
+    """What a plain body is given in its place, where that is told by no room below this one."""
 
     def __init__(self, name: str, *, clock: Clock) -> None:
         self.name = name

@@ -285,7 +285,7 @@ def test_the_commands_on_jobs(folder: Path) -> None:
             elif name == "backfill":
                 assert "31 runs of settle are new." in said
             done.append(name)
-    assert len(done) == 11
+    assert len(done) == 12
 
 
 SLICES = """

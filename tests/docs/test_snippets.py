@@ -62,6 +62,8 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
     ("stores/zookeeper.md", "text"): (1, "unit/stores/zookeeper/test_rights.py:root_of"),
     ("tutorial/first-service.md", "console"): (7, "docs/test_first_service.py:test_the_tutorial"),
     ("tutorial/first-service.md", "text"): (2, "docs/test_first_service.py:test_the_tutorial"),
+    ("tutorial/scheduled-jobs.md", "console"): (6, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
+    ("tutorial/scheduled-jobs.md", "text"): (1, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
 }
 
 

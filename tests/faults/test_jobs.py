@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from locum.jobs.job import micros
-from tests.faults.kit.processes import send
+from tests.faults.kit.processes import send, state
 from tests.faults.kit.runs import FULL
 from tests.faults.kit.waiting import LONG, pass_by, until
 from tests.faults.kit.wallclocks import NEEDS_LIBFAKETIME
@@ -108,6 +108,26 @@ def test_j03_a_run_whose_executor_was_killed_goes_on_elsewhere_at_once(watched: 
     assert [one["run"] for one in watched.notes("ended")] == [run, following]
     watched.end()
     judge_ticks(watched, lost=True)
+
+
+@pytest.mark.parametrize("hurt", ["worker", "instance"])
+def test_j03_a_body_in_a_process_ends_with_its_executor(watched: Watched, hurt: str) -> None:
+    """And with what it has started, before another executor begins; the keeper sees to it, or whoever witnesses."""
+    watched.ready(2)
+    run = watched.ask("apart")
+    first = watched.began(run)
+    executor = watched.by_name(first["instance"])
+    if hurt == "worker":
+        send(watched.pids(executor).worker, 9)
+    else:
+        watched.kill(executor)
+    second = watched.began(run, beyond=first["token"])
+    assert [pid for pid in first["pids"] if state(pid) not in (None, "Z")] == []
+    watched.go_on()
+    assert watched.over(run).token == second["token"]
+    assert [one["token"] for one in watched.notes("ended")] == [second["token"]]
+    watched.end()
+    assert [pid for pid in second["pids"] if state(pid) not in (None, "Z")] == []
 
 
 @EVERYWHERE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import getpass
 import json
+import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -14,21 +16,21 @@ import click
 from locum import exit_codes
 from locum.cli.looking import file_of
 from locum.cli.tables import Cell, Column, Table, is_terminal, show
-from locum.cli.words import NOTHING, instant, one_line
+from locum.cli.words import NOTHING, how_far, instant, one_line
 from locum.clock import Clock
 from locum.errors import StoreUnavailableError
 from locum.scopes import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-    from locum.jobs.jobs import Jobs, Progress
+    from locum.jobs.jobs import Jobs, Past, Waiting
+    from locum.jobs.progress import Progress
 
 __all__ = ["command"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_WIDTH: Final = 12
 _JOBS: Final = (Column("Job"), Column("Next"), Column("Fires", wraps=True), Column("Paused", wraps=True))
 _LIVE: Final = (
     Column("Job"),
@@ -36,7 +38,7 @@ _LIVE: Final = (
     Column("State"),
     Column("Attempt", right=True),
     Column("Instance"),
-    Column("Slices"),
+    Column("Progress", wraps=True),
     Column("Run"),
     Column("Last error", wraps=True),
 )
@@ -164,10 +166,49 @@ def next_(name: str, jobs: Callable[[], Jobs], many: int, as_json: bool) -> int:
 @_which
 @click.option("--nonce", help="Asked again with the same one, it is the same run.")
 @click.option("--params", metavar="JSON", help="In place of the declared ones.")
-def run_(name: str, jobs: Callable[[], Jobs], nonce: str | None, params: str | None) -> int:
+@click.option("--wait", is_flag=True, help="Wait for its end, and show how far it is; 1 if it does not succeed.")
+def run_(name: str, jobs: Callable[[], Jobs], nonce: str | None, params: str | None, wait: bool) -> int:
     """Have the job NAME run as soon as there is a place for it; prints the run's id."""
-    click.echo(run(jobs().run_now(name, params=_params(params), nonce=nonce)))
-    return exit_codes.CLEAN
+    found = jobs()
+    asked = run(found.run_now(name, params=_params(params), nonce=nonce))
+    click.echo(asked)
+    if not wait:
+        return exit_codes.CLEAN
+    past = run(_followed(found, asked))
+    click.echo(f"{past.outcome}: {one_line(past.error)}" if past.error else past.outcome, err=bool(past.error))
+    return exit_codes.CLEAN if past.outcome == "succeeded" else exit_codes.SERVICE_FAILED
+
+
+async def _followed(jobs: Jobs, asked: str) -> Past:
+    """How a run has ended, once it has; a person is shown how far it is meanwhile."""
+    from locum.jobs.jobs import Past
+
+    with _shown() as show_it:
+        async for one in jobs.follow(asked):
+            if not isinstance(one, Past):
+                show_it(one)
+    assert isinstance(one, Past)  # noqa: S101 - it is followed until then
+    return one
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[Waiting], None]]:
+    """What each look at a run is told to: a bar, if somebody reads along."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda one: live.update(Text(_line(one)), refresh=True)
+
+
+def _line(one: Waiting) -> str:
+    where = f" on {one.instance}" if one.instance else ""
+    again = f", attempt {one.attempt}" if one.attempt > 1 else ""
+    return f"{one.job} {one.state}{where}{again}  {_bar(one.progress)}".rstrip()
 
 
 @command.command("backfill", short_help="Make runs for times that have passed.")
@@ -259,12 +300,10 @@ def _tell(
 
 
 def _bar(progress: Progress | None) -> str:
-    """How far a run is, as a picture and in numbers."""
     if progress is None:
         return ""
-    full = _WIDTH * progress.over // progress.slices if progress.slices else _WIDTH
-    left = "" if progress.left is None else f", {progress.per_second:.1f}/s, {progress.left:.0f} s left"
-    return f"{'█' * full}{'░' * (_WIDTH - full)} {progress.over}/{progress.slices}{left}"
+    note = f" {one_line(progress.note)}" if progress.note else ""
+    return how_far(progress.done, progress.of, progress.per_second, progress.left) + note
 
 
 def _at(at: datetime | None) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from locum.clock import Clock
+from locum.errors import ConfigurationError
 from locum.registry import make_store
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Place:
         namespace: The host's name.
         ttl: The host's TTL in seconds; `None` where no host was asked.
         is_given: Whether the command line names the store itself, and not only the host.
+        job_store: The URL of the job database that may be there; `None` where there is none.
     """
 
     url: str
     namespace: str
     ttl: float | None = None
     is_given: bool = True
+    job_store: str | None = None
 
 
 def which_store(command: F) -> F:
@@ -64,13 +67,29 @@ def _with_options(command: F, find: Callable[[str | None, str | None, str | None
 
 def _place(app: str | None, store: str | None, namespace: str | None) -> Place:
     if store is not None and namespace is not None:
-        return Place(store, namespace)
+        return Place(store, namespace, job_store=_jobs_beside(store))
     from locum.cli.app import load_host
 
     host = load_host(app)
     settings = host.settings
-    url = replace(settings, store=store or settings.store).store_url
-    return Place(url, namespace or host.name, settings.ttl, is_given=store is not None)
+    settings = replace(settings, store=store or settings.store)
+    url, has_jobs = settings.store_url, host.plan.roster is not None
+    return Place(
+        url,
+        namespace or host.name,
+        settings.ttl,
+        is_given=store is not None,
+        job_store=settings.job_store_url if has_jobs else None,
+    )
+
+
+def _jobs_beside(store: str) -> str | None:
+    from locum.jobs.database import job_store_beside
+
+    try:
+        return job_store_beside(store)
+    except ConfigurationError:
+        return None  # they have a database of their own, or there are none
 
 
 def _place_if_any(app: str | None, store: str | None, namespace: str | None) -> Place | None:

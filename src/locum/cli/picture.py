@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from locum.cli.tables import Cell, Column, Table
-from locum.cli.words import NOTHING, age, instant, one_line, place_in_line
+from locum.cli.words import NOTHING, age, how_far, instant, one_line, place_in_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from locum.views.runs import Runs, UnderWay
     from locum.views.status import Instance, Part, Service, Status
 
 __all__ = ["heading", "notes", "tables"]
@@ -33,6 +34,15 @@ _INSTANCES: Final = (
     Column("Services", wraps=True),
     Column("Session", least=110),
 )
+_RUNS: Final = (
+    Column("Job", wraps=True),
+    Column("For"),
+    Column("State"),
+    Column("Attempt", right=True),
+    Column("Instance", wraps=True),
+    Column("Progress"),
+    Column("Note", wraps=True, least=110),
+)
 _LATE: Final = 0.5  # of the TTL: a beat that old has missed two others
 _ORDER: Final = ("active", "completed", "stopping", "backoff", "starting", "passive", "running", "stopped")
 _STYLES: Final = {"active": "green", "completed": "cyan", "backoff": "yellow", "stopping": "yellow"}
@@ -44,7 +54,7 @@ def heading(status: Status) -> str:
 
 
 def tables(status: Status, *, now: datetime | None) -> list[Table]:
-    """The table of the services and the table of the instances.
+    """The tables of the services, of the instances, and of the runs of jobs.
 
     Args:
         status: The picture.
@@ -55,6 +65,7 @@ def tables(status: Status, *, now: datetime | None) -> list[Table]:
         for columns, rows in (
             (_SERVICES, [_service(one, now) for one in status.services]),
             (_INSTANCES, [_instance(one, is_short=now is not None) for one in status.instances]),
+            (_RUNS, [_run(one, now) for one in status.jobs.under_way] if status.jobs else []),
         )
         if rows
     ]
@@ -70,7 +81,15 @@ def notes(status: Status) -> list[str]:
         )
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.services if one.trouble]
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.instances if one.trouble]
-    return found
+    return found + _notes_on_jobs(status.jobs)
+
+
+def _notes_on_jobs(jobs: Runs | None) -> list[str]:
+    if jobs is None:
+        return []
+    more = [f"{jobs.more} more under way"] * bool(jobs.more) + [f"{jobs.waiting} waiting"] * bool(jobs.waiting)
+    told = f"Runs of jobs: {', '.join(more)}; `locum jobs show` shows all." if more else ""
+    return [one for one in (told, jobs.trouble and f"The jobs: {one_line(jobs.trouble)}") if one]
 
 
 def _service(one: Service, now: datetime | None) -> list[Cell]:
@@ -84,6 +103,18 @@ def _service(one: Service, now: datetime | None) -> list[Cell]:
         Cell(instant(one.since, now=now)),
         Cell(one.next or NOTHING, "" if one.next else "dim"),
         Cell(str(len(one.waiting))),
+    ]
+
+
+def _run(one: UnderWay, now: datetime | None) -> list[Cell]:
+    return [
+        Cell(one.job),
+        Cell(instant(one.fire_at, now=now)),
+        Cell(one.state),
+        Cell(str(one.attempt)),
+        Cell(one.instance),
+        Cell(NOTHING if one.done is None else how_far(one.done, one.of, one.per_second, one.left)),
+        Cell(one_line(one.note)),
     ]
 
 

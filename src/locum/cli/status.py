@@ -6,8 +6,8 @@ import asyncio
 import json
 import signal
 import sys
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -23,10 +23,11 @@ from locum.views.beats import BeatWatch
 from locum.views.status import Status, read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from locum.cli.looking import Place
     from locum.store import Store
+    from locum.views.runs import Runs
 
 __all__ = ["Printer", "command"]
 
@@ -51,8 +52,8 @@ def command(place: Callable[[], Place], watch: bool, as_json: bool) -> int:
 
 async def _once(place: Place, *, as_json: bool) -> None:
     clock = Clock()
-    async with looking_at(place, clock=clock) as store:
-        status = await read_status(store, clock=clock)
+    async with looking_at(place, clock=clock) as store, _jobs_of(place) as jobs:
+        status = replace(await read_status(store, clock=clock), jobs=await jobs())
     if as_json:
         click.echo(json.dumps(_plain_object(status), indent=2))
         return
@@ -70,7 +71,7 @@ async def _watch(place: Place, *, as_json: bool) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, leave)
-    async with looking_at(place, clock=clock) as store, Scope("status") as scope:
+    async with looking_at(place, clock=clock) as store, _jobs_of(place) as jobs, Scope("status") as scope:
         scope.spawn(_hear(store, changed), name="changes")
         with _screen(clock, as_json=as_json) as tell:
             last: Status | None = None
@@ -78,11 +79,28 @@ async def _watch(place: Place, *, as_json: bool) -> None:
                 changed.clear()  # before the look: what changes while we look is looked at again
                 try:
                     last = beats.timed(await _look(place, store, clock), now=clock.now())
+                    last = replace(last, jobs=await jobs())
                     tell(last, "")
                 except StoreError as error:
                     tell(last, str(error))
                 await happens(stop.wait(), within=_AT_MOST)
                 await happens(changed.wait(), within=_AT_LEAST - _AT_MOST)
+
+
+@asynccontextmanager
+async def _jobs_of(place: Place) -> AsyncIterator[Callable[[], Awaitable[Runs | None]]]:
+    """What looks at the runs of jobs, where there may be any."""
+    if place.job_store is None:
+
+        async def nothing() -> None:
+            return None
+
+        yield nothing
+        return
+    from locum.views.jobs import RunsView
+
+    async with RunsView(place.job_store, place.namespace) as view:
+        yield view.look
 
 
 async def _look(place: Place, store: Store, clock: Clock) -> Status:
@@ -124,7 +142,7 @@ def _screen(clock: Clock, *, as_json: bool) -> Iterator[Callable[[Status | None,
 
 
 class Printer:
-    """Prints a picture if it says something new: the ages of beats alone are nothing new.
+    """Prints a picture if it says something new: the ages of beats alone are nothing new, nor is a rate.
 
     Args:
         as_json: One JSON object a line.
@@ -157,4 +175,6 @@ def _without_beats(status: Status) -> dict[str, Any]:
     found = _plain_object(status)
     for one in found["instances"]:
         del one["beat"], one["beat_age"]
+    for one in (found["jobs"] or {}).get("under_way", ()):
+        del one["per_second"], one["left"]
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-__all__ = ["NOTHING", "age", "instant", "one_line", "place_in_line"]
+__all__ = ["NOTHING", "age", "how_far", "instant", "one_line", "place_in_line"]
 
+_WIDTH: Final = 12
 NOTHING: Final = "–"  # noqa: RUF001 - a dash that cannot be taken for a minus
 
 
@@ -42,6 +43,29 @@ def instant(text: str, *, now: datetime | None) -> str:
     except (ValueError, OverflowError):
         return text
     return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M}"
+
+
+def how_far(done: float, of: float | None, per_second: float | None, left: float | None) -> str:
+    """How far something is, as a picture and in numbers: `█████░░░░░░░ 43/100, 4.1/s, 14 s left`."""
+    bar = ""
+    if of is not None:
+        full = int(_WIDTH * done / of) if of else _WIDTH
+        bar = f"{'█' * full}{'░' * (_WIDTH - full)} "
+    told = [_amount(done) + ("" if of is None else f"/{_amount(of)}")]
+    told += [_rate(per_second)] if per_second else []
+    told += [f"{age(left)} left"] if left is not None and of != done else []
+    return bar + ", ".join(told)
+
+
+def _amount(number: float) -> str:
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def _rate(per_second: float) -> str:
+    for many, unit in ((1, "s"), (60, "min")):
+        if per_second * many >= 0.95:
+            return f"{per_second * many:,.1f}/{unit}"
+    return f"{per_second * 3600:,.1f}/h"
 
 
 def one_line(text: str) -> str:

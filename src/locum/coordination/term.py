@@ -10,7 +10,7 @@ from locum.coordination.hold import Hold
 from locum.errors import TermEndedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from locum.clock import Clock
     from locum.coordination.fence import Fence
@@ -50,6 +50,7 @@ class Term(Hold):
         self.token, self.revision = token, revision
         self._fence_name = fence_name
         self._fences: dict[str, Fence] = {}
+        self._raised_elsewhere: frozenset[str] = frozenset()
         self._warned_of: set[str] = set()
         self._successor = ""
 
@@ -85,7 +86,7 @@ class Term(Hold):
         self.check()
         fence = fence_of(connection)
         await fence.open()
-        if fence.database not in self._fences:
+        if not self._is_raised(fence):
             self._warn(fence)
             # each time anew: if the user's transaction is rolled back, so is the raise
             await fence.raise_within(connection, self._fence_name, self.token)
@@ -105,10 +106,19 @@ class Term(Hold):
             TimeoutError: An older transaction holds it for longer than this term is certain.
         """
         await fence.open()
-        if fence.database in self._fences:
+        if self._is_raised(fence):
             return  # once a term: one that finds its own token there has not put it there
         await fence.raise_to(self._fence_name, self.token, timeout=self.remaining)
         self._fences[fence.database] = fence
+
+    @property
+    def raised(self) -> frozenset[str]:
+        """The databases whose fences this term has raised."""
+        return frozenset(self._fences)
+
+    def take_over(self, raised: Iterable[str]) -> None:
+        """The fences of these databases were raised for this very term, in another process."""
+        self._raised_elsewhere |= frozenset(raised)
 
     @property
     def successor(self) -> str:
@@ -121,9 +131,12 @@ class Term(Hold):
             self._successor = successor
         super().ask_to_resign(why)
 
+    def _is_raised(self, fence: Fence) -> bool:
+        return fence.database in self._fences or fence.database in self._raised_elsewhere
+
     async def _raised(self, fence: Fence) -> Fence:
         await fence.open()
-        if fence.database not in self._fences:
+        if not self._is_raised(fence):
             self._warn(fence)
             await self.raise_fence(fence)
         return fence

@@ -32,6 +32,9 @@ def is_plain(function: Any) -> bool:
 
 def facade_of(given: object) -> object:
     """What a plain body is given in place of a context; anything else as it is."""
+    own = type(given).facade if isinstance(given, Context) else None
+    if own is not None:
+        return own(given)
     return next((_FACADES[cls](given) for cls in type(given).__mro__ if cls in _FACADES), given)
 
 

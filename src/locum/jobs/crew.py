@@ -20,6 +20,7 @@ from locum.jobs.finish import Finish
 from locum.jobs.run import Run
 from locum.jobs.scribe import End, Scribe
 from locum.jobs.steadiness import Steadiness
+from locum.jobs.telling import Telling
 from locum.scopes import Backoff, Scope, cancel_and_wait, happens, told_by_result
 from locum.service import Stopping  # in a signature that is read when the program runs
 from locum.telemetry import logger
@@ -95,6 +96,7 @@ class Crew:
             stopping.ready()
             writing = scope.spawn(self._scribe.write(database), name="ends of runs")
             caring = scope.spawn(self._aftercare.purge(database), name="old history")
+            telling = scope.spawn(Telling(self._clock, self._runs).write(database), name="how far runs are")
             writing.add_done_callback(lambda _: self._nudge.set())
             try:
                 while not stopping.stopping:
@@ -110,6 +112,7 @@ class Crew:
                 await self._all_ended()
                 await self._scribe.done(within=_FAREWELL)
                 await cancel_and_wait(caring)
+                await cancel_and_wait(telling)
                 await cancel_and_wait(writing)
 
     # -- looking
@@ -209,6 +212,9 @@ class Crew:
         for execution in self._here.values():
             execution.run.ask_to_stop(within=stopping.deadline or 0.0)
         await self._all_ended()
+
+    def _runs(self) -> Iterable[Run]:
+        return [execution.run for execution in self._here.values()]
 
     async def _all_ended(self) -> None:
         while self._here:

@@ -75,18 +75,25 @@ def job_store_beside(store: str) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, *, namespace: str, timeout: float = _TIMEOUT) -> AsyncIterator[Database]:
+async def opened(url: str, *, namespace: str, timeout: float = _TIMEOUT, make: bool = True) -> AsyncIterator[Database]:
     """The job database of a URL, open for the length of the block.
+
+    Args:
+        url: The URL.
+        namespace: Whose jobs.
+        timeout: Seconds that a transaction may take.
+        make: Whether what is missing in it is made.
 
     Raises:
         ConfigurationError: It can be none.
         StoreUnavailableError: It is not there.
     """
     check_name(namespace, what="a namespace")
-    make = await apart("load SQLAlchemy", lambda: _maker(url))
-    database: Database = make(url, namespace, timeout)
+    build = await apart("load SQLAlchemy", lambda: _maker(url))
+    database: Database = build(url, namespace, timeout)
     try:
-        await database.open()
+        if make:
+            await database.open()
         yield database
     finally:
         await database.close()

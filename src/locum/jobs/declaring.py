@@ -11,6 +11,7 @@ from locum.jobs.job import Executor, Job
 from locum.jobs.misfires import Misfire, MisfirePolicy
 from locum.jobs.overlap import Overlap, OverlapPolicy
 from locum.jobs.retry import Retry
+from locum.jobs.signature import asks_for_run, check_params
 from locum.jobs.triggers import Cron, Every, Gap, Once
 
 if TYPE_CHECKING:
@@ -109,14 +110,12 @@ def _see_that_it_can_be_apart(name: str, body: Callable[..., object], options: J
         raise ScheduleError(
             f"{name}: a process finds its function by its name in a module, and not {body.__qualname__}"
         )
-    if "stall" in options:
-        raise ScheduleError(f"{name}: stall= is for what says that it goes on, which a process cannot: use limit=")
-    if callable(options.get("slices")):
-        return  # its planner says with what it is called
-    try:
-        inspect.signature(body).bind(**options.get("params", {}))
-    except TypeError as error:
-        raise ScheduleError(f"{name}: its params are not what {body.__name__} takes: {error}") from error
+    if "stall" in options and asks_for_run(body) is None:
+        raise ScheduleError(
+            f"{name}: stall= is for what says that it goes on, by a locum.blocking.Run that it asks for: or use limit="
+        )
+    if not callable(options.get("slices")):  # otherwise its planner says with what it is called
+        check_params(name, body, options.get("params", {}))
 
 
 def trigger_of(name: str, *, cron: str | None, tz: str, gap: Gap, every: float | None, at: datetime | None) -> Trigger:

@@ -151,6 +151,22 @@ class Ends(Slices):
         self._change(db, job, checkpoint=value)
         return True
 
+    # -- how far it is
+
+    def tell(self, db: Connection, said: Mapping[tuple[str, int], str], *, over: Iterable[tuple[str, int]]) -> None:
+        """Write down how far executions are, each by its run and its token; and let go of what others have said."""
+        table = self._tables.progress
+        gone = sorted({*said, *over})
+        if gone:
+            is_it = (table.c.run == bindparam("b_run"), table.c.token == bindparam("b_token"))
+            db.execute(delete(table).where(*is_it), [{"b_run": run, "b_token": token} for run, token in gone])
+        if said:
+            rows = [
+                {"run": run, "token": token, "namespace": self._namespace, "said": text}
+                for (run, token), text in sorted(said.items())
+            ]
+            db.execute(insert(table), rows)
+
     # -- of sessions
 
     def sessions(self, db: Connection) -> list[str]:
@@ -220,6 +236,9 @@ class Ends(Slices):
             Whether there may be more.
         """
         now, is_full = self.now(db), False
+        told = self._tables.progress  # by executors that were lost
+        live = select(self._runs.c.id).where(self._runs.c.id == told.c.run, self._runs.c.token == told.c.token)
+        db.execute(delete(told).where(self._of_ours(told), ~live.exists()))
         for outcome, days in _KEPT.items():
             old = (
                 select(self._history.c.id)

@@ -156,7 +156,7 @@ class Execution:
         job, run = self._job, self.run
         if job.slices is None or run.part is not None:
             if job.executor == "process":
-                returned = await call_apart(job.name, job.body, run.params)
+                returned = await call_apart(job.body, run)
             else:
                 returned = await self._surroundings.call(job.body, run)
             if run.part is not None:

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from datetime import datetime  # in annotations that are read when the program runs
 from typing import TYPE_CHECKING, Any, Final
 
+from locum.clock import Clock
 from locum.errors import ScheduleError, UnknownJobError
 from locum.identity import host_name
 from locum.jobs.database import opened
 from locum.jobs.job import instant, micros
+from locum.jobs.progress import Progress
 from locum.jobs.steps import CUT
 from locum.jobs.triggers import between
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from sqlalchemy import Row
+
     from locum.jobs.database import Database
     from locum.jobs.job import Job, Roster
 
-__all__ = ["JobState", "Jobs", "Past", "Progress", "Waiting"]
+__all__ = ["JobState", "Jobs", "Past", "Waiting", "read_live"]
 
 _MOST_BACKFILLED: Final = 10_000
+_OFTEN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +51,6 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is that is cut into slices.
-
-    Attributes:
-        over: How many slices are over.
-        slices: How many there are.
-        per_second: How many were over each second, so far.
-        left: Seconds until the last is over, if it goes on like that; `None` while nothing can be said.
-    """
-
-    over: int
-    slices: int
-    per_second: float
-    left: float | None
-
-    @classmethod
-    def after(cls, seconds: float, *, over: int, slices: int) -> Progress:
-        """After so many seconds."""
-        rate = over / seconds if seconds > 0 else 0.0
-        return cls(over, slices, rate, (slices - over) / rate if rate else None)
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """A run that is not over.
 
@@ -82,7 +64,7 @@ class Waiting:
         not_before: When it may begin.
         error: What its last attempt failed with.
         part: Which slice it is; `None` for a whole run.
-        progress: How far its slices are; `None` if it is not cut.
+        progress: How far it is: by its slices, or as its body says (`run.progress`); `None` if nobody says it.
     """
 
     id: str
@@ -231,24 +213,25 @@ class Jobs:
     async def live(self, name: str | None = None, *, slices: bool = False) -> list[Waiting]:
         """The runs that are not over, the oldest first; with their slices, if these are wanted, too."""
         async with self._opened() as database:
-            rows, over, now = await database.transact(lambda db: database.ledger.under_way(db, name, slices=slices))
-        return [
-            Waiting(
-                row.id,
-                row.job,
-                instant(row.fire_at),
-                row.state,
-                row.attempt,
-                row.instance,
-                instant(row.not_before),
-                row.error,
-                row.part,
-                Progress.after((now - row.not_before) / 1e6, over=over.get(row.id, 0), slices=row.parts)
-                if row.state == CUT
-                else None,
-            )
-            for row in rows
-        ]
+            return await read_live(database, name, slices=slices)
+
+    async def follow(self, run: str) -> AsyncIterator[Waiting | Past]:
+        """Look at a run twice a second until it is over.
+
+        Yields:
+            It as it waits or runs, and at last, once, how it has ended.
+
+        Raises:
+            UnknownJobError: There is no such run.
+        """
+        async with self._opened() as database:
+            while found := await read_live(database, run=run):
+                yield found[0]
+                await Clock().sleep(_OFTEN)
+            rows = await database.transact(lambda db: database.ledger.history(db, run=run, slices=True))
+            if not rows:
+                raise UnknownJobError(f"run {run}", self._namespace)
+            yield _past(rows[0])
 
     async def history(
         self, name: str | None = None, *, outcome: str | None = None, limit: int = 50, slices: bool = False
@@ -258,21 +241,7 @@ class Jobs:
             rows = await database.transact(
                 lambda db: database.ledger.history(db, name, outcome=outcome, limit=limit, slices=slices)
             )
-        return [
-            Past(
-                row.id,
-                row.job,
-                instant(row.fire_at),
-                row.outcome,
-                row.attempt,
-                row.token,
-                row.instance,
-                instant(row.finished_at),
-                row.error,
-                row.part,
-            )
-            for row in rows
-        ]
+        return [_past(row) for row in rows]
 
     async def dead(self, name: str | None = None) -> list[Past]:
         """The dead letters, the newest first."""
@@ -301,6 +270,53 @@ class Jobs:
     async def _opened(self) -> AsyncIterator[Database]:
         async with opened(self._url(), namespace=self._namespace) as database:
             yield database
+
+
+async def read_live(
+    database: Database, name: str | None = None, *, run: str | None = None, slices: bool = False
+) -> list[Waiting]:
+    """The runs that are not over, of one job or of all, the oldest first; with their slices, if these are wanted."""
+    rows, over, said, now = await database.transact(
+        lambda db: database.ledger.under_way(db, name, run=run, slices=slices or run is not None)
+    )
+    return [
+        Waiting(
+            row.id,
+            row.job,
+            instant(row.fire_at),
+            row.state,
+            row.attempt,
+            row.instance,
+            instant(row.not_before),
+            row.error,
+            row.part,
+            _cut(row, over.get(row.id, (0, 0)), now)
+            if row.state == CUT
+            else Progress.read(said.get((row.id, row.token))),
+        )
+        for row in rows
+    ]
+
+
+def _past(row: Row[Any]) -> Past:
+    return Past(
+        row.id,
+        row.job,
+        instant(row.fire_at),
+        row.outcome,
+        row.attempt,
+        row.token,
+        row.instance,
+        instant(row.finished_at),
+        row.error,
+        row.part,
+    )
+
+
+def _cut(row: Row[Any], over: tuple[int, int], now: int) -> Progress:
+    """How far the slices of a run are; those that were over before a redrive took no time."""
+    done, before = over
+    return Progress.after((now - row.not_before) / 1e6, done=done, of=row.parts, begun_with=before)
 
 
 def _as_json(name: str, params: Mapping[str, Any]) -> str:

@@ -47,7 +47,9 @@ class Ledger(Claims, Ends, Wishes):
         found = db.execute(select(self._tables.meta.c.least_reader)).scalar()
         if found is not None and found > SCHEMA:
             raise SchemaError(self._store, found, SCHEMA)
-        return found is not None
+        # what this release has added is no new schema: who does not know of it works on without
+        is_whole = inspect(db).has_table(self._tables.progress.name, schema=self._tables.progress.schema)
+        return found is not None and is_whole
 
     def prepare(self, db: Connection) -> None:
         """Make the tables where there are none.
@@ -57,7 +59,8 @@ class Ledger(Claims, Ends, Wishes):
         """
         if not self.is_prepared(db):
             self._tables.metadata.create_all(db)
-            db.execute(insert(self._tables.meta).values(one=1, schema=SCHEMA, least_reader=SCHEMA))
+            if db.execute(select(self._tables.meta.c.one)).first() is None:
+                db.execute(insert(self._tables.meta).values(one=1, schema=SCHEMA, least_reader=SCHEMA))
 
     def declare(self, db: Connection, jobs: Iterable[Job]) -> None:
         """Write down what is declared; a trigger that has changed is worked out anew from now on."""

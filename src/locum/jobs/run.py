@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from locum import blocking
 from locum.coordination.term import Term
 from locum.errors import ConfigurationError, OutcomeUnknownError, StaleRunError, StoreUnavailableError
 from locum.jobs.job import instant
+from locum.jobs.progress import Pace
 from locum.jobs.steps import LiveRun
 from locum.scopes import Backoff
 
@@ -39,6 +41,8 @@ class Run(Term):
         parts: How many slices its run has; `None` if that is not cut.
     """
 
+    facade: ClassVar[Callable[[Any], object]] = blocking.Run
+
     def __init__(
         self,
         claimed: LiveRun,
@@ -62,6 +66,7 @@ class Run(Term):
             clock=clock,
             revision=0,
         )
+        self.claimed, self.namespace, self.pace = claimed, namespace, Pace()
         self.id, self.attempt, self.nonce = claimed.id, claimed.attempt, claimed.nonce
         self.fire_at = instant(claimed.fire_at)
         self.params: dict[str, Any] = json.loads(claimed.params)
@@ -79,6 +84,22 @@ class Run(Term):
         """What the bodies of the slices have returned, in their order: for `on_complete`."""
         self.check()
         return [None if one is None else json.loads(one) for one in await self._results(self)]
+
+    def progress(self, done: float, of: float | None = None, note: str = "") -> None:
+        """Say how far it is, for people (`locum jobs show`, `locum status`), and that it goes on.
+
+        It costs nothing: it is written down once a second at most, together with that of all runs here.
+
+        Args:
+            done: How much is done.
+            of: Of how much; `None` if nobody knows.
+            note: What it is about at this moment.
+
+        Raises:
+            ConfigurationError: These are no numbers of which one could be a part of the other.
+        """
+        self.beat()
+        self.pace.reach(done, of, note, at=self._clock.now())
 
     async def checkpoint(self, value: Any) -> None:
         """Keep a value (of what JSON can tell, up to 64 KiB) for this job's later attempts and runs.
@@ -98,6 +119,22 @@ class Run(Term):
             raise ConfigurationError(f"a checkpoint of {self.name} cannot be kept as JSON: {error}") from error
         if len(text) > 64 * 1024:
             raise ConfigurationError(f"a checkpoint of {self.name} has {len(text)} characters: 65,536 are the most")
+        await self.keep(text)
+
+    # -- for those who run the body
+
+    @property
+    def kept(self) -> str | None:
+        """The last checkpoint, as JSON."""
+        return self._checkpoint
+
+    async def keep(self, text: str) -> None:
+        """Keep a checkpoint that is JSON already.
+
+        Raises:
+            TermEndedError: The run is not ours any more.
+            StaleRunError: The same, as the job database says.
+        """
         if not await self._keep_until_answered(text):
             raise StaleRunError(self.name, self.token)
         self._checkpoint = text

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 
 from locum.jobs.rows import Rows
 from locum.jobs.steps import CUT, READY, RUNNING, LiveRun
-from locum.names import random_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,19 +37,13 @@ class Slices(Rows):
         done = set(db.execute(before).scalars())
         many = len(finish.parts)
         made = [
-            LiveRun(
-                id=random_id(),
-                job=run.job,
-                fire_at=run.fire_at,
+            LiveRun.waiting(
+                run.job,
+                run.fire_at,
                 nonce=f"{run.nonce}/{part}",
-                state=READY,
-                attempt=1,
-                failures=0,
-                losses=0,
-                token=0,
                 not_before=now,
-                slot=run.slot,
                 params=params,
+                slot=run.slot,
                 parent=run.id,
                 part=part,
                 parts=many,
@@ -101,18 +94,11 @@ class Slices(Rows):
             if job.after is not None:
                 following.setdefault(job.after, []).append(job)
         made = [
-            LiveRun(
-                id=random_id(),
-                job=job.name,
-                fire_at=run["fire_at"],
+            LiveRun.waiting(
+                job.name,
+                run["fire_at"],
                 nonce=f"{AFTER}{run['id']}",
-                state=READY,
-                attempt=1,
-                failures=0,
-                losses=0,
-                token=0,
                 not_before=now,
-                slot=None,
                 params=job.params_at(run["fire_at"]),
             )
             for run in succeeded
@@ -157,7 +143,13 @@ class Slices(Rows):
         )
         return list(db.execute(found.order_by(self._history.c.part)).scalars())
 
-    def over_of(self, db: Connection, parents: Sequence[str]) -> dict[str, int]:
-        """How many slices of each of these runs are over."""
-        counted = select(self._history.c.parent, func.count().label("many")).where(self._history.c.parent.in_(parents))
-        return {row.parent: row.many for row in db.execute(counted.group_by(self._history.c.parent))}
+    def over_of(self, db: Connection, parents: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """How many slices of each of these runs are over, and how many of them were before it was cut the last time."""
+        before = func.sum(case((self._history.c.finished_at < self._runs.c.not_before, 1), else_=0))
+        counted = (
+            select(self._history.c.parent, func.count().label("many"), before.label("before"))
+            .join(self._runs, self._runs.c.id == self._history.c.parent)
+            .where(self._history.c.parent.in_(parents))
+            .group_by(self._history.c.parent)
+        )
+        return {row.parent: (row.many, int(row.before)) for row in db.execute(counted)}

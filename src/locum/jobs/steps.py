@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from locum.jobs.job import in_words, instant, micros
 from locum.jobs.misfires import due
@@ -68,6 +68,23 @@ class LiveRun:
     parts: int | None = None
     checkpoint: str | None = None
     is_new: bool = False
+
+    @classmethod
+    def waiting(
+        cls, job: str, fire_at: int, *, nonce: str, not_before: int, params: str, id: str = "", **more: Any
+    ) -> LiveRun:
+        """A run that comes to be, and waits for its first executor."""
+        first: dict[str, Any] = {"attempt": 1, "failures": 0, "losses": 0, "token": 0, "slot": None}
+        return cls(
+            id=id or random_id(),
+            job=job,
+            fire_at=fire_at,
+            nonce=nonce,
+            state=READY,
+            not_before=not_before,
+            params=params,
+            **first | more,
+        )
 
 
 @dataclass(slots=True)
@@ -201,18 +218,12 @@ def _is_too_late(job: Job, run: LiveRun, now: int) -> bool:
 
 
 def _run_of(job: Job, fire_at: int, make_id: Callable[[], str] = random_id) -> LiveRun:
-    return LiveRun(
-        id=make_id(),
-        job=job.name,
-        fire_at=fire_at,
+    return LiveRun.waiting(
+        job.name,
+        fire_at,
         nonce="",
-        state=READY,
-        attempt=1,
-        failures=0,
-        losses=0,
-        token=0,
         not_before=job.not_before(fire_at),
-        slot=None,
         params=job.params_at(fire_at),
+        id=make_id(),
         is_new=True,
     )

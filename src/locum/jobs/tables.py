@@ -62,6 +62,7 @@ class Tables:
         jobs: One row a job: its trigger, when it is planned next, up to when it was decided, its last token.
         runs: What is not over: waits, or goes. Small, whatever the history.
         history: What is over, what was left out, and the dead letters.
+        progress: How far executions are, for people: apart from the runs, whose rows others wait for.
 
     Args:
         schema: Its name; `None` for none.
@@ -99,6 +100,14 @@ class Tables:
             Column("outcome", String(16), nullable=False),
             Column("finished_at", BigInteger, nullable=False),
             Column("result", Text),
+        )
+        self.progress = Table(
+            "job_progress",
+            metadata,
+            Column("run", String(32), primary_key=True),
+            Column("token", BigInteger, primary_key=True, autoincrement=False),
+            Column("namespace", String(_NAME), nullable=False),
+            Column("said", Text, nullable=False),  # as JSON
         )
         runs, history = self.runs.c, self.history.c
         Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)

@@ -143,30 +143,36 @@ class Wishes(Slices):
         """All jobs, by name."""
         return db.execute(self._select_jobs().order_by(self._jobs.c.name)).all()
 
-    def live(self, db: Connection, job: str | None = None) -> Sequence[Row[Any]]:
+    def live(self, db: Connection, job: str | None = None, *, run: str | None = None) -> Sequence[Row[Any]]:
         """The runs that are not over, the oldest first."""
         mine = [] if job is None else [self._runs.c.job == job]
+        mine += [] if run is None else [self._runs.c.id == run]
         return db.execute(self._select_runs(*mine).order_by(self._runs.c.fire_at)).all()
 
     def under_way(
-        self, db: Connection, job: str | None, *, slices: bool
-    ) -> tuple[Sequence[Row[Any]], dict[str, int], int]:
-        """The runs that are not over, how many slices of each that is cut are, and the database's time."""
-        rows = [row for row in self.live(db, job) if slices or row.parent is None]
+        self, db: Connection, job: str | None, *, run: str | None = None, slices: bool
+    ) -> tuple[Sequence[Row[Any]], dict[str, tuple[int, int]], dict[tuple[str, int], str], int]:
+        """The runs that are not over, how many slices of each are, what their bodies have said, the database's time."""
+        rows = [row for row in self.live(db, job, run=run) if slices or row.parent is None]
         cut = [row.id for row in rows if row.state == CUT]
-        return rows, self.over_of(db, cut) if cut else {}, self.now(db)
+        told = select(self._tables.progress).where(self._of_ours(self._tables.progress))
+        said = {(row.run, row.token): row.said for row in db.execute(told)}
+        return rows, self.over_of(db, cut) if cut else {}, said, self.now(db)
 
     def history(
         self,
         db: Connection,
         job: str | None = None,
         *,
+        run: str | None = None,
         outcome: str | None = None,
         limit: int = 50,
         slices: bool = False,
     ) -> Sequence[Row[Any]]:
         """The runs that are over, and the times that were left out, the newest first; with slices if wanted."""
         found = select(self._history).where(self._of_ours(self._history))
+        if run is not None:
+            found = found.where(self._history.c.id == run)
         if not slices:
             found = found.where(self._history.c.parent.is_(None))
         if job is not None:
@@ -180,4 +186,4 @@ class Wishes(Slices):
     @staticmethod
     def _asked(job: str, fire_at: int, nonce: str, params: str, *, not_before: int | None = None) -> LiveRun:
         begins = fire_at if not_before is None else not_before
-        return LiveRun(random_id(), job, fire_at, nonce, READY, 1, 0, 0, 0, begins, None, params)
+        return LiveRun.waiting(job, fire_at, nonce=nonce, not_before=begins, params=params)

@@ -15,6 +15,7 @@ from locum.errors import CorruptRecordError
 from locum.identity import MachineKey
 from locum.keeper.owner import Ending, Owner
 from locum.views.line import GRANTS, LINES, Line, grant_of, lines_of
+from locum.views.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -126,6 +127,7 @@ class Status:
         store: The store's URL, without secrets.
         instances: Every instance, by name.
         services: Every service, by name.
+        jobs: The runs of its jobs; `None` where nobody has looked, or no job was ever declared.
         quarantine: Seconds for which an instance must watch the store before anything is granted in it, since it is not
             the one that was there before (R25); 0 if it is not in quarantine.
     """
@@ -135,6 +137,7 @@ class Status:
     instances: tuple[Instance, ...]
     services: tuple[Service, ...]
     quarantine: float = 0.0
+    jobs: Runs | None = None
 
     def service(self, name: str) -> Service | None:
         """The service of that name."""

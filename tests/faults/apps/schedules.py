@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
-from locum import Host, Misfire, Overlap, Run
+from locum import Host, Misfire, Overlap, Run, blocking
 from locum.clock import Clock
 
 host = Host("faults")
@@ -16,7 +17,7 @@ clock = Clock()
 period, length = float(os.environ.get("FAULTS_PERIOD", "1")), float(os.environ.get("FAULTS_LENGTH", "2.4"))
 
 
-def note(run: Run, what: str) -> None:
+def note(run: Run | blocking.Run, what: str, **more: object) -> None:
     """One line, written at once: what is torn between two processes would be seen."""
     line = {
         "what": what,
@@ -28,6 +29,7 @@ def note(run: Run, what: str) -> None:
         "part": run.part,
         "instance": run.instance,
         "boot": clock.now(),
+        **more,
     }
     file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, (json.dumps(line) + "\n").encode())
@@ -63,6 +65,17 @@ async def long(run: Run) -> None:
     note(run, "began")
     while not leave.exists():
         await run.sleep(0.02)
+    note(run, "ended")
+
+
+@host.job(executor="process")
+def apart(run: blocking.Run) -> None:
+    """In a process of its own, which has started another one."""
+    child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    note(run, "began", pids=[os.getpid(), child.pid])
+    while not leave.exists():
+        run.sleep(0.02)
+        run.check()
     note(run, "ended")
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from locum import exit_codes
+from locum import Host, Run, exit_codes
 from locum.cli.main import main
+from locum.cli.words import how_far
 from locum.jobs.database import opened
 from locum.jobs.finish import Finish
 from locum.jobs.job import Job
@@ -131,3 +132,49 @@ def test_the_times_of_a_job_are_known_from_its_host(desk: Desk, tmp_path: Path) 
         "2026-03-29T01:00:00+00:00",
         "2026-03-30T00:30:00+00:00",
     ]
+
+
+async def test_the_status_shows_how_far_runs_are_and_a_run_is_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, go_on = f"sqlite:///{tmp_path}/billing.db", asyncio.Event()
+    host = Host("billing", store=store)
+
+    @host.job
+    async def work(run: Run) -> None:
+        run.progress(3, 12, "the third of them")
+        await go_on.wait()
+        if run.params.get("fail"):
+            raise ValueError("no such day")
+
+    async def said(*arguments: str, code: int = exit_codes.CLEAN) -> str:
+        assert await asyncio.to_thread(main, [*arguments, "--namespace", "billing"]) == code
+        told = capsys.readouterr()
+        return told.err if code else told.out
+
+    by_hand = ("jobs", "run", "work", "--job-store", f"sqlite:///{tmp_path}/billing-jobs.db")
+    async with host.lifespan():
+        assert json.loads(await said("status", "--store", store, "--json"))["jobs"]["under_way"] == []
+        run = await host.jobs.run_now("work")
+        async with asyncio.timeout(60):
+            while True:
+                jobs = json.loads(await said("status", "--store", store, "--json"))["jobs"]
+                if jobs["under_way"] and jobs["under_way"][0]["done"] is not None:
+                    break
+        (one,) = jobs["under_way"]
+        assert (one["job"], one["id"], one["state"], one["done"], one["of"]) == ("work", run, "running", 3, 12)
+        assert one["note"] == "the third of them"
+        assert "███░░░░░░░░░ 3/12" in await said("status", "--store", store)
+        go_on.set()
+        assert (await said(*by_hand, "--wait")).splitlines()[1:] == ["succeeded"]
+        failed = await said(*by_hand, "--wait", "--params", '{"fail": true}', code=exit_codes.SERVICE_FAILED)
+        assert failed == "dead: ValueError: no such day\n"
+
+
+def test_how_far_something_is_in_words() -> None:
+    assert how_far(43, 100, 4.1, 13.9) == "█████░░░░░░░ 43/100, 4.1/s, 14 s left"
+    assert how_far(0, 4, None, None) == "░░░░░░░░░░░░ 0/4"
+    assert how_far(4, 4, 0.02, 0.0) == "████████████ 4/4, 1.2/min"
+    assert how_far(0, 0, None, None) == "████████████ 0/0"
+    assert how_far(1234567, None, 0.001, None) == "1,234,567, 3.6/h"
+    assert how_far(0.5, 1, None, None) == "██████░░░░░░ 0.5/1"

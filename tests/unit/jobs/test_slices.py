@@ -12,8 +12,8 @@ from locum import Host, Run
 from locum.errors import ConfigurationError, ScheduleError
 from locum.jobs.declaring import job_of
 from locum.jobs.finish import Finish
-from locum.jobs.jobs import Progress
 from locum.jobs.postgresql import PostgresDatabase
+from locum.jobs.progress import Progress
 from locum.jobs.steps import CUT
 from tests.unit.jobs.book import A, B, Book, job, one_claimed
 from tests.unit.jobs.test_running import host, over
@@ -191,7 +191,7 @@ async def test_j09_a_number_of_slices_needs_no_planner(host: Host) -> None:
         seen.append((run.part, run.parts))
         (live,) = await host.jobs.live("part")
         assert live.progress is not None
-        assert live.progress.slices == 4
+        assert live.progress.of == 4
 
     async with host.lifespan():
         assert (await over(host, await host.jobs.run_now("part"))).outcome == "succeeded"
@@ -210,8 +210,8 @@ async def test_j09_what_a_slice_returns_must_be_json(host: Host) -> None:
 
 
 def test_progress_says_how_fast_and_how_long() -> None:
-    assert Progress.after(10.0, over=20, slices=100) == Progress(20, 100, 2.0, 40.0)
-    assert Progress.after(10.0, over=0, slices=100) == Progress(0, 100, 0.0, None)
+    assert Progress.after(10.0, done=20, of=100) == Progress(20, 100, 2.0, 40.0)
+    assert Progress.after(10.0, done=0, of=100) == Progress(0, 100, 0.0, None)
 
 
 async def body(run: Run) -> None: ...
