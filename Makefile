@@ -18,6 +18,7 @@ LOCK_ARGS ?=
 UV_RELEASE := 0.13.9
 UV    := .tools/bin/uv
 PEERS := benchmarks/.venv
+PEERS_4 := benchmarks/.venv-apscheduler4
 TOOLS := .tools/.uv-$(UV_RELEASE)
 BIN   := .venv/bin
 DOCS  := .venv-docs/bin
@@ -63,7 +64,7 @@ format: $(READY) ## put the code into the shape that `make check` asks for
 
 bench: $(READY) ## the measured figures, and Locum beside others, as JSON and pictures in benchmarks/out/
 	@tests/servers/install.sh --quiet bench || echo "going on without: the peers that need it are left out" >&2
-	@$(MAKE) --no-print-directory $(PEERS)/.ready || echo "going on without the peers' libraries" >&2
+	@$(MAKE) --no-print-directory $(PEERS)/.ready $(PEERS_4)/.ready || echo "going on without the peers' libraries" >&2
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 simulate: $(READY) ## SEEDS whole clusters in virtual time, the seeds that ever failed first (SIMULATE_ARGS="--first 5000")
@@ -99,6 +100,7 @@ sql: $(READY) ## write down the statements on PostgreSQL as they are composed no
 lock: $(TOOLS) ## work out the locks anew (LOCK_ARGS=--upgrade for newer releases)
 	$(COMPILE) --all-extras --group dev -o requirements.lock pyproject.toml
 	$(COMPILE) --group bench -o benchmarks/requirements.lock
+	$(COMPILE) --prerelease allow --group bench-apscheduler4 -o benchmarks/apscheduler4.lock
 	$(COMPILE) --group docs -o requirements-docs.lock
 
 clean: ## remove what was built and cached; .venv, .venv-docs and .tools stay
@@ -117,6 +119,11 @@ $(READY): pyproject.toml requirements.lock $(TOOLS)
 $(PEERS)/.ready: benchmarks/requirements.lock $(READY)
 	@$(PEERS)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python $(BIN)/python $(PEERS)
 	$(UV) pip sync --quiet --python $(PEERS)/bin/python --require-hashes benchmarks/requirements.lock
+	@touch $@
+
+$(PEERS_4)/.ready: benchmarks/apscheduler4.lock $(READY)
+	@$(PEERS_4)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --no-python-downloads --python $(BIN)/python $(PEERS_4)
+	$(UV) pip sync --quiet --python $(PEERS_4)/bin/python --require-hashes benchmarks/apscheduler4.lock
 	@touch $@
 
 # Nothing of ours is installed there: the reference is read from the source.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import costs
+from benchmarks.jobs import family as jobs
 from benchmarks.locks import family as locks
 from benchmarks.options import parsed
 from benchmarks.stores import family as stores
@@ -25,6 +26,7 @@ _FAMILIES: Final[dict[str, Callable[[Path, Options], tuple[list[Path], bool]]]] 
     "takeover": takeover.measure,
     "stores": stores.measure,
     "locks": locks.measure,
+    "jobs": jobs.measure,
     "costs": costs.measure,
 }
 

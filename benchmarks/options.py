@@ -30,6 +30,9 @@ class Options(argparse.Namespace):
     seed: int
     idle: float
     turns_for: float
+    fires_for: float
+    rounds: int
+    schedules: int
     folder: Path | None
     peers_python: Path
     out: Path
@@ -74,6 +77,9 @@ def parsed(arguments: Sequence[str] | None, families: Sequence[str]) -> Options:
     parser.add_argument("--seed", type=int, default=0, help="of orders and phases; one is made up if none is given")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs, stores)")
     parser.add_argument("--turns-for", type=float, default=3.0, help="seconds for which turns are taken (locks)")
+    parser.add_argument("--fires-for", type=float, default=10.0, help="seconds for which lateness is told (jobs)")
+    parser.add_argument("--rounds", type=int, default=1, help="turns, each of which takes some minutes (jobs)")
+    parser.add_argument("--schedules", type=int, default=100_000, help="of the idle instance (jobs)")
     parser.add_argument("--folder", type=Path, help="for stores and servers' data; the system's temporary one if none")
     parser.add_argument(
         "--peers-python", type=Path, default=_HERE / ".venv/bin/python", help="who has the peers' libraries"

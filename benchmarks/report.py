@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.harness import Outcome
+    from benchmarks.jobs.results import Row as JobRow
     from benchmarks.locks.results import Row as LockRow
     from benchmarks.stores.results import Row as StoreRow
     from benchmarks.takeover.results import Row
@@ -26,6 +27,7 @@ __all__ = [
     "keep",
     "limit_figures",
     "show_costs",
+    "show_jobs",
     "show_limits",
     "show_locks",
     "show_machine",
@@ -145,6 +147,18 @@ def show_watches(rows: Sequence[LockRow]) -> None:
         calls = [row.figures.get(f"calls a change, {who}") for who in ("joiner", "watcher")]
         table.add_row(row.case.label, *cells, *("" if each is None else f"{each.p50:.3g}" for each in calls))
     _console.print(table)
+
+
+def show_jobs(rows: Sequence[JobRow]) -> None:
+    """A table a kind."""
+    for kind in dict.fromkeys(row.case.kind for row in rows):
+        of_it = [row for row in rows if row.case.kind == kind]
+        names = list(dict.fromkeys(name for row in of_it for name in row.figures))
+        table = _table(kind[0].upper() + kind[1:], "", *names, "n")
+        for row in of_it:
+            figures = [f"{row.figures[name]:,.4g}" if name in row.figures else "" for name in names]
+            table.add_row(row.case.label, *figures, str(row.n))
+        _console.print(table)
 
 
 def show_costs(title: str, found: Mapping[str, Any]) -> None:
