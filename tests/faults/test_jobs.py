@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from locum.jobs.job import micros
-from tests.faults.kit.processes import send, state
+from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
+from tests.faults.kit.processes import descendants, inner_pid, send, state
 from tests.faults.kit.runs import FULL
 from tests.faults.kit.waiting import LONG, pass_by, until
 from tests.faults.kit.wallclocks import NEEDS_LIBFAKETIME
@@ -81,6 +82,29 @@ def test_j01_each_time_fires_once_whoever_is_there(watched: Watched) -> None:
     assert len({one["instance"] for one in watched.notes("tick")}) > 1, "one instance has done it all"
 
 
+OPERATIONS = range(1, 15) if FULL else (2, 6)
+
+
+@EVERYWHERE
+@pytest.mark.timeout(600)
+@pytest.mark.cluster(app="crashing", environment={"FAULTS_SCHEDULES": "1"})
+def test_j02_a_crash_after_each_operation_of_a_run(watched: Watched) -> None:
+    """Of what makes a run, claims it and ends it: there is one record for each time, and each time has run."""
+    watched.ready(2)
+    for number in OPERATIONS:
+        watched.die_after(number)
+        gone_on = len(watched.notes("tick")) + 2
+        until(lambda: len(watched.notes("tick")) >= gone_on, "the ticks to go on")  # noqa: B023 - at once
+    watched.end()
+    judge_ticks(watched, lost=True)
+    times = Counter((one["job"], one["fire_at"]) for one in watched.notes("tick"))
+    twice = sum(many > 1 for many in times.values())
+    died = (watched.folder / "died").read_text().splitlines()
+    begun = [what for what in died[1:] if not what.startswith(("INSERT INTO job_runs", "UPDATE"))]
+    assert len(died) >= len(OPERATIONS)
+    assert twice <= len(begun), f"{twice} times have run twice, of crashes after {died}"
+
+
 @EVERYWHERE
 @pytest.mark.parametrize("hurt", ["worker", "instance"])
 @pytest.mark.cluster(environment={"FAULTS_SCHEDULES": "1"})
@@ -128,6 +152,29 @@ def test_j03_a_body_in_a_process_ends_with_its_executor(watched: Watched, hurt: 
     assert [one["token"] for one in watched.notes("ended")] == [second["token"]]
     watched.end()
     assert [pid for pid in second["pids"] if state(pid) not in (None, "Z")] == []
+
+
+@NEEDS_UNSHARE
+@EVERYWHERE
+@pytest.mark.cluster(ttl=6.0 if FULL else 3.0, environment={"FAULTS_SCHEDULES": "1"})
+def test_j03_a_run_whose_machine_is_gone_goes_on_elsewhere_when_its_lease_is_over(watched: Watched) -> None:
+    """Nobody can witness it: others wait for the TTL, on their own clocks, and for no longer than they must."""
+    lost = watched.start(below=PID_NAMESPACE)
+    run = watched.ask("long")
+    first = watched.began(run)
+    watched.ready(2)
+    lost_at = time.time_ns() // 1000
+    send(next(pid for pid in descendants(lost.process.pid) if inner_pid(pid) == 1), 9)
+    second = watched.began(run, beyond=first["token"])
+    waited = (second["at"] - lost_at) / SECOND
+    assert waited > 0.6 * watched.ttl, "it was taken from one who may have been alive"
+    assert not FULL or waited < 1.4 * watched.ttl
+    watched.go_on()
+    record = watched.over(run)
+    assert (record.outcome, record.token, record.attempt) == ("succeeded", second["token"], 2)
+    assert watched.over(watched.ask("long")).outcome == "succeeded", "its place was lost with it"
+    watched.end()
+    judge_ticks(watched, lost=True)
 
 
 @EVERYWHERE

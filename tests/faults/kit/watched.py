@@ -104,6 +104,14 @@ class Watched(Cluster):
         for instance in self.alive():
             assert instance.leave() == 0, f"{instance.name} did not end cleanly"
 
+    def die_after(self, number: int) -> None:
+        """Have an instance die after so many operations of the job database, and wait until it has."""
+        armed = self.folder / "die-after"
+        draft = armed.with_suffix(".draft")
+        draft.write_text(str(number))
+        draft.rename(armed)
+        until(lambda: not armed.exists(), f"an instance to die after operation {number}")
+
     def go_on(self) -> None:
         """Let the bodies that wait for it end."""
         (self.folder / "leave").touch()
