@@ -31,7 +31,13 @@ __all__ = ["command"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_JOBS: Final = (Column("Job"), Column("Next"), Column("Fires", wraps=True), Column("Paused", wraps=True))
+_JOBS: Final = (
+    Column("Job"),
+    Column("Next"),
+    Column("Fires", wraps=True),
+    Column("Paused", wraps=True),
+    Column("Declared by", wraps=True),
+)
 _LIVE: Final = (
     Column("Job"),
     Column("For"),
@@ -101,9 +107,21 @@ _limit = click.option("--limit", type=click.IntRange(1, 10_000), default=50, sho
 @_which
 @_as_json
 def list_(jobs: Callable[[], Jobs], as_json: bool) -> int:
-    """List all jobs that any instance has declared: when each is planned next, and whether it is paused."""
+    """List all jobs: when each is planned next, whether it is paused, and which instances declare it.
+
+    One that no instance declares any more is orphaned: nothing of it fires until one does again; see `remove`.
+    """
     found = run(jobs().all())
-    rows = [(one.name, _at(one.next_at), one.trigger or "when asked", one.paused or "") for one in found]
+    rows = [
+        (
+            one.name,
+            _at(one.next_at),
+            one.trigger or "when asked",
+            one.paused or "",
+            ", ".join(one.declared_by) or "nobody: orphaned",
+        )
+        for one in found
+    ]
     return _tell(as_json, found, "Jobs", _JOBS, rows, "No instance has declared a job yet.")
 
 
@@ -241,6 +259,14 @@ def pause(name: str, jobs: Callable[[], Jobs], reason: str, author: str | None) 
 def resume(name: str, jobs: Callable[[], Jobs]) -> int:
     """Go on with the job NAME from now; what was missed is not made up for (see `locum jobs backfill`)."""
     return _done(jobs().resume(name), f"{name} is resumed.")
+
+
+@command.command("remove", short_help="Let go of an orphaned job.")
+@_name
+@_which
+def remove(name: str, jobs: Callable[[], Jobs]) -> int:
+    """Let go of the job NAME, which no instance declares any more, with what waits of it; its history stays."""
+    return _done(jobs().remove(name), f"{name} is removed.")
 
 
 @command.command("cancel", short_help="Have a run end.")

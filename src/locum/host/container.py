@@ -13,7 +13,7 @@ import inspect
 import types
 import typing
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.blocking import Context as BlockingContext
@@ -161,6 +161,19 @@ class Container:
 
 def _parameters(function: Callable[..., object]) -> dict[str, Wanted]:
     """The parameters of a body by name; `*args` and `**kwargs` ask for nothing. `Any` is no type."""
+    try:
+        return dict(_read_once(function))
+    except TypeError:  # a callable object that has no hash
+        return _read(function)
+
+
+@lru_cache(maxsize=256)
+def _read_once(function: Callable[..., object]) -> dict[str, Wanted]:
+    """A job's body is called thousands of times."""
+    return _read(function)
+
+
+def _read(function: Callable[..., object]) -> dict[str, Wanted]:
     hints = {name: kind for name, kind in _hints(function).items() if kind is not Any}
     return {
         name: Wanted(hints.get(name), has_default=parameter.default is not parameter.empty)

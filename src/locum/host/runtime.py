@@ -37,7 +37,7 @@ from locum.services.active_passive import ActivePassiveRunner, ActivePassiveServ
 from locum.services.background import BackgroundRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
 from locum.services.periodic import Periodic
-from locum.telemetry import Events, ServiceFailed, StoreLost, StoreRestored, logger
+from locum.telemetry import Events, InstanceLost, ServiceFailed, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -394,7 +394,7 @@ class Runtime(ABC):
         from locum.jobs.crew import Crew
 
         commons = self._commons
-        return Crew(
+        crew = Crew(
             roster,
             self._settings.job_store_url,
             store=commons.store,
@@ -402,6 +402,8 @@ class Runtime(ABC):
             surroundings=self,
             fences=commons.fences,
         )
+        self._events.on(InstanceLost, lambda _: crew.hurry())
+        return crew
 
     async def _publish(self, coordinator: Coordinator, leases: LeaseSource) -> None:
         """Show the services' modes in the store: changes that come together are one write."""

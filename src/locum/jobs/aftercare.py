@@ -11,6 +11,7 @@ from locum.jobs.deaths import Deaths
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from locum.clock import Clock
@@ -22,6 +23,7 @@ __all__ = ["Aftercare"]
 
 _log = logger("jobs")
 _EVERY: Final = 1.0
+_EVERY_QUIET: Final = 10.0
 _EVERY_PURGE: Final = 600.0
 _BETWEEN_SLICES: Final = 0.1
 
@@ -39,6 +41,19 @@ class Aftercare:
         self._deaths = Deaths()
         self._looked_at: int | None = None
 
+    def is_due(self, *, has_claims: bool) -> bool:
+        """Whether a second has passed since the last look; or ten, if nobody has claimed anything.
+
+        Args:
+            has_claims: Whether somebody has, as far as is known.
+        """
+        every = _EVERY if has_claims else _EVERY_QUIET
+        return self._looked_at is None or seconds(self._clock.now() - self._looked_at) >= every
+
+    def hurry(self) -> None:
+        """There may be something to look after now."""
+        self._looked_at = None
+
     async def look(
         self,
         database: Database,
@@ -46,8 +61,8 @@ class Aftercare:
         *,
         known: AbstractSet[tuple[str, int]],
         stuck: AbstractSet[tuple[str, int]],
-    ) -> None:
-        """Once a second: let others go on with what dead sessions have claimed, and with what nobody here knows of.
+    ) -> bool:
+        """Let others go on with what dead sessions have claimed, and with what nobody here knows of.
 
         Args:
             database: The job database.
@@ -55,32 +70,42 @@ class Aftercare:
             known: Runs that are executed here, with their tokens, or whose end is not written yet, under any session.
             stuck: Those whose body would not end: they are this instance's until its session is closed (R19).
 
+        Returns:
+            Whether there is something to go on with.
+
         Raises:
             StoreError: A store did not answer.
         """
-        now = self._clock.now()
-        if self._looked_at is not None and seconds(now - self._looked_at) < _EVERY:
-            return
-        self._looked_at = now
-        ledger = database.ledger
-        claiming = await database.transact(ledger.sessions)
+        self._looked_at = self._clock.now()
+        ledger, recovered = database.ledger, 0
+        claiming, enlisted = await database.transact(lambda db: (ledger.sessions(db), ledger.enlisted(db)))
         if lease.session in claiming:
             # an answer that was lost may have claimed for us what nobody here knows of (R17)
-            await database.transact(lambda db: ledger.put_back(db, lease.session, but=known | stuck))
-        others = [session for session in claiming if session != lease.session]
+            recovered += await database.transact(lambda db: ledger.put_back(db, lease.session, but=known | stuck))
+        others = sorted({*claiming, *enlisted} - {lease.session})
         if not others:
-            return
+            return bool(recovered)
         told = await self._store.sessions(others)
-        for session in self._deaths.among(others, told, now=self._clock.now()):
+        over = self._deaths.among(others, told, now=self._clock.now())
+        if over:
+            await database.transact(lambda db: ledger.forget(db, over))
+        for session in over:
             many = await database.transact(functools.partial(ledger.recover, session=session, but=known))
+            recovered += many
             if many:
                 _log.warning("%d runs of a session that is over begin anew", many)
+        return bool(recovered)
 
-    async def purge(self, database: Database) -> None:
-        """Now and then let go of what was over long ago, slice by slice, until it is cancelled."""
+    async def purge(self, database: Database, kept: Mapping[str, float]) -> None:
+        """Now and then let go of what was over long ago, slice by slice, until it is cancelled.
+
+        Args:
+            database: The job database.
+            kept: For how many days that of some jobs is kept.
+        """
         while True:
             try:
-                is_full = await database.transact(database.ledger.purge)
+                is_full = await database.transact(functools.partial(database.ledger.purge, kept=kept))
             except StoreError as error:
                 _log.debug("old history is kept for now: %s", error)
                 is_full = False

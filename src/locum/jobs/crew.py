@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.jobs.aftercare import Aftercare
+from locum.jobs.cover import Cover
 from locum.jobs.database import opened
 from locum.jobs.execution import Execution
 from locum.jobs.finish import Finish
@@ -41,7 +42,7 @@ __all__ = ["Crew"]
 
 _log = logger("jobs")
 _LONGEST: Final = 1.0  # seconds between two looks: whatever is told, or not told
-_SHORTEST: Final = 0.002
+_SHORTEST: Final = 0.005  # what is due in between is decided together
 _IN_OTHER_HANDS: Final = 0.05
 _FAREWELL: Final = 2.0  # seconds for the last ends to be written; what is not is recovered when the session is closed
 
@@ -78,11 +79,18 @@ class Crew:
         # by token too: an old body may still be ending when this very instance has claimed its run again
         self._here: dict[tuple[str, int], Execution] = {}
         self._stuck: set[tuple[str, int]] = set()
+        self._enlisted = ""
+        self._is_quiet = False
         self._nudge = asyncio.Event()
         self._scribe = Scribe(roster.jobs, self._clock, self._nudge.set)
         self._aftercare = Aftercare(store, self._clock)
         self._steadiness = Steadiness()
         self._backoff = Backoff(0.1, 2.0)
+
+    def hurry(self) -> None:
+        """An instance is gone: look at once whether it has left something."""
+        self._aftercare.hurry()
+        self._nudge.set()
 
     async def run(self, stopping: Stopping) -> None:
         """Execute what is due until it is asked to end; what runs then may end within the service's `stop_timeout`."""
@@ -95,8 +103,9 @@ class Crew:
             self._database = database
             stopping.ready()
             writing = scope.spawn(self._scribe.write(database), name="ends of runs")
-            caring = scope.spawn(self._aftercare.purge(database), name="old history")
+            caring = scope.spawn(self._aftercare.purge(database, self._roster.kept), name="old history")
             telling = scope.spawn(Telling(self._clock, self._runs).write(database), name="how far runs are")
+            listening = scope.spawn(self._listen(database), name="what others have for us")
             writing.add_done_callback(lambda _: self._nudge.set())
             try:
                 while not stopping.stopping:
@@ -111,6 +120,7 @@ class Crew:
                     execution.stop()
                 await self._all_ended()
                 await self._scribe.done(within=_FAREWELL)
+                await cancel_and_wait(listening)
                 await cancel_and_wait(caring)
                 await cancel_and_wait(telling)
                 await cancel_and_wait(writing)
@@ -125,9 +135,8 @@ class Crew:
             stopping.beat()
             try:
                 database = await stack.enter_async_context(opened(self._url, namespace=self._store.namespace))
-                await database.transact(
-                    functools.partial(database.ledger.declare, jobs=list(self._roster.jobs.values()))
-                )
+                for jobs in self._roster.batches():
+                    await database.transact(functools.partial(database.ledger.declare, jobs=jobs))
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 await stack.aclose()
                 _log.warning("jobs wait for their database: %s", error)
@@ -137,28 +146,55 @@ class Crew:
         return None
 
     async def _look(self, stopping: Stopping) -> None:
-        """One look: recover, decide, claim, begin; then wait until something is to be done."""
+        """One look: decide, claim, begin, recover; then wait until something is to be done."""
         self._nudge.clear()
         lease = await self._lease(stopping)
         if lease is None:
             return
         try:
-            known = {*self._here, *self._scribe.pending}
-            await self._aftercare.look(self._database, lease, known=known, stuck=self._stuck)
+            await self._enlist(lease)
             taken = await self._take(lease)
         except StoreError as error:
             _log.warning("jobs wait for their database: %s", error)
             await self._pause(self._backoff.delay())
             return
         self._backoff.reset()
-        for claimed, checkpoint in taken.runs:
-            if stopping.stopping:
-                self._end(claimed, lease, Finish(claimed.id, claimed.token, "given_back", has_begun=False))
-            else:
-                self._begin(claimed, checkpoint, lease)
+        await self._begin_all(taken, lease, stopping)
         for key in taken.cancelling & self._here.keys():
             self._here[key].cancel()
+        if self._aftercare.is_due(has_claims=taken.has_claims):
+            await self._care(lease)
         await self._pause(self._until_next(taken))
+
+    async def _care(self, lease: Lease) -> None:
+        """Look after what others have left, and look again at once if that was something."""
+        known = {*self._here, *self._scribe.pending}
+        try:
+            if await self._aftercare.look(self._database, lease, known=known, stuck=self._stuck):
+                self._nudge.set()
+        except StoreError as error:
+            _log.warning("lost runs wait for a store: %s", error)
+
+    async def _enlist(self, lease: Lease) -> None:
+        """Under each session anew, say what is declared here."""
+        if self._enlisted == lease.session:
+            return
+        ledger, instance = self._database.ledger, self._surroundings.instance
+        await self._database.transact(
+            lambda db: ledger.enlist(db, self._roster.jobs, session=lease.session, instance=instance)
+        )
+        self._enlisted = lease.session
+
+    async def _listen(self, database: Database) -> None:
+        """Look at once when others have something for us; what is not heard is seen at the next look."""
+        backoff = Backoff(0.5, 15.0)
+        while True:
+            try:
+                await database.listen(self._nudge.set)
+                backoff.reset()
+            except StoreError as error:
+                _log.debug("others are not heard for now: %s", error)
+            await self._clock.sleep(backoff.delay())
 
     async def _pause(self, duration: float) -> None:
         """Wait, unless something has happened here that is a reason to look."""
@@ -171,11 +207,17 @@ class Crew:
     async def _take(self, lease: Lease) -> Taken:
         room = max(0, self._roster.at_once - len(self._here)) if lease.is_current else 0
         ledger, begun = self._database.ledger, self._clock.now()
-        taken = await self._database.transact(
-            lambda db: ledger.take(
-                db, self._roster.jobs, session=lease.session, instance=self._surroundings.instance, room=room
+        taken = None
+        if self._is_quiet:
+            taken = await self._database.ask(functools.partial(ledger.peek, session=lease.session))
+        if taken is None:
+            begun = self._clock.now()
+            taken = await self._database.transact(
+                lambda db: ledger.take(
+                    db, self._roster.jobs, session=lease.session, instance=self._surroundings.instance, room=room
+                )
             )
-        )
+        self._is_quiet = not (taken.has_moved or self._here)
         stepped = self._steadiness.step(taken.now, begun, self._clock.now())
         if stepped:
             _log.warning(
@@ -190,9 +232,11 @@ class Crew:
             return 0.0
         if taken.next_at is None:
             return _LONGEST
+        left = (taken.next_at - taken.now) / 1e6
+        if taken.has_moved:
+            return min(_LONGEST, max(_SHORTEST, left))
         # what is due, and about which nothing could be decided, is in another's hands at this moment
-        shortest = _SHORTEST if taken.has_moved else _IN_OTHER_HANDS
-        return min(_LONGEST, max(shortest, (taken.next_at - taken.now) / 1e6))
+        return min(_LONGEST, left) if left > 0 else _IN_OTHER_HANDS
 
     async def _lease(self, stopping: Stopping) -> Lease | None:
         """The lease that is there; `None` if it is to end first."""
@@ -221,7 +265,19 @@ class Crew:
             self._nudge.clear()
             await self._nudge.wait()
 
-    def _begin(self, claimed: LiveRun, checkpoint: str | None, lease: Lease) -> None:
+    async def _begin_all(self, taken: Taken, lease: Lease, stopping: Stopping) -> None:
+        """Have the runs begin that were claimed; or give them back, if there is no lease any more, or it is to end."""
+        if not taken.runs:
+            return
+        tokens = [claimed.token for claimed, _ in taken.runs]
+        cover = None if stopping.stopping else await Cover.over(self._leases, lease, tokens)
+        for claimed, checkpoint in taken.runs:
+            if cover is None:
+                self._end(claimed, lease, Finish(claimed.id, claimed.token, "given_back", has_begun=False))
+            else:
+                self._begin(claimed, checkpoint, lease, cover)
+
+    def _begin(self, claimed: LiveRun, checkpoint: str | None, lease: Lease, cover: Cover) -> None:
         run = Run(
             claimed,
             checkpoint,
@@ -239,7 +295,8 @@ class Crew:
             surroundings=self._surroundings,
             fences=self._fences,
         )
-        self._scope.spawn(self._execute(claimed, execution, lease), name=f"run of {claimed.job}")
+        task = self._scope.spawn(self._execute(claimed, execution, lease), name=f"run of {claimed.job}")
+        task.add_done_callback(lambda _: cover.one_has_ended())
 
     async def _execute(self, claimed: LiveRun, execution: Execution, lease: Lease) -> None:
         try:

@@ -52,6 +52,20 @@ class Database(Protocol):
             OutcomeUnknownError: It may have been.
         """
 
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Ask something by one statement, which needs no transaction.
+
+        Raises:
+            StoreUnavailableError: There was no answer.
+        """
+
+    async def listen(self, wake: Callable[[], object]) -> None:
+        """Call something whenever an instance has something for others; it may end, and be called again.
+
+        Raises:
+            StoreUnavailableError: The database does not answer.
+        """
+
     async def close(self) -> None:
         """Leave."""
 

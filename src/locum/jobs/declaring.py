@@ -44,6 +44,12 @@ class JobOptions(TypedDict, total=False):
             with it if it does not; or `process` for a plain `def` of a module, which is called with the run's params in
             a process of its own, and killed when the run is to end.
         after: The name of a job: when a run of it has succeeded, one of this job follows, for the same `fire_at`.
+        key: What runs share a limit by, whatever job they are of: a text in which parameters stand, as in `{customer}`.
+        key_limit: How many runs with one key may go at once, on all instances; 1 if nothing is said.
+        params_type: What the parameters must be: a dataclass, or a model of pydantic; they are checked
+            when the job is declared, and when somebody asks for a run.
+        keep_days: For how many days its history is kept: a week if nothing is said, or a month of what was cancelled.
+            Dead letters are kept until somebody decides.
         on_complete: An `async def` that is executed once all slices have succeeded; `run.results()` is what they
             returned.
     """
@@ -60,6 +66,10 @@ class JobOptions(TypedDict, total=False):
     stop_timeout: float
     after: str
     executor: Executor
+    key: str
+    key_limit: int
+    params_type: Any
+    keep_days: float
     slices: int | Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]
     on_complete: Callable[..., Awaitable[object]]
 

@@ -48,13 +48,15 @@ class Ends(Slices):
             if one.floor:
                 self._lift(db, one)
         claimed = self._select_runs(
-            self._runs.c.id.in_({one.id for one in ended}),
+            self._among(db, self._runs.c.id, sorted({one.id for one in ended})),
             self._runs.c.session == session,
             self._runs.c.state == RUNNING,
         )
         # in one order, so that two who end the same runs do not wait for each other
         rows = db.execute(claimed.order_by(self._runs.c.id).with_for_update())
         ours = {(row.id, row.token): row for row in rows}
+        if any(row.limit_key for row in ours.values()):
+            self.wake(db)  # another instance may have what waits for that key
         over: list[dict[str, Any]] = []
         again: list[dict[str, Any]] = []
         cut: list[tuple[Row[Any], Finish]] = []
@@ -70,7 +72,7 @@ class Ends(Slices):
             else:
                 again.append(self._again(one, row, now))
         if over:
-            db.execute(delete(self._runs).where(self._runs.c.id.in_([columns["id"] for columns in over])))
+            db.execute(delete(self._runs).where(self._among(db, self._runs.c.id, [one["id"] for one in over])))
             db.execute(insert(self._history), over)
         if again:
             ready: dict[str, Any] = {name: bindparam(f"b_{name}") for name in again[0] if name != "id"}
@@ -174,6 +176,16 @@ class Ends(Slices):
         named = select(self._runs.c.session).where(self._of_ours(self._runs), self._runs.c.session.is_not(None))
         return list(db.execute(named.distinct()).scalars())
 
+    def enlisted(self, db: Connection) -> list[str]:
+        """The sessions whose instances have declared jobs."""
+        rosters = self._tables.rosters
+        return list(db.execute(select(rosters.c.session).where(self._of_ours(rosters))).scalars())
+
+    def forget(self, db: Connection, sessions: Collection[str]) -> None:
+        """Take back what these sessions have declared, which are over."""
+        rosters = self._tables.rosters
+        db.execute(delete(rosters).where(self._of_ours(rosters), rosters.c.session.in_(list(sessions))))
+
     def recover(self, db: Connection, session: str, *, but: Collection[tuple[str, int]] = ()) -> int:
         """Let others go on with what a session has claimed, which is over.
 
@@ -190,6 +202,8 @@ class Ends(Slices):
         """
         now = self.now(db)
         lost = self._claimed(db, session, but)
+        if lost:
+            self.wake(db)
         for row in lost:
             is_it = self._runs.c.id == row.id
             losses = row.losses + 1
@@ -229,23 +243,37 @@ class Ends(Slices):
 
     # -- of what was over long ago
 
-    def purge(self, db: Connection) -> bool:
+    def purge(self, db: Connection, kept: Mapping[str, float] | None = None) -> bool:
         """Let go of what was over long ago, a slice of it; dead letters stay.
+
+        Args:
+            db: The transaction.
+            kept: For how many days that of some jobs is kept; others' for a week, or a month if it was cancelled.
 
         Returns:
             Whether there may be more.
         """
-        now, is_full = self.now(db), False
+        now, is_full, own = self.now(db), False, dict(kept or {})
         told = self._tables.progress  # by executors that were lost
         live = select(self._runs.c.id).where(self._runs.c.id == told.c.run, self._runs.c.token == told.c.token)
         db.execute(delete(told).where(self._of_ours(told), ~live.exists()))
-        for outcome, days in _KEPT.items():
+        keys, used = self._tables.keys, select(self._runs.c.limit_key).where(self._runs.c.limit_key.is_not(None))
+        db.execute(delete(keys).where(self._of_ours(keys), keys.c.name.not_in(used)))
+        wanted: list[tuple[Any, Any, float]] = [
+            (self._history.c.outcome == outcome, self._history.c.job.not_in(list(own)), days)
+            for outcome, days in _KEPT.items()
+        ]
+        wanted += [
+            (self._history.c.outcome.in_(list(_KEPT)), self._history.c.job == job, days) for job, days in own.items()
+        ]
+        for outcome, job, days in wanted:
             old = (
                 select(self._history.c.id)
                 .where(
                     self._of_ours(self._history),
-                    self._history.c.outcome == outcome,
-                    self._history.c.finished_at < now - days * _DAY,
+                    outcome,
+                    job,
+                    self._history.c.finished_at < now - round(days * _DAY),
                     # of what is under way, the results are needed
                     or_(self._history.c.parent.is_(None), self._history.c.parent.not_in(select(self._runs.c.id))),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from locum import exit_codes
@@ -11,6 +12,7 @@ from locum.clock import nanoseconds, seconds
 from locum.errors import (
     HoldEndedError,
     JobTimeoutError,
+    ScheduleError,
     StaleRunError,
     StaleTermError,
     StopTimeoutError,
@@ -72,7 +74,7 @@ class Execution:
         self.run = run
         self._job, self._leases, self._surroundings, self._fences = job, leases, surroundings, fences
         self._clock = surroundings.clock
-        self._told = asyncio.Event()
+        self._told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._why = _Why.ITSELF
         self._ended: dict[str, Any] = {}
 
@@ -91,21 +93,14 @@ class Execution:
             What is to be written down; `None` if its body would not end: the close of the session tells then (R19).
         """
         async with Scope(f"run of {self._job.name}", on_error=told_by_result) as scope:
-            self._over = scope.spawn(self.run.over(), name="end of the lease")
-            self._wished = scope.spawn(self._told.wait(), name="told")
+            self.run.when_lost(lambda _: self._tell(_Why.LOST))
             unready = await self._make_ready(scope)
             if unready is not None:
                 self.run.end("was not begun")
                 return unready
             try:
                 # the timer stands, and only then the clock is looked at (R15)
-                handle = await self._leases.arm(self.run.lease, token=self.run.token)
-                if handle is None:
-                    return self._unbegun()
-                try:
-                    return await self._execute(scope) if self.run.is_current else self._unbegun()
-                finally:
-                    self._leases.disarm(handle)
+                return await self._execute(scope) if self.run.is_current else self._unbegun()
             finally:
                 self.run.end("is over")
 
@@ -118,21 +113,27 @@ class Execution:
     def _tell(self, why: _Why) -> None:
         if self._why is _Why.ITSELF:
             self._why = why
-        self._told.set()
+        if not self._told.done():
+            self._told.set_result(None)
 
     async def _make_ready(self, scope: Scope) -> Finish | None:
         """Raise the fences, for as long as the lease is certain; what is to be written down if it cannot begin.
 
         What is out of order here is not the run's fault: it is not counted as a failure, and is tried again.
         """
-        raising = scope.spawn(self._raise_fences(), name="fences")
-        await asyncio.wait(
-            [raising, self._over, self._wished], timeout=self.run.remaining, return_when=asyncio.FIRST_COMPLETED
-        )
+        try:
+            self._check_params()
+        except ScheduleError as unfit:  # whoever asked for it did not have the job; it would be the same each time
+            return self._finish("dead", unfit)
+        fences = list(self._fences())
+        if not fences:
+            return None
+        raising = scope.spawn(self._raise(fences), name="fences")
+        await asyncio.wait([raising, self._told], timeout=self.run.remaining, return_when=asyncio.FIRST_COMPLETED)
         if not raising.done():
             if not await cancel_and_wait(raising, timeout=self._job.stop_timeout):
                 scope.forget(raising)
-            if self._wished.done():
+            if self._why in (_Why.CANCELLED, _Why.STOPPED):
                 return self._finish("cancelled") if self._why is _Why.CANCELLED else self._unbegun()
             return self._unbegun(TimeoutError("a fence was not raised while the lease was certain"))
         error = raising.exception()
@@ -140,8 +141,13 @@ class Execution:
             return self._finish("given_back", error, floor=error.highest, has_begun=False)
         return None if error is None else self._unbegun(error)
 
-    async def _raise_fences(self) -> None:
-        for fence in self._fences():
+    def _check_params(self) -> None:
+        job, run = self._job, self.run
+        if job.params_type is not None and (run.part is not None or not callable(job.slices)):
+            job.checked(json.dumps(run.params))
+
+    async def _raise(self, fences: Iterable[Fence]) -> None:
+        for fence in fences:
             await self.run.raise_fence(fence)
 
     async def _execute(self, scope: Scope) -> Finish | None:
@@ -170,17 +176,14 @@ class Execution:
     async def _watch(self, body: Body) -> _Why:
         """Wait until it has ended, or is to be ended."""
         begun = self._clock.now()
+        awaited: list[asyncio.Future[Any]] = [body.task, self._told]
         while True:
-            await asyncio.wait(
-                [body.task, self._over, self._wished],
-                timeout=self._patience(begun),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(awaited, timeout=self._patience(begun), return_when=asyncio.FIRST_COMPLETED)
             if body.task.done():
                 return _Why.ITSELF
-            if self._over.done() or not self.run.is_current:
+            if not self.run.is_current:
                 return _Why.LOST
-            if self._wished.done():
+            if self._told.done():
                 return self._why
             now = self._clock.now()
             if self._job.limit is not None and now >= begun + nanoseconds(self._job.limit):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping  # in annotations that are read when the program runs
 from dataclasses import dataclass, field
@@ -16,16 +17,20 @@ from locum.jobs.retry import Retry
 from locum.names import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from pydantic import TypeAdapter
 
     from locum.jobs.triggers import Trigger
 
-__all__ = ["MOST_SLICES", "Executor", "Job", "Roster", "in_words", "instant", "micros"]
+__all__ = ["MOST_SLICES", "Executor", "Job", "Roster", "in_words", "instant", "micros", "reader_of"]
 
 Executor = Literal["asyncio", "thread", "process"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_MOST_JOBS: Final = 10_000  # they are named in statements, which take some 30,000 values
+_MOST_JOBS: Final = 100_000
+_LONGEST_KEY: Final = 200
+_TOGETHER: Final = 1000
 MOST_SLICES: Final = 10_000
 _GRAINS: Final = 1_000_000
 
@@ -67,6 +72,12 @@ class Job:
             that is called as a body is, and returns the parameters of each. `None` if it is not cut.
         on_complete: What is done once when all slices have succeeded: called as a body is.
         after: A job; each run of it that has succeeded has a run of this one follow, for the same time.
+        key: What runs share a limit by, with those of other jobs that have the same: a text in which parameters
+            stand, as in `{customer}`.
+        key_limit: How many runs with one key may go at once.
+        params_type: What the parameters of a run must be, as pydantic reads them; `None` for whatever JSON can tell.
+        keep_days: For how many days its history is kept; `None` for a week, or a month if it was cancelled. Dead
+            letters are kept until somebody decides.
     """
 
     name: str
@@ -85,6 +96,10 @@ class Job:
     on_complete: Callable[..., object] | None = None
     after: str | None = None
     executor: Executor = "asyncio"
+    key: str | None = None
+    key_limit: int = 1
+    params_type: Any = None
+    keep_days: float | None = None
 
     def __post_init__(self) -> None:
         """See that it can be.
@@ -93,10 +108,11 @@ class Job:
             ConfigurationError: It cannot.
         """
         check_name(self.name, what="the name of a job")
-        for option in ("limit", "stall", "begin_within", "stop_timeout"):
+        for option in ("limit", "stall", "begin_within", "stop_timeout", "keep_days"):
             value = getattr(self, option)
             if value is not None and not 0 < value < float("inf"):
-                raise ScheduleError(f"{self.name}: {option}={value!r} must be a number of seconds above 0")
+                unit = "days" if option == "keep_days" else "seconds"
+                raise ScheduleError(f"{self.name}: {option}={value!r} must be a number of {unit} above 0")
         if not 0 <= self.jitter < 86_400:
             raise ScheduleError(f"{self.name}: jitter={self.jitter!r} must be 0 to a day of seconds")
         if isinstance(self.slices, int) and not 1 <= self.slices <= MOST_SLICES:
@@ -105,7 +121,13 @@ class Job:
             raise ScheduleError(f"{self.name}: on_complete= is for runs that are cut: say slices=, too")
         if self.after is not None and (self.trigger is not None or self.after == self.name):
             raise ScheduleError(f"{self.name}: after={self.after!r} is for a job without a schedule, after another one")
-        self.params_at(0)
+        if self.key_limit < 1:
+            raise ScheduleError(f"{self.name}: key_limit={self.key_limit!r}: at least one run must be able to go")
+        default = self.params_at(0)
+        if self.trigger is not None or self.after is not None or self.params:  # otherwise whoever asks may give them
+            if not callable(self.slices):
+                self.checked(default)
+            self.limit_of(default, 0)
 
     @property
     def bodies(self) -> list[Callable[..., object]]:
@@ -134,10 +156,61 @@ class Job:
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise ScheduleError(f"{self.name}: its params cannot be: {type(error).__name__}: {error}") from error
 
+    def checked(self, params: str) -> str:
+        """These parameters, which are what the body takes.
+
+        Args:
+            params: As JSON; of a slice, where a planner says what these are.
+
+        Raises:
+            ScheduleError: They are not.
+        """
+        if self.params_type is not None:
+            try:
+                reader_of(self.params_type).validate_json(params)
+            except ValueError as error:  # pydantic's is one; its lines say what is wrong, and where
+                raise ScheduleError(f"the params of {self.name} are not what it takes: {error}") from error
+        return params
+
+    def limit_of(self, params: str, fire_at: int) -> dict[str, Any]:
+        """What a run with these parameters shares a limit by, as columns of its row.
+
+        Args:
+            params: As JSON.
+            fire_at: Its time.
+
+        Raises:
+            ScheduleError: The key names a parameter that it does not have, or is too long.
+        """
+        if self.key is None:
+            return {}
+        try:
+            key = self.key.format(**{"fire_at": instant(fire_at), **json.loads(params)})
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise ScheduleError(f"{self.name}: key={self.key!r} cannot be: {type(error).__name__}: {error}") from error
+        if not 1 <= len(key) <= _LONGEST_KEY:
+            raise ScheduleError(f"{self.name}: the key {key!r:.80} must have 1 to {_LONGEST_KEY} characters")
+        return {"limit_key": key, "key_places": self.key_limit}
+
     def not_before(self, fire_at: int) -> int:
         """When the run of that time may begin: the same for whoever asks."""
         share = place_by_hash(f"{self.name}/{fire_at}", _GRAINS)
         return fire_at + round(self.jitter * share)
+
+
+@functools.cache
+def reader_of(kind: Any) -> TypeAdapter[Any]:
+    """What reads JSON as a type: a dataclass, or a model of pydantic.
+
+    Raises:
+        ScheduleError: It is none that could be read.
+    """
+    from pydantic import PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(kind)
+    except PydanticUserError as error:
+        raise ScheduleError(f"params_type={kind!r} cannot be read from JSON: {error}") from error
 
 
 class Roster:
@@ -163,6 +236,17 @@ class Roster:
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions."""
         return [body for job in self.jobs.values() for body in job.bodies]
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """For how many days the history of each job is kept that says so."""
+        return {job.name: job.keep_days for job in self.jobs.values() if job.keep_days is not None}
+
+    def batches(self) -> Iterator[list[Job]]:
+        """The jobs by name, so many together as one transaction can have."""
+        jobs = sorted(self.jobs.values(), key=lambda job: job.name)
+        for begin in range(0, len(jobs), _TOGETHER):
+            yield jobs[begin : begin + _TOGETHER]
 
     def declare(self, job: Job) -> None:
         """Add a job.

@@ -41,6 +41,8 @@ class JobState:
         next_at: When it is planned next; `None` if it is not, or not yet.
         paused: Why it is paused and by whom; `None` if it is not.
         token: The token of its last execution.
+        declared_by: The instances that declare it; none, if it is orphaned: nothing of it fires or runs until one does
+            again, or somebody removes it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class JobState:
     next_at: datetime | None
     paused: str | None
     token: int
+    declared_by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +136,17 @@ class Jobs:
 
         Raises:
             UnknownJobError: No instance has declared it.
+            ScheduleError: The parameters are not what it takes.
         """
         job = self._roster.jobs.get(name)
         text = None if params is None else _as_json(name, params)
         async with self._opened() as database:
             ledger = database.ledger
             at = await database.transact(ledger.now)
-            default = "{}" if job is None else job.params_at(at)
-            return await database.transact(
-                lambda db: ledger.run_now(db, name, nonce=nonce, params=text, default=default)
-            )
+            if job is not None:
+                text = _taken(job, job.params_at(at) if text is None else text)
+            given, limit = text or "{}", {} if job is None else job.limit_of(text or "{}", at)
+            return await database.transact(lambda db: ledger.run_now(db, name, nonce=nonce, params=given, limit=limit))
 
     async def backfill(self, name: str, begin: datetime, end: datetime) -> int:
         """Make runs for the times of a job from one instant on and before another, which have passed.
@@ -154,16 +158,17 @@ class Jobs:
 
         Raises:
             UnknownJobError: It is not declared here, so that its times are not known, or by no instance yet.
-            ScheduleError: It has none, or more than 10,000 in that range.
+            ScheduleError: It has none, or more than 10,000 in that range; or its parameters are not what it takes.
         """
         job = self._declared(name)
         if job.trigger is None:
             raise ScheduleError(f"{name} has no schedule, and so no times to backfill: use run_now")
-        times: list[tuple[int, str]] = []
+        times: list[tuple[int, str, Mapping[str, Any]]] = []
         for at in between(job.trigger, begin, end):
             if len(times) == _MOST_BACKFILLED:
                 raise ScheduleError(f"{name} has more than {_MOST_BACKFILLED:,} times there: backfill a shorter range")
-            times.append((micros(at), job.params_at(micros(at))))
+            params = _taken(job, job.params_at(micros(at)))
+            times.append((micros(at), params, job.limit_of(params, micros(at))))
         async with self._opened() as database:
             return await database.transact(lambda db: database.ledger.backfill(db, name, times))
 
@@ -195,10 +200,22 @@ class Jobs:
         async with self._opened() as database:
             await database.transact(lambda db: database.ledger.redrive(db, run))
 
+    async def remove(self, name: str) -> None:
+        """Let go of a job that no instance declares any more, with what waits of it; its history stays.
+
+        Raises:
+            UnknownJobError: There is no such job.
+            ConfigurationError: An instance declares it, or a run of it goes on.
+        """
+        async with self._opened() as database:
+            await database.transact(lambda db: database.ledger.remove(db, name))
+
     async def all(self) -> list[JobState]:
         """All jobs that any instance has declared, by name."""
         async with self._opened() as database:
-            rows = await database.transact(database.ledger.jobs)
+            rows, declared = await database.transact(
+                lambda db: (database.ledger.jobs(db), database.ledger.declared_by(db))
+            )
         return [
             JobState(
                 row.name,
@@ -206,6 +223,7 @@ class Jobs:
                 instant(row.next_at) if row.next_at else None,
                 f"{row.pause_reason} ({row.pause_author})" if row.paused else None,
                 row.token,
+                tuple(sorted(declared.get(row.name, ()))),
             )
             for row in rows
         ]
@@ -317,6 +335,11 @@ def _cut(row: Row[Any], over: tuple[int, int], now: int) -> Progress:
     """How far the slices of a run are; those that were over before a redrive took no time."""
     done, before = over
     return Progress.after((now - row.not_before) / 1e6, done=done, of=row.parts, begun_with=before)
+
+
+def _taken(job: Job, params: str) -> str:
+    """The parameters of a run that is asked for; those of slices are their planner's."""
+    return params if callable(job.slices) else job.checked(params)
 
 
 def _as_json(name: str, params: Mapping[str, Any]) -> str:

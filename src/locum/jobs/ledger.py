@@ -7,14 +7,17 @@ by now. `claims`, `ends` and `wishes` are its rooms.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, inspect, select, update
+from sqlalchemy import bindparam, delete, insert, inspect, select, update
 
 from locum.errors import SchemaError
 from locum.jobs.claims import Claims, Taken
 from locum.jobs.ends import Ends
-from locum.jobs.tables import SCHEMA
+from locum.jobs.job import instant, micros
+from locum.jobs.migrations import bring_forward
+from locum.jobs.tables import LEAST_READER, SCHEMA
 from locum.jobs.wishes import BACKFILL, MANUAL, Wishes
 
 if TYPE_CHECKING:
@@ -37,40 +40,40 @@ class Ledger(Claims, Ends, Wishes):
     """
 
     def is_prepared(self, db: Connection) -> bool:
-        """Whether the tables are there, of a schema that this release can read.
+        """Whether the tables are there, of a schema that this release knows or a newer one that it may work on.
 
         Raises:
             SchemaError: They need a newer reader.
         """
-        if not inspect(db).has_table(self._tables.meta.name, schema=self._tables.meta.schema):
-            return False
-        found = db.execute(select(self._tables.meta.c.least_reader)).scalar()
-        if found is not None and found > SCHEMA:
-            raise SchemaError(self._store, found, SCHEMA)
-        # what this release has added is no new schema: who does not know of it works on without
-        is_whole = inspect(db).has_table(self._tables.progress.name, schema=self._tables.progress.schema)
-        return found is not None and is_whole
+        found = self._schema(db)
+        return found is not None and found >= SCHEMA
 
     def prepare(self, db: Connection) -> None:
-        """Make the tables where there are none.
+        """Make the tables where there are none, and bring those of an older release forward.
 
         Raises:
             SchemaError: What is there needs a newer reader.
         """
-        if not self.is_prepared(db):
-            self._tables.metadata.create_all(db)
-            if db.execute(select(self._tables.meta.c.one)).first() is None:
-                db.execute(insert(self._tables.meta).values(one=1, schema=SCHEMA, least_reader=SCHEMA))
+        found = self._schema(db)
+        if found is not None and found >= SCHEMA:
+            return
+        self._tables.metadata.create_all(db)
+        if found is None:
+            db.execute(insert(self._tables.meta).values(one=1, schema=SCHEMA, least_reader=LEAST_READER))
+        else:
+            bring_forward(db, self._tables, found)
+            db.execute(update(self._tables.meta).values(schema=SCHEMA, least_reader=LEAST_READER))
 
     def declare(self, db: Connection, jobs: Iterable[Job]) -> None:
         """Write down what is declared; a trigger that has changed is worked out anew from now on."""
         # in one order, so that instances that start together do not wait for each other
         declared = sorted(jobs, key=lambda job: job.name)
-        known = {row.name: row for row in db.execute(self._select_jobs())}
+        named = self._among(db, self._jobs.c.name, [job.name for job in declared])
+        known = {row.name: row for row in db.execute(self._select_jobs(named))}
         new = [job for job in declared if job.name not in known]
         if new:
-            now = self.now(db)
-            db.execute(self._insert_unknown(db), [self._as_row(job, now) for job in new])
+            now, floor = self.now(db), self._floor(db)
+            db.execute(self._insert_unknown(db, self._jobs), [self._as_row(job, now, floor) for job in new])
         changed = [
             {"b_name": job.name, "b_trigger": job.trigger_text, "b_next": _unplanned(job)}
             for job in declared
@@ -88,32 +91,54 @@ class Ledger(Claims, Ends, Wishes):
         if places:
             db.execute(update(self._jobs).where(*this).values(places=bindparam("b_places")), places)
 
+    def enlist(self, db: Connection, names: Iterable[str], *, session: str, instance: str) -> None:
+        """Write down which jobs an instance has declared, for as long as its session lives."""
+        rosters = self._tables.rosters
+        db.execute(delete(rosters).where(self._of_ours(rosters), rosters.c.session == session))
+        row = {"namespace": self._namespace, "session": session, "instance": instance}
+        db.execute(insert(rosters).values(**row, names=json.dumps(sorted(names))))
+
     # -- inside
 
-    def _insert_unknown(self, db: Connection) -> Any:
-        """Another instance that starts may do so at this very moment."""
-        if db.dialect.name == "postgresql":
-            from sqlalchemy.dialects import postgresql
+    def _schema(self, db: Connection) -> int | None:
+        """Which schema the tables have; `None` if there are none.
 
-            return postgresql.insert(self._jobs).on_conflict_do_nothing()
-        from sqlalchemy.dialects import sqlite
+        Raises:
+            SchemaError: They need a newer reader.
+        """
+        meta = self._tables.meta
+        if not inspect(db).has_table(meta.name, schema=meta.schema):
+            return None
+        found = db.execute(select(meta.c.schema, meta.c.least_reader)).one_or_none()
+        if found is not None and found.least_reader > SCHEMA:
+            raise SchemaError(self._store, found.least_reader, SCHEMA)
+        return None if found is None else int(found.schema)
 
-        return sqlite.insert(self._jobs).on_conflict_do_nothing()
+    def _floor(self, db: Connection) -> int:
+        """What the tokens of new jobs are above."""
+        floors = self._tables.floors
+        return int(db.execute(select(floors.c.token).where(self._of_ours(floors))).scalar() or 0)
 
-    def _as_row(self, job: Job, now: int) -> dict[str, Any]:
+    def _as_row(self, job: Job, now: int, floor: int) -> dict[str, Any]:
         return {
             "namespace": self._namespace,
             "name": job.name,
             "trigger_text": job.trigger_text,
             "places": job.overlap.places,
-            "next_at": _unplanned(job),
+            "next_at": _first_after(job, now),
             "decided_until": 0 if job.trigger is None else now,
-            "token": 0,
+            "token": floor,
             "paused": 0,
             "pause_reason": "",
             "pause_author": "",
             "checkpoint": None,
         }
+
+
+def _first_after(job: Job, now: int) -> int | None:
+    """When a new job fires first."""
+    first = None if job.trigger is None else job.trigger.next_after(instant(now))
+    return None if first is None else micros(first)
 
 
 def _unplanned(job: Job) -> int | None:

@@ -29,7 +29,8 @@ def parts_of(job: Job, run: Run, planned: object) -> tuple[str, ...]:
         )
     if not all(isinstance(one, Mapping) for one in planned):
         raise ScheduleError(f"{job.name}: the parameters of each slice must be a mapping: {planned!r:.80}")
-    return tuple(as_json({**run.params, **one}, f"the parameters of a slice of {job.name}") for one in planned)
+    texts = [as_json({**run.params, **one}, f"the parameters of a slice of {job.name}") for one in planned]
+    return tuple(map(job.checked, texts))
 
 
 def as_json(value: Any, what: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -16,22 +16,27 @@ from sqlalchemy.schema import CreateSchema
 
 from locum.errors import ConfigurationError, OutcomeUnknownError, StoreUnavailableError
 from locum.jobs.ledger import Ledger
+from locum.jobs.rows import WAKES
 from locum.jobs.tables import Tables
 from locum.names import check_name
 from locum.stores.address import Address
+from locum.stores.sql.channels import channels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 __all__ = ["PostgresDatabase", "make_database"]
 
 T = TypeVar("T")
+_Library: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+_FAILURES: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # TimeoutError is one
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
 _GRACE: Final = 1.0  # seconds to take leave
+_PREPARED: Final = 500  # statements of a connection, which the server has understood already
 _MAKING: Final = 0x4C4F43554D4A4F42  # the lock under which tables are made: by one at a time
 
 
@@ -63,19 +68,10 @@ class PostgresDatabase:
     def __init__(self, address: Address, database: str, schema: str, namespace: str, timeout: float) -> None:
         self.ledger = Ledger(Tables(schema), namespace, address.url)
         self._address, self._database, self._schema, self._timeout = address, database, schema, timeout
-        self._settings = _settings(timeout)
-        self._engine = create_async_engine(
-            "postgresql+asyncpg://",
-            isolation_level="READ COMMITTED",  # whatever the database's own default is: each statement sees the latest
-            pool_size=_CONNECTIONS,
-            max_overflow=0,
-            connect_args={
-                "async_creator_fn": self._connect,
-                # a pooler may lend the next transaction another server, where nothing of ours was prepared
-                "prepared_statement_cache_size": 0,
-                "prepared_statement_name_func": lambda: f"locum_{uuid.uuid4().hex}",
-            },
-        )
+        self._channel = channels(schema, f"{namespace}/jobs")[1]
+        self._pooled = False
+        self._spare: _Library | None = None
+        self._engine: AsyncEngine | None = None
 
     async def open(self) -> None:
         """Make the tables' schema if there is none."""
@@ -86,21 +82,61 @@ class PostgresDatabase:
         committing = False
         try:
             async with asyncio.timeout(self._timeout), self._connected() as connection:
-                await connection.exec_driver_sql(self._settings)
+                if self._pooled:
+                    await connection.exec_driver_sql(_settings(self._timeout, local=True))
+                info = (await connection.get_raw_connection()).info
+                info.pop(WAKES, None)  # of one that was rolled back
                 result = await connection.run_sync(work)
+                if info.pop(WAKES, False):
+                    await connection.execute(select(func.pg_notify(self._channel, "")))
                 committing = True
                 await connection.commit()
                 return result
-        except (
-            DBAPIError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            OSError,
-        ) as error:  # TimeoutError is one
+        except _FAILURES as error:
             raise self._told(error, committing=committing) from error
+
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Ask something by one statement, which commits by itself."""
+        if self._pooled:
+            return await self.transact(question)
+        try:
+            async with asyncio.timeout(self._timeout), self._connected() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                return await connection.run_sync(question)
+        except _FAILURES as error:
+            raise self._told(error, committing=False) from error
+
+    async def listen(self, wake: Callable[[], object]) -> None:
+        """Call something whenever an instance has something for others; until the connection breaks, or for ever.
+
+        A pooler passes nothing on: behind one, others are heard of by looking.
+        """
+        if self._pooled:
+            await asyncio.Event().wait()
+        broken = asyncio.Event()
+
+        def told(*_: object) -> None:
+            wake()
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect()
+                connection.add_termination_listener(lambda _: broken.set())
+                await connection.add_listener(self._channel, told)
+        except _FAILURES as error:
+            raise self._told(error, committing=False) from error
+        try:
+            wake()  # what was told before is not told again
+            await broken.wait()
+        finally:
+            connection.terminate()
 
     async def close(self) -> None:
         """Leave."""
+        if self._spare is not None:
+            self._spare.terminate()
+        if self._engine is None:
+            return
         try:
             async with asyncio.timeout(_GRACE):
                 await self._engine.dispose()
@@ -108,6 +144,38 @@ class PostgresDatabase:
             pass  # nobody answers the farewell
 
     # -- inside
+
+    async def _begin(self) -> AsyncEngine:
+        """See by a first connection what stands between it and the server."""
+        self._spare = await self._connect()
+        self._pooled = await _is_pooled(self._spare)
+        await self._settle(self._spare)
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            isolation_level="READ COMMITTED",  # whatever the database's own default is: each statement sees the latest
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            connect_args={
+                "async_creator_fn": self._make_connection,
+                # a pooler may lend the next transaction another server, where nothing of ours was prepared
+                "prepared_statement_cache_size": 0 if self._pooled else _PREPARED,
+                "prepared_statement_name_func": lambda: f"locum_{uuid.uuid4().hex}",
+            },
+        )
+
+    async def _make_connection(self, *_: Any, **__: Any) -> _Library:
+        """For the engine: the one that was made to see what is there, or another one."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            return spare
+        connection = await self._connect()
+        await self._settle(connection)
+        return connection
+
+    async def _settle(self, connection: _Library) -> None:
+        """Directly the settings hold for the connection; a pooler may lend the next transaction another server."""
+        if not self._pooled:
+            await connection.execute(_settings(self._timeout, local=False))
 
     def _told(self, error: Exception, *, committing: bool) -> Exception:
         why = str(getattr(error, "orig", None) or error) or "no answer came in time"
@@ -118,6 +186,8 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """A connection, which is cut if nothing came of it in time: its farewell would wait for an answer, too."""
+        if self._engine is None:
+            self._engine = await self._begin()
         async with self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             try:
@@ -134,7 +204,7 @@ class PostgresDatabase:
             db.execute(CreateSchema(self._schema, if_not_exists=True))
         self.ledger.prepare(db)
 
-    async def _connect(self, *_: Any, **__: Any) -> asyncpg.Connection[asyncpg.Record]:
+    async def _connect(self) -> _Library:
         user, password = self._address.credentials()  # as they are now: a changed one is taken up
         hosts = self._address.hosts
         return await asyncpg.connect(
@@ -145,18 +215,26 @@ class PostgresDatabase:
             database=self._database,
             ssl=self._address.tls() or False,
             timeout=self._timeout,
-            statement_cache_size=0,
+            statement_cache_size=0,  # what may be prepared is decided here
             target_session_attrs=SessionAttribute.primary if len(hosts) > 1 else SessionAttribute.any,
             server_settings={"application_name": "locum jobs"},
         )
 
 
-def _settings(timeout: float) -> str:
-    """For one transaction: a pooler may lend the next one another server."""
+async def _is_pooled(connection: _Library) -> bool:
+    """Whether another server answers than the one that was greeted."""
+    async with connection.transaction():
+        return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
+
+
+def _settings(timeout: float, *, local: bool) -> str:
+    """For one transaction, or for a connection."""
     settings = {
         "synchronous_commit": "on",
         "statement_timeout": str(max(1, round(timeout * 1000))),
         "idle_in_transaction_session_timeout": str(_IDLE * 1000),
         "jit": "off",
     }
-    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+    return "SELECT " + ", ".join(
+        f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items()
+    )

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import String, any_, bindparam, select, update
 
 from locum.errors import UnknownJobError
 from locum.jobs.steps import READY, JobRow, LiveRun
 from locum.jobs.tables import micros_now
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection, Row, Table
 
     from locum.jobs.tables import Tables
 
-__all__ = ["SECOND", "Rows", "job_of", "run_of", "storable"]
+__all__ = ["SECOND", "WAKES", "Rows", "job_of", "run_of", "storable"]
 
 SECOND: Final = 1_000_000
+WAKES: Final = "locum_wakes"
+"""Stands in a connection's `info` when its transaction has something for other instances."""
 _LONGEST_ERROR: Final = 2000
 _OF_A_RUN: Final = tuple(one.name for one in fields(LiveRun) if one.name != "is_new")
 
@@ -41,6 +45,34 @@ class Rows:
     def now(self, db: Connection) -> int:
         """The database's time, in microseconds."""
         return int(db.execute(select(micros_now())).scalar_one())
+
+    def wake(self, db: Connection) -> None:
+        """Have other instances look at once, when the transaction is committed: there is something for them."""
+        db.info[WAKES] = True
+
+    @staticmethod
+    def _among(db: Connection, column: Any, texts: Iterable[str]) -> Any:
+        """Whether a column is one of some texts; on PostgreSQL in the same words however many they are."""
+        if db.dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import ARRAY
+
+            return column == any_(bindparam(None, list(texts), type_=ARRAY(String)))
+        return column.in_(list(texts))
+
+    @staticmethod
+    def _insert_unknown(db: Connection, table: Table) -> Any:
+        """Insert what is not there; somebody else may do so at this very moment."""
+        if db.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table).on_conflict_do_nothing()
+        if db.dialect.name == "mysql":
+            from sqlalchemy.dialects import mysql
+
+            return mysql.insert(table).prefix_with("IGNORE")
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
 
     def _of_ours(self, table: Any) -> Any:
         return table.c.namespace == self._namespace

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from locum import blocking
 from locum.coordination.term import Term
-from locum.errors import ConfigurationError, OutcomeUnknownError, StaleRunError, StoreUnavailableError
-from locum.jobs.job import instant
+from locum.errors import ConfigurationError, OutcomeUnknownError, ScheduleError, StaleRunError, StoreUnavailableError
+from locum.jobs.job import instant, reader_of
 from locum.jobs.progress import Pace
 from locum.jobs.steps import LiveRun
 from locum.scopes import Backoff
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from locum.keeper.lease import Lease
 
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 
 class Run(Term):
@@ -79,6 +81,18 @@ class Run(Term):
     def last_checkpoint(self) -> Any:
         """What an earlier attempt or run of this job kept last, or this one; `None` if none did."""
         return None if self._checkpoint is None else json.loads(self._checkpoint)
+
+    def params_as(self, kind: type[T]) -> T:
+        """The parameters, read as a type: a dataclass, or a model of pydantic.
+
+        Raises:
+            ScheduleError: They are not that.
+        """
+        try:
+            read: T = reader_of(cast("Any", kind)).validate_python(self.params)
+        except ValueError as error:
+            raise ScheduleError(f"the params of {self.name} are no {kind.__name__}: {error}") from error
+        return read
 
     async def results(self) -> list[Any]:
         """What the bodies of the slices have returned, in their order: for `on_complete`."""

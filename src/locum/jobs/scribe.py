@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["End", "Scribe"]
 
 _log = logger("jobs")
-_TOGETHER: Final = 100
+_TOGETHER: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,8 @@ class Scribe:
                 await self._clock.sleep(backoff.delay())
                 continue
             backoff.reset()
-            self._ends = [end for end in self._ends if end not in together]
+            written = set(map(id, together))
+            self._ends = [end for end in self._ends if id(end) not in written]
             self._on_written()
 
     async def _write(self, database: Database, session: str, together: list[End]) -> None:

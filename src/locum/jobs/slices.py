@@ -53,6 +53,7 @@ class Slices(Rows):
         ]
         if made:
             db.execute(insert(self._runs), [self._columns(one) for one in made])
+            self.wake(db)
         db.execute(
             update(self._runs)
             .where(self._runs.c.id == run.id)
@@ -76,6 +77,7 @@ class Slices(Rows):
                 continue
             dead = self._lost_of(db, parent)
             if not run.cancelling and not dead and run.completes:
+                self.wake(db)
                 db.execute(update(self._runs).where(self._runs.c.id == parent).values(state=READY, not_before=now))
                 continue
             outcome = "cancelled" if run.cancelling else "dead" if dead else "succeeded"
@@ -94,19 +96,14 @@ class Slices(Rows):
             if job.after is not None:
                 following.setdefault(job.after, []).append(job)
         made = [
-            LiveRun.waiting(
-                job.name,
-                run["fire_at"],
-                nonce=f"{AFTER}{run['id']}",
-                not_before=now,
-                params=job.params_at(run["fire_at"]),
-            )
+            _following(job, run, now)
             for run in succeeded
             if run["parent"] is None
             for job in following.get(run["job"], ())
         ]
         if made:
             db.execute(insert(self._runs), [self._columns(one) for one in made])
+            self.wake(db)
 
     def _lost_of(self, db: Connection, parent: str) -> Sequence[str]:
         """Why slices of a run have not succeeded: what they failed with for good, or that they were cancelled."""
@@ -126,6 +123,7 @@ class Slices(Rows):
             db.execute(
                 insert(self._history), [self._over(dict(row._mapping), "cancelled", why, now) for row in waiting]
             )
+        self.wake(db)
         # the slices before their run, in the order in which who ends one locks them
         for going in (
             self._runs.c.parent.in_(ids) & (self._runs.c.state == RUNNING),
@@ -153,3 +151,16 @@ class Slices(Rows):
             .group_by(self._history.c.parent)
         )
         return {row.parent: (row.many, int(row.before)) for row in db.execute(counted)}
+
+
+def _following(job: Job, run: Mapping[str, Any], now: int) -> LiveRun:
+    """The run of a job that follows on a run of another one, for the same time."""
+    params = job.params_at(run["fire_at"])
+    return LiveRun.waiting(
+        job.name,
+        run["fire_at"],
+        nonce=f"{AFTER}{run['id']}",
+        not_before=now,
+        params=params,
+        **job.limit_of(params, run["fire_at"]),
+    )

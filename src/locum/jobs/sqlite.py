@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -11,8 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.jobs.ledger import Ledger
+from locum.jobs.rows import WAKES
 from locum.jobs.tables import Tables
-from locum.stores.sqlite.files import QueueFile
+from locum.stores.sqlite.files import QueueFile, WakeFile
 from locum.stores.sqlite.lane import Lane
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class SqliteDatabase:
         event.listen(self._engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
         self._connection: Connection | None = None
         self._queue: QueueFile | None = None
+        self._wake: WakeFile | None = None
         self._lane = Lane(
             "locum-jobs", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
         )
@@ -74,6 +77,28 @@ class SqliteDatabase:
 
         return await self._lane.call("a transaction of jobs", transaction, timeout=self._timeout)
 
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Ask something; here that is a transaction like any other."""
+        return await self.transact(question)
+
+    async def listen(self, wake: Callable[[], object]) -> None:
+        """Call something whenever a process has something for others, by the touch of a file beside the database."""
+        file = self._wake_file()
+        try:
+            if file.watch_fd is not None:
+
+                def touched() -> None:
+                    file.drain()
+                    file.watch_again()  # it may have been deleted, and made again
+                    wake()
+
+                asyncio.get_running_loop().add_reader(file.watch_fd, touched)
+            await asyncio.Event().wait()
+        finally:
+            if file.watch_fd is not None:
+                asyncio.get_running_loop().remove_reader(file.watch_fd)
+            file.close()
+
     async def close(self) -> None:
         """Leave."""
         self._lane.close()
@@ -82,6 +107,7 @@ class SqliteDatabase:
     # -- in the thread
 
     def _within(self, db: Connection, work: Callable[[Connection], T]) -> T:
+        db.info.pop(WAKES, None)  # of one that was rolled back
         transaction = db.begin()
         try:
             result = work(db)
@@ -93,7 +119,14 @@ class SqliteDatabase:
         except OperationalError as error:  # it may be on disk, and be found by a recovery
             self._drop()
             raise OutcomeUnknownError(self._url, "a transaction of jobs", str(error.orig)) from error
+        if db.info.pop(WAKES, False):
+            if self._wake is None:
+                self._wake = self._wake_file()
+            self._wake.touch()
         return result
+
+    def _wake_file(self) -> WakeFile:
+        return WakeFile(self._path.with_name(self._path.name + "-wake"))
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -112,5 +145,6 @@ class SqliteDatabase:
 
     def _leave(self) -> None:
         self._drop()
-        if self._queue is not None:
-            self._queue.close()
+        for file in (self._queue, self._wake):
+            if file is not None:
+                file.close()

@@ -49,6 +49,8 @@ class LiveRun:
         part: Of a slice, which it is, from 0.
         parts: How many slices there are; `None` for a run that is not cut.
         checkpoint: Of a slice, what it has kept.
+        limit_key: What it shares a limit by, with runs of whatever job; `None` for nothing.
+        key_places: How many with that key may go at once.
     """
 
     id: str
@@ -67,6 +69,8 @@ class LiveRun:
     part: int | None = None
     parts: int | None = None
     checkpoint: str | None = None
+    limit_key: str | None = None
+    key_places: int | None = None
     is_new: bool = False
 
     @classmethod
@@ -85,6 +89,11 @@ class LiveRun:
             params=params,
             **first | more,
         )
+
+    @property
+    def waits_for_key(self) -> bool:
+        """Whether others of its key may keep it from beginning; what has a place has its key, too."""
+        return self.state == READY and self.slot is None and self.limit_key is not None
 
 
 @dataclass(slots=True)
@@ -118,7 +127,9 @@ class Step:
         return self.plans(row) or bool(self.made or self.begun or self.left_out)
 
 
-def step(job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int) -> Step:
+def step(
+    job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int, keys: dict[str, int] | None = None
+) -> Step:
     """What is to be done.
 
     Args:
@@ -127,12 +138,13 @@ def step(job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int)
         live: Its runs that are not over.
         now: The database's time.
         room: How many runs may begin here.
+        keys: How often each key is used that may be given here; it is counted on.
     """
     found = Step(row.next_at, row.decided_until, row.token)
     runs = list(live)
     if not row.paused and job.trigger is not None and row.trigger_text == job.trigger_text:
         _fire(job, found, runs, now)
-    _begin(job, found, runs, now, room)
+    _begin(job, found, runs, now, room, {} if keys is None else keys)
     return found
 
 
@@ -176,7 +188,7 @@ def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun) -> None:
     runs.append(run)
 
 
-def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> None:
+def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int, keys: dict[str, int]) -> None:
     """Those that may begin, the oldest first."""
     taken = {one.slot for one in runs if one.slot is not None and one.parent is None}
     for run in sorted(runs, key=_turn):
@@ -184,6 +196,8 @@ def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> N
             continue
         if _is_too_late(job, run, now):
             _leave_out(found, run, f"not begun within {job.begin_within:g} s")
+            continue
+        if run.waits_for_key and not _may_have_key(run, keys):
             continue
         if run.slot is None:
             free = next((slot for slot in range(job.overlap.places) if slot not in taken), None)
@@ -193,11 +207,17 @@ def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int) -> N
             free = run.slot
         if len(found.begun) >= room:
             break
+        if run.waits_for_key:
+            keys[str(run.limit_key)] += 1
         if run.parent is None:
             taken.add(free)
         found.token += 1
         run.state, run.slot, run.token = RUNNING, free, found.token
         found.begun.append(run)
+
+
+def _may_have_key(run: LiveRun, keys: dict[str, int]) -> bool:
+    return run.limit_key in keys and keys[run.limit_key] < (run.key_places or 1)
 
 
 def _leave_out(found: Step, run: LiveRun, why: str) -> None:
@@ -218,12 +238,14 @@ def _is_too_late(job: Job, run: LiveRun, now: int) -> bool:
 
 
 def _run_of(job: Job, fire_at: int, make_id: Callable[[], str] = random_id) -> LiveRun:
+    params = job.params_at(fire_at)
     return LiveRun.waiting(
         job.name,
         fire_at,
         nonce="",
         not_before=job.not_before(fire_at),
-        params=job.params_at(fire_at),
+        params=params,
         id=make_id(),
         is_new=True,
+        **job.limit_of(params, fire_at),
     )

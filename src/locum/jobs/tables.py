@@ -22,13 +22,16 @@ from sqlalchemy.sql.functions import FunctionElement
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
 
-__all__ = ["SCHEMA", "Tables", "micros_now"]
+__all__ = ["LEAST_READER", "SCHEMA", "Tables", "micros_now"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """The schema that this release writes, and the highest that it reads."""
+LEAST_READER: Final = 1
+"""The oldest release that may work on it, by the schema that it writes."""
 
 _NAME: Final = 128
 _NONCE: Final = 160  # a name, and who asked
+_KEY: Final = 200
 
 
 class micros_now(FunctionElement[int]):  # noqa: N801 - it is a function of SQL
@@ -63,6 +66,9 @@ class Tables:
         runs: What is not over: waits, or goes. Small, whatever the history.
         history: What is over, what was left out, and the dead letters.
         progress: How far executions are, for people: apart from the runs, whose rows others wait for.
+        keys: One row a key that limits runs: whoever counts how often it is used has it locked.
+        rosters: One row a session: the jobs that its instance has declared.
+        floors: One row: a number that the tokens of new jobs are above, for jobs of their name may have been removed.
 
     Args:
         schema: Its name; `None` for none.
@@ -109,11 +115,32 @@ class Tables:
             Column("namespace", String(_NAME), nullable=False),
             Column("said", Text, nullable=False),  # as JSON
         )
+        self.keys = Table(
+            "job_keys",
+            metadata,
+            Column("namespace", String(_NAME), primary_key=True),
+            Column("name", String(_KEY), primary_key=True),
+        )
+        self.rosters = Table(
+            "job_rosters",
+            metadata,
+            Column("namespace", String(_NAME), primary_key=True),
+            Column("session", String(32), primary_key=True),
+            Column("instance", String(_NAME), nullable=False),
+            Column("names", Text, nullable=False),  # as JSON
+        )
+        self.floors = Table(
+            "job_floors",
+            metadata,
+            Column("namespace", String(_NAME), primary_key=True),
+            Column("token", BigInteger, nullable=False),
+        )
         runs, history = self.runs.c, self.history.c
         Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)
         Index("job_runs_by_job", runs.namespace, runs.job, runs.state, runs.not_before)
         Index("job_runs_by_parent", runs.parent)
         Index("job_runs_by_session", runs.namespace, runs.session)
+        Index("job_runs_by_key", runs.namespace, runs.limit_key)
         Index("job_history_by_job", history.namespace, history.job, history.fire_at)
         Index("job_history_by_parent", history.parent, history.outcome)
         Index("job_history_by_end", history.namespace, history.outcome, history.finished_at)
@@ -137,6 +164,8 @@ def _of_a_run() -> list[Column[Any]]:
         Column("part", Integer),  # of a slice: which it is
         Column("parts", Integer),  # of a run that is cut, and of its slices: how many there are
         Column("completes", SmallInteger),  # of a run that is cut: whether something is to be done at its end
+        Column("limit_key", String(_KEY)),  # of a whole run, whose job has such: what it shares its limit by
+        Column("key_places", Integer),  # how many with that key may go at once
     ]
 
 

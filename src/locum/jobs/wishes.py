@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
-from locum.errors import UnknownJobError
+from locum.errors import ConfigurationError, UnknownJobError
 from locum.jobs.slices import Slices
-from locum.jobs.steps import CUT, READY, LiveRun
+from locum.jobs.steps import CUT, READY, RUNNING, LiveRun
 from locum.names import check_name, random_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -25,15 +26,17 @@ MANUAL: Final = "manual/"
 class Wishes(Slices):
     """What is done because somebody has asked for it."""
 
-    def run_now(self, db: Connection, job: str, *, nonce: str | None, params: str | None, default: str) -> str:
+    def run_now(
+        self, db: Connection, job: str, *, nonce: str | None, params: str, limit: Mapping[str, Any] | None = None
+    ) -> str:
         """Have a job run as soon as there is a place for it.
 
         Args:
             db: The transaction.
             job: Its name.
             nonce: Whoever asks again with the same one is given the same run.
-            params: As JSON; `None` for the job's own.
-            default: The job's own, as JSON.
+            params: As JSON.
+            limit: What it shares a limit by, as columns.
 
         Returns:
             The run's id.
@@ -45,18 +48,26 @@ class Wishes(Slices):
             found = db.execute(known).scalar()
             if found is not None:
                 return str(found)
-        run = self._asked(job, self.now(db), name, default if params is None else params)
+        run = self._asked(job, self.now(db), name, params, limit)
+        self.wake(db)
         db.execute(insert(self._runs).values(self._columns(run)))
         return run.id
 
-    def backfill(self, db: Connection, job: str, times: Iterable[tuple[int, str]]) -> int:
-        """Make runs for times that have passed, each with its parameters; those that were made before are not again.
+    def backfill(self, db: Connection, job: str, times: Iterable[tuple[Any, ...]]) -> int:
+        """Make runs for times that have passed, each with its parameters and what it shares a limit by, as columns.
+
+        Those that were made before are not made again.
+
+        Args:
+            db: The transaction.
+            job: Its name.
+            times: Each time, its parameters as JSON and, where there is such, what its run shares a limit by.
 
         Returns:
             How many are new.
         """
         self._lock(db, job)
-        wanted = dict(times)
+        wanted = {fire_at: given for fire_at, *given in times}
         if not wanted:
             return 0
         for table in (self._runs, self._history):
@@ -71,7 +82,8 @@ class Wishes(Slices):
             if not wanted:
                 return 0
         now = self.now(db)
-        runs = [self._asked(job, fire_at, BACKFILL, params, not_before=now) for fire_at, params in wanted.items()]
+        runs = [self._asked(job, fire_at, BACKFILL, *given, not_before=now) for fire_at, given in wanted.items()]
+        self.wake(db)
         db.execute(insert(self._runs), [self._columns(run) for run in runs])
         return len(runs)
 
@@ -87,6 +99,7 @@ class Wishes(Slices):
             planned = 0 if row.trigger_text else None
             # never back: a clock that was set back meanwhile would have it decide what it has decided
             until = max(row.decided_until, self.now(db))
+            self.wake(db)
             self._change(db, job, paused=0, pause_reason="", pause_author="", next_at=planned, decided_until=until)
 
     def cancel(self, db: Connection, run_id: str) -> None:
@@ -125,7 +138,47 @@ class Wishes(Slices):
         columns = {name: value for name, value in row._mapping.items() if name in self._runs.c}
         columns |= self._ready(attempt=row.attempt + 1, failures=0, losses=0, not_before=self.now(db), cancelling=0)
         columns |= {"parts": None, "completes": None} if whole is None else {"slot": whole.slot}
+        self.wake(db)
         db.execute(insert(self._runs).values(columns))
+
+    def remove(self, db: Connection, job: str) -> None:
+        """Let go of a job that no instance declares any more, with what waits of it; its history stays.
+
+        The floor of tokens is raised first: a job of that name that is declared later gives none that was given before.
+
+        Raises:
+            UnknownJobError: There is no such job.
+            ConfigurationError: An instance declares it, or runs of it go on.
+        """
+        row = self._lock(db, job)
+        declared = self.declared_by(db).get(job)
+        if declared:
+            raise ConfigurationError(
+                f"the job {job} is declared by {', '.join(declared)}: it would come back. Take it out of the program,"
+                " or pause it"
+            )
+        runs = db.execute(self._select_runs(self._runs.c.job == job).order_by(self._runs.c.id).with_for_update()).all()
+        if any(run.state == RUNNING for run in runs):
+            raise ConfigurationError(f"a run of the job {job} goes on: cancel it first, or wait for its end")
+        floors = self._tables.floors
+        db.execute(self._insert_unknown(db, floors), [{"namespace": self._namespace, "token": 0}])
+        raised = update(floors).where(self._of_ours(floors), floors.c.token < row.token).values(token=row.token)
+        db.execute(raised)
+        if runs:
+            now = self.now(db)
+            over = [self._over(dict(run._mapping), "cancelled", "its job was removed", now) for run in runs]
+            db.execute(delete(self._runs).where(self._of_ours(self._runs), self._runs.c.job == job))
+            db.execute(insert(self._history), over)
+        db.execute(delete(self._jobs).where(self._of_ours(self._jobs), self._jobs.c.name == job))
+
+    def declared_by(self, db: Connection) -> dict[str, list[str]]:
+        """The instances that have declared each job, as far as none is known to be gone."""
+        rosters = self._tables.rosters
+        found: dict[str, list[str]] = {}
+        for row in db.execute(select(rosters.c.instance, rosters.c.names).where(self._of_ours(rosters))):
+            for name in json.loads(row.names):
+                found.setdefault(name, []).append(row.instance)
+        return found
 
     def _dead_letter(self, db: Connection, run_id: str) -> Row[Any]:
         is_it = (self._of_ours(self._history), self._history.c.id == run_id, self._history.c.outcome == "dead")
@@ -184,6 +237,14 @@ class Wishes(Slices):
     # -- inside
 
     @staticmethod
-    def _asked(job: str, fire_at: int, nonce: str, params: str, *, not_before: int | None = None) -> LiveRun:
+    def _asked(
+        job: str,
+        fire_at: int,
+        nonce: str,
+        params: str,
+        limit: Mapping[str, Any] | None = None,
+        *,
+        not_before: int | None = None,
+    ) -> LiveRun:
         begins = fire_at if not_before is None else not_before
-        return LiveRun.waiting(job, fire_at, nonce=nonce, not_before=begins, params=params)
+        return LiveRun.waiting(job, fire_at, nonce=nonce, not_before=begins, params=params, **(limit or {}))

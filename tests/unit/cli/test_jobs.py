@@ -178,3 +178,13 @@ def test_how_far_something_is_in_words() -> None:
     assert how_far(0, 0, None, None) == "████████████ 0/0"
     assert how_far(1234567, None, 0.001, None) == "1,234,567, 3.6/h"
     assert how_far(0.5, 1, None, None) == "██████░░░░░░ 0.5/1"
+
+
+def test_an_orphan_is_shown_and_removed_and_what_is_declared_is_not(desk: Desk) -> None:
+    desk.do(lambda at: lambda db: at.ledger.enlist(db, ["settle"], session="a" * 32, instance="web-1"))
+    assert "web-1" in desk("list")
+    assert "is declared by web-1" in desk("remove", "settle", code=exit_codes.BAD_CONFIGURATION)
+    desk.do(lambda at: lambda db: at.ledger.forget(db, ["a" * 32]))
+    assert "orphaned" in desk("list")
+    assert desk("remove", "settle") == "settle is removed.\n"
+    assert desk.json("list") == []

@@ -196,7 +196,7 @@ async def test_a_cancelled_run_ends_at_once_or_by_its_executor(book: Book) -> No
     assert taken.cancelling == {(run.id, run.token)}
     assert await book.finish(run, "given_back")  # it has ended, for whatever reason
     assert [one.outcome for one in await book.history()] == ["cancelled"]
-    other = await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=None, params=None, default="{}"))
+    other = await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=None, params="{}"))
     await book.do(lambda db: book.ledger.cancel(db, other))
     assert [one.outcome for one in await book.history()] == ["cancelled", "cancelled"]
     with pytest.raises(UnknownJobError):
@@ -208,9 +208,7 @@ async def test_run_now_with_one_nonce_is_one_run_live_or_over(book: Book) -> Non
     await book.declare(of)
 
     async def ask(nonce: str | None) -> str:
-        return str(
-            await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=nonce, params='{"x": 1}', default="{}"))
-        )
+        return str(await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=nonce, params='{"x": 1}')))
 
     first = await ask("ticket-1")
     assert await ask("ticket-1") == first
@@ -221,7 +219,7 @@ async def test_run_now_with_one_nonce_is_one_run_live_or_over(book: Book) -> Non
     assert await book.take(of) == []
     assert await ask(None) != await ask(None)
     with pytest.raises(UnknownJobError, match="knows no job 'other'"):
-        await book.do(lambda db: book.ledger.run_now(db, "other", nonce=None, params=None, default="{}"))
+        await book.do(lambda db: book.ledger.run_now(db, "other", nonce=None, params="{}"))
 
 
 async def test_a_backfill_is_made_once_and_beside_what_was_scheduled(book: Book) -> None:

@@ -28,7 +28,7 @@ LONG = 30.0
 async def ask(book: Book, *names: str) -> None:
     def work(db: Connection) -> None:
         for name in names:
-            book.ledger.run_now(db, name, nonce=None, params=None, default="{}")
+            book.ledger.run_now(db, name, nonce=None, params="{}")
 
     await book.do(work)
 
@@ -63,9 +63,12 @@ async def test_who_has_waited_longest_begins_first(book: Book) -> None:
 async def test_what_another_release_fires_is_no_reason_to_look_at_once(book: Book) -> None:
     await book.declare(changed := job(trigger=Every(1800)))
     looked = await book.look(old := job())
-    assert (looked.has_moved, looked.next_at) == (False, None)
+    assert looked.has_moved is False
+    assert looked.next_at is not None
+    assert looked.next_at > looked.now
     await book.take(changed)
     await book.plan(1)
+    assert (await book.look(old)).has_moved, "what has just been found not to be ours may stand before what is"
     looked = await book.look(old)
     assert (looked.has_moved, looked.next_at) == (False, None)
 
@@ -128,8 +131,8 @@ async def test_ten_thousand_times_are_backfilled_by_a_few_statements(book: Book)
 async def test_a_nonce_may_be_as_long_as_a_name(book: Book) -> None:
     await book.declare(job())
     longest = "n" * 128
-    first = await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=longest, params=None, default="{}"))
-    assert await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=longest, params=None, default="{}")) == first
+    first = await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=longest, params="{}"))
+    assert await book.do(lambda db: book.ledger.run_now(db, "sum", nonce=longest, params="{}")) == first
 
 
 async def test_old_history_goes_in_slices_until_there_is_none(book: Book) -> None:
@@ -168,6 +171,7 @@ async def test_j04_a_checkpoint_that_waits_for_who_claims_is_refused(server: Pos
         book = Book(database)
         run = await one_claimed(book, of := job())
         assert isinstance(database, PostgresDatabase)
+        assert database._engine is not None
         async with database._engine.connect() as claiming:
             await claiming.run_sync(lambda db: book.ledger._lock(db, "sum"))
             old = asyncio.create_task(

@@ -355,7 +355,7 @@ async def test_what_is_claimed_while_its_host_ends_is_given_back_unbegun(host: H
     with held(tmp_path):
         beside = create_engine(f"sqlite:///{tmp_path}/shop-jobs.db")
         with beside.begin() as db:  # not in the queue of the others, who all wait
-            Ledger(Tables(None), "shop", "").run_now(db, "work", nonce="late", params=None, default="{}")
+            Ledger(Tables(None), "shop", "").run_now(db, "work", nonce="late", params="{}")
         beside.dispose()
         await asyncio.sleep(1.5)  # more than the pause between two looks: one of them waits by now
         stop.set()

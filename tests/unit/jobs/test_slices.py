@@ -143,6 +143,7 @@ async def test_j09_the_last_two_slices_end_at_once(book: Book) -> None:
     if not isinstance(book.database, PostgresDatabase):  # on a file one is after the other
         await asyncio.gather(book.finish(first), book.finish(second))
     else:
+        assert book.database._engine is not None
         async with book.database._engine.connect() as slow:
             ends = [Finish(first.id, first.token, "succeeded")]
             await slow.run_sync(lambda db: book.ledger.finish(db, ends, session=A))
