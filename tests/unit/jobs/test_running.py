@@ -177,14 +177,17 @@ async def test_a_later_time_takes_the_place_of_a_run_that_goes(host: Host) -> No
 
 
 async def test_several_at_once_and_no_more(host: Host) -> None:
-    going, most = 0, 0
+    going, most, enough = 0, 0, asyncio.Event()
 
     @host.job(overlap=Overlap(policy="allow", most=3))
     async def work(run: Run) -> None:
         nonlocal going, most
         going += 1
         most = max(most, going)
-        await asyncio.sleep(0.2)
+        if going == 3:
+            enough.set()
+        await enough.wait()
+        await asyncio.sleep(0.2)  # one more would begin now
         going -= 1
 
     async with host.lifespan():
