@@ -172,6 +172,9 @@ class JobSubject:
             notes = group.notes()
         begin, end = (round((group.at + after) * 1e9) for after in (_SETTLED, _SETTLED + self._seconds))
         counted = [(number, due, begun) for number, due, begun in notes if begin <= due < end]
+        assert counted, (
+            f"{self.name}: nothing that was due in {self._seconds:g} s has begun: {rate:,} a second are too many"
+        )
         late = spread([(begun - due) / 1e6 for _, due, begun in counted], "ms")
         times = Counter((number, due) for number, due, _ in counted)
         return {
