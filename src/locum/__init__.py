@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from locum.coordination.assignment import shard_of
     from locum.coordination.coordinator import Coordinator
+    from locum.coordination.shard import Shard
     from locum.coordination.term import Term
     from locum.errors import LocumError, StaleTermError, TermEndedError
     from locum.host.configuration import Options
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from locum.services.active_passive import ActivePassiveService, Standby
     from locum.services.background import BackgroundService
     from locum.services.consumer import ConsumerService
+    from locum.services.dataflow import Batch, DataflowService
     from locum.services.periodic import PeriodicService
+    from locum.services.sharded import ShardedService
     from locum.services.work_queue import WorkQueue
     from locum.telemetry import (
         InstanceJoined,
@@ -38,8 +42,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ActivePassiveService",
     "BackgroundService",
+    "Batch",
     "ConsumerService",
     "Coordinator",
+    "DataflowService",
     "Host",
     "InstanceJoined",
     "InstanceLost",
@@ -52,6 +58,8 @@ __all__ = [
     "Retry",
     "Run",
     "ServiceFailed",
+    "Shard",
+    "ShardedService",
     "StaleTermError",
     "Standby",
     "Stopping",
@@ -62,13 +70,16 @@ __all__ = [
     "TermEndedError",
     "TermStarted",
     "WorkQueue",
+    "shard_of",
 ]
 
 _ROOMS: Final = {
     "ActivePassiveService": "services.active_passive",
     "BackgroundService": "services.background",
+    "Batch": "services.dataflow",
     "ConsumerService": "services.consumer",
     "Coordinator": "coordination.coordinator",
+    "DataflowService": "services.dataflow",
     "Host": "host.host",
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
@@ -81,6 +92,8 @@ _ROOMS: Final = {
     "Retry": "jobs.retry",
     "Run": "jobs.run",
     "ServiceFailed": "telemetry",
+    "Shard": "coordination.shard",
+    "ShardedService": "services.sharded",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",
     "Stopping": "service",
@@ -91,6 +104,7 @@ _ROOMS: Final = {
     "TermEndedError": "errors",
     "TermStarted": "telemetry",
     "WorkQueue": "services.work_queue",
+    "shard_of": "coordination.assignment",
 }
 
 

@@ -197,3 +197,15 @@ def test_every_example_has_its_test_and_stands_in_the_list() -> None:
     listed = (EXAMPLES / "README.md").read_text()
     assert {f"test_{name}" for name in names} <= globals().keys()
     assert all(f"`{name}.py`" in listed for name in names)
+
+
+def test_order_stream_divides_and_loses_nothing() -> None:
+    """Two instances, of which one is killed and one is added: the audit is its own, and its exit code says."""
+    command = [sys.executable, "run.py", "--seconds", "4", "--instances", "2", "--rate", "60", "--kill", "--json"]
+    ran = subprocess.run(
+        command, cwd=EXAMPLES / "order_stream", capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (one,) = json.loads(ran.stdout)["runs"]
+    assert (one["lost"], one["twice"], one["falling_tokens"]) == (0, 0, 0)
+    assert one["orders"] > 100

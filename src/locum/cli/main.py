@@ -21,6 +21,7 @@ _COMMANDS: Final = (
     "health",
     "resign",
     "transfer",
+    "revive",
     "journal",
     "lock",
     "nodes",

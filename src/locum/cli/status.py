@@ -37,11 +37,19 @@ _AT_LEAST: Final = 0.5
 
 
 @click.command("status", short_help="Show every instance and every service.")
+@click.argument("what", required=False, type=click.Choice(["shards"]))
 @which_store
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a line, at each change.")
-def command(place: Callable[[], Place], watch: bool, as_json: bool) -> int:
-    """Show who is active in which service, who is next, and what every instance does."""
+def command(place: Callable[[], Place], what: str | None, watch: bool, as_json: bool) -> int:
+    """Show who is active in which service, who is next, and what every instance does; or who owns which `shards`."""
+    if what == "shards":
+        if watch:
+            raise click.UsageError("status shards shows them once: leave --watch out")
+        from locum.cli.shards import show_shards
+
+        run(show_shards(place(), as_json=as_json))
+        return exit_codes.CLEAN
     work = _watch(place(), as_json=as_json) if watch else _once(place(), as_json=as_json)
     try:
         run(work)

@@ -21,6 +21,7 @@ from locum.coordination.members import Members
 from locum.coordination.naming import Naming
 from locum.coordination.nodes import Nodes
 from locum.coordination.request import REQUESTS, Request
+from locum.coordination.shards import Sharding, Shards
 from locum.coordination.shared import ReadWriteLock, Semaphore
 from locum.errors import ConflictError, CorruptRecordError, OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.identity import host_name
@@ -233,6 +234,15 @@ class Coordinator:
             parties: How many wait for each other, 1 to 160; all are to name the same number.
         """
         return Barrier(self._commons, self._named(name, "barrier"), parties)
+
+    def shards(self, name: str, sharding: Sharding | None = None) -> Shards:
+        """The shards of that name; services take part in them by `host.sharded`.
+
+        Args:
+            name: The service's name.
+            sharding: How it is sharded; all are to say the same of `of`.
+        """
+        return Shards(self._commons, self._named(name, "sharded service"), sharding or Sharding())
 
     @property
     def nodes(self) -> Nodes:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from locum.coordination.shards import Sharding
 from locum.errors import ConfigurationError
 from locum.host.configuration import Configuration
 from locum.host.layers import Sources
@@ -22,6 +23,7 @@ from locum.keeper.control import WorkerEnd
 from locum.keeper.owner import ENFORCEMENTS
 from locum.names import check_name, snake_case
 from locum.services.periodic import Overlap, Rhythm
+from locum.services.sharded import ShardedService, sharding_of
 from locum.services.work_queue import WorkQueue
 from locum.telemetry import Event
 
@@ -153,14 +155,17 @@ class Host:
         """Add a service: a class, which is built with its collaborators, or an object.
 
         Args:
-            service: An `ActivePassiveService`, `BackgroundService`, `PeriodicService` or `ConsumerService`.
+            service: An `ActivePassiveService`, `BackgroundService`, `PeriodicService`, `ConsumerService` or
+                `ShardedService`.
             active_passive: Let a `PeriodicService` or `ConsumerService` work on one instance; it runs on all otherwise.
             options: See `ServiceOptions`.
         """
         kind = kind_of(service, active_passive=active_passive)
         cls = service if inspect.isclass(service) else type(service)
         options.setdefault("name", snake_case(cls.__name__))
-        self._declare(kind, service, options, rhythm=rhythm_of(service), workers=workers_of(service))
+        sharding = sharding_of(service) if issubclass(cls, ShardedService) else None
+        how = {"rhythm": rhythm_of(service), "workers": workers_of(service), "sharding": sharding}
+        self._declare(kind, service, options, **how)
         if inspect.isclass(service):
             self.plan.container.add_class(cls)
 
@@ -286,6 +291,27 @@ class Host:
             options: See `ServiceOptions`.
         """
         return self._function(_kind(active_passive), None, options, source=source, workers=workers)
+
+    def sharded(
+        self,
+        *,
+        shards: int = 64,
+        capacity: float = 1.0,
+        join_delay: float = 1.0,
+        rebalance_delay: float = 0.0,
+        **options: Unpack[ServiceOptions],
+    ) -> Callable[[F], F]:
+        """Declare a function that runs once for each shard, on the one instance that owns it; it asks for the `Shard`.
+
+        Args:
+            shards: How many there are; for good, since a key's shard depends on it.
+            capacity: What this instance takes, in proportion to the others.
+            join_delay: Seconds for which an instance that joins must have been there before shards move to it.
+            rebalance_delay: Seconds for which the shards of an instance that went wait for its name to come back.
+            options: See `ServiceOptions`.
+        """
+        sharding = Sharding(of=shards, capacity=capacity, join_delay=join_delay, rebalance_delay=rebalance_delay)
+        return self._function("sharded", None, options, sharding=sharding)
 
     def queue(
         self, *, size: int = 100, workers: int = 1, active_passive: bool = False, **options: Unpack[ServiceOptions]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from locum import blocking
 from locum.context import Context
+from locum.coordination.shard import Shard
 from locum.coordination.term import Term
 from locum.errors import ConfigurationError
 from locum.service import Stopping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["call_plain", "check_body", "check_context", "facade_of", "is_plain"]
 
 _FACADES: Final[dict[type[Context], Callable[[Any], blocking.Context]]] = {
+    Shard: blocking.Shard,
     Term: blocking.Term,
     Standby: blocking.Standby,
     Stopping: blocking.Stopping,

@@ -19,12 +19,14 @@ from locum.services.active_passive import ActivePassiveService
 from locum.services.background import BackgroundService
 from locum.services.consumer import ConsumerService, Delivery, check_workers
 from locum.services.periodic import PeriodicService, Rhythm
+from locum.services.sharded import ShardedService
 from locum.services.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from locum.clock import Clock
+    from locum.coordination.shards import Sharding
     from locum.host.configuration import Configuration
     from locum.host.settings import Settings
     from locum.jobs.job import Roster
@@ -44,10 +46,11 @@ __all__ = [
     "workers_of",
 ]
 
-Kind = Literal["active_passive", "background"]
+Kind = Literal["active_passive", "background", "sharded"]
 Completion = Literal["keep_host", "stop_host", "stop_when_all_done"]
 _COMPLETIONS: Final = ("keep_host", "stop_host", "stop_when_all_done")
 _INFINITE: Final = float("inf")
+_ARTICLED: Final = {"active_passive": "an active-passive", "sharded": "a sharded"}
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -86,6 +89,7 @@ class Declaration:
         rhythm: When its turns come, if it is periodic.
         source: Where its messages come from, if it handles such and is no class.
         workers: How many messages are handled at once.
+        sharding: How it is sharded, if it is.
         roster: The jobs, if it is the service that runs them.
     """
 
@@ -95,6 +99,7 @@ class Declaration:
     rhythm: Rhythm | None = None
     source: Any = None
     workers: int = 1
+    sharding: Sharding | None = None
     roster: Roster | None = None
     after: Sequence[Any] = ()
     group: str | None = None
@@ -119,10 +124,10 @@ class Declaration:
             raise ConfigurationError(
                 f"{self.name}: completion={self.completion!r} is not known: it is one of {', '.join(_COMPLETIONS)}"
             )
-        if self.kind == "active_passive" and self.completion != "keep_host":
+        if self.kind != "background" and self.completion != "keep_host":
             raise ConfigurationError(
-                f"{self.name}: completion={self.completion!r} cannot be for an active-passive service: with its host"
-                " it would give up its grant, and the next instance would do all of it again"
+                f"{self.name}: completion={self.completion!r} cannot be for {_ARTICLED[self.kind]} service: with its"
+                " host it would give up what it holds, and the next instance would do all of it again"
             )
         if self.group is not None:
             check_name(self.group, what="the name of a group")
@@ -286,6 +291,7 @@ _BODIES: Final[dict[type[ServiceHooks], tuple[str, ...]]] = {
     BackgroundService: ("run",),
     PeriodicService: ("tick",),
     ConsumerService: ("handle",),
+    ShardedService: ("run_shard",),
 }
 
 
@@ -318,10 +324,13 @@ def kind_of(service: Any, *, active_passive: bool) -> Kind:
         return "active_passive" if active_passive else "background"
     if issubclass(cls, ActivePassiveService):
         return "active_passive"
-    if not issubclass(cls, BackgroundService):
+    if issubclass(cls, ShardedService) and not active_passive:
+        return "sharded"
+    if not issubclass(cls, (BackgroundService, ShardedService)):
         raise ConfigurationError(
-            f"{cls.__qualname__} is no service: derive it from ActivePassiveService, BackgroundService, PeriodicService"
-            " or ConsumerService, or decorate a function with @host.active_passive or @host.background"
+            f"{cls.__qualname__} is no service: derive it from ActivePassiveService, BackgroundService,"
+            " PeriodicService, ConsumerService or ShardedService, or decorate a function with @host.active_passive or"
+            " @host.background"
         )
     if active_passive:
         raise ConfigurationError(f"{cls.__qualname__} runs on every instance: derive it from ActivePassiveService")

@@ -37,6 +37,7 @@ from locum.services.active_passive import ActivePassiveRunner, ActivePassiveServ
 from locum.services.background import BackgroundRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
 from locum.services.periodic import Periodic
+from locum.services.sharded import Resting, ShardedRunner, ShardedService
 from locum.telemetry import Events, InstanceLost, ServiceFailed, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from locum.host.plan import Declaration, Plan
+    from locum.host.restart import Restart
     from locum.host.settings import Settings
     from locum.jobs.crew import Crew
     from locum.jobs.job import Roster
@@ -362,6 +364,11 @@ class Runtime(ABC):
             body = self._crew(declaration.roster).run
         elif declaration.is_consumer:
             body = self._consumer(declaration, what).run
+        elif declaration.sharding is not None:
+            body = what.run_shard if isinstance(what, ShardedService) else what
+            shards = coordinator.shards(declaration.name, declaration.sharding)
+            resting = _resting(declaration.restart)
+            return ShardedRunner(declaration.name, body, hooks, shards=shards, resting=resting, **options)
         else:
             body = (what.run_active if active_passive else what.run) if hooks else what
         if declaration.kind == "background":
@@ -423,3 +430,9 @@ class Runtime(ABC):
     def _show_again(self, why: str) -> None:
         del why
         self._modes_changed.set()
+
+
+def _resting(policy: Restart) -> Resting:
+    """What becomes of a shard that fails, by the service's `restart`."""
+    most = 0 if policy.when == "never" else policy.most
+    return Resting(first=policy.first, last=policy.last, most=most, healthy_after=policy.healthy_after)

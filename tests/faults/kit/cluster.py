@@ -179,7 +179,13 @@ class Cluster:
         }
 
     def start(
-        self, *, by_itself: bool = False, below: Sequence[str] = (), app: str | None = None, store: str | None = None
+        self,
+        *,
+        by_itself: bool = False,
+        below: Sequence[str] = (),
+        app: str | None = None,
+        store: str | None = None,
+        name: str | None = None,
     ) -> Instance:
         """Start an instance, without waiting for it.
 
@@ -188,13 +194,14 @@ class Cluster:
             below: A command line to put before it.
             app: Another app than the cluster's.
             store: Another way to the store.
+            name: Its name, of one that has left before; a new one if none is given.
         """
-        name, app = f"i{next(self._numbers)}", app or self.app
+        name, app = name or f"i{next(self._numbers)}", app or self.app
         if by_itself:
             command = [sys.executable, str(_ROOT / "tests/faults/apps" / f"{app}.py")]
         else:
             command = keeper_command(self.worker_command(name, app))
-        output = self.folder / f"{name}.out"
+        output = self.folder / f"{name}.{len(self.instances)}.out"
         process = self._popen([*below, *command], name, output, store)
         instance = Instance(name, process, output)
         self.instances.append(instance)
@@ -246,7 +253,7 @@ class Cluster:
 
     def by_name(self, name: str) -> Instance:
         """The instance of that name."""
-        return next(instance for instance in self.instances if instance.name == name)
+        return next(instance for instance in reversed(self.instances) if instance.name == name)
 
     # -- watching
 

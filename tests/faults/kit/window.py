@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from locum.clock import Clock
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import Entry, line_prefix
+from locum.coordination.plan import Plan, plan_key
 from locum.coordination.request import Request, request_key
 from locum.journal import Entry as JournalEntry
 from locum.journal import Journal
 from locum.keeper.owner import Ending, Owner
 from locum.registry import make_store
 from locum.store import ANY
+from locum.views.shards import read_shards
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Self
 
     from locum.store import SessionStatus
+    from locum.views.shards import ShardView
 
 __all__ = ["Window"]
 
@@ -74,6 +77,28 @@ class Window:
     def grant(self, service: str) -> Grant:
         """Who is active in a service."""
         return Grant.of(self._do(self._store.read(grant_key(f"election/{service}"))))
+
+    def grant_of(self, scope: str) -> Grant:
+        """Who holds something, whatever it is."""
+        return Grant.of(self._do(self._store.read(grant_key(scope))))
+
+    def plan(self, service: str) -> Plan:
+        """The plan of a sharded service."""
+        return Plan.of(self._do(self._store.read(plan_key(service))))
+
+    def plan_value(self, service: str) -> bytes:
+        """The plan of a sharded service as it stands there."""
+        record = self._do(self._store.read(plan_key(service)))
+        assert record is not None, f"there is no plan of {service}"
+        return record.value
+
+    def put_plan(self, service: str, value: bytes) -> None:
+        """Write a plan over whatever is there."""
+        self._do(self._store.write(plan_key(service), value, expect=ANY))
+
+    def shards(self, service: str) -> tuple[ShardView, ...]:
+        """The shards of a service."""
+        return self._do(read_shards(self._store, service))
 
     def active_in(self) -> int:
         """How many scopes have a holder."""

@@ -23,6 +23,14 @@ HIGHEST: Final = "SELECT highest FROM locum_fence WHERE scope = :scope"
 # writes nothing new, and takes the write lock: what follows in this transaction cannot be overtaken by a raise
 CHECK: Final = "UPDATE locum_fence SET highest = :token WHERE scope = :scope AND highest = :token"
 
+CREATE_POSITIONS: Final = (
+    "CREATE TABLE IF NOT EXISTS locum_position (scope VARCHAR(512) NOT NULL PRIMARY KEY, reached TEXT NOT NULL)"
+)
+POSITION: Final = "SELECT reached FROM locum_position WHERE scope = :scope"
+# two statements that every database has, under the fence's lock
+FORGET_POSITION: Final = "DELETE FROM locum_position WHERE scope = :scope"
+KEEP_POSITION: Final = "INSERT INTO locum_position (scope, reached) VALUES (:scope, :reached)"
+
 
 class Fence(ABC):
     """The fence of one database, reached through one library.
@@ -80,6 +88,25 @@ class Fence(ABC):
         if count != 1:
             _, found = await self._run(connection, self._highest, {"scope": scope})
             raise StaleTermError(scope, token, found[0] if found else None)
+
+    async def make_positions(self) -> None:
+        """Make the table of positions if it is not there; several may do so at the same moment."""
+        try:
+            async with self.transaction() as connection:
+                await self._run(connection, CREATE_POSITIONS, {})
+        except Exception:
+            async with self.transaction() as connection:  # another one was quicker; or this says what is wrong
+                await self._run(connection, POSITION, {"scope": ""})
+
+    async def position(self, connection: Any, scope: str) -> str | None:
+        """The position that was kept for a scope, as this transaction sees it; `None` if none was."""
+        _, row = await self._run(connection, POSITION, {"scope": scope})
+        return None if row is None else str(row[0])
+
+    async def keep_position(self, connection: Any, scope: str, position: str) -> None:
+        """Keep a position within an open transaction, together with whatever else that writes."""
+        await self._run(connection, FORGET_POSITION, {"scope": scope})
+        await self._run(connection, KEEP_POSITION, {"scope": scope, "reached": position})
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager[Any]:

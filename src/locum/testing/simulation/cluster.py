@@ -12,6 +12,7 @@ from locum.testing.simulation.world import World
 if TYPE_CHECKING:
     import random
 
+    from locum.testing.simulation.divided import Divided
     from locum.testing.simulation.recipes import Recipes
 
 __all__ = ["Cluster"]
@@ -27,11 +28,14 @@ class Cluster(World):
     Args:
         chance: The seed's.
         recipes: Whether its instances also take locks, write nodes and transfer the lead.
+        shards: Whether they also divide a sharded service.
         trace: Whether to write down each event as it happens.
     """
 
-    def __init__(self, chance: random.Random, *, recipes: bool = False, trace: bool = False) -> None:
-        super().__init__(chance, recipes=recipes, trace=trace)
+    def __init__(
+        self, chance: random.Random, *, recipes: bool = False, shards: bool = False, trace: bool = False
+    ) -> None:
+        super().__init__(chance, recipes=recipes, shards=shards, trace=trace)
         rates = [chance.choice((_SLOWEST, _FASTEST, chance.randrange(_SLOWEST, _FASTEST))) for _ in range(_INSTANCES)]
         ttls = [chance.choice(_TTLS)] * _INSTANCES if chance.random() < 0.7 else chance.choices(_TTLS, k=_INSTANCES)
         self.instances = [
@@ -58,6 +62,12 @@ class Cluster(World):
         """What living workers do beside their service."""
         workers = [instance.worker for instance in self.instances]
         return [one.recipes for one in workers if one is not None and one.process.is_alive and one.recipes is not None]
+
+    @property
+    def divided_alive(self) -> list[Divided]:
+        """What living workers have of the sharded service."""
+        workers = [instance.worker for instance in self.instances]
+        return [one.divided for one in workers if one is not None and one.process.is_alive and one.divided is not None]
 
     def victim(self) -> Instance:
         """Whom a fault strikes: more often one that is active."""

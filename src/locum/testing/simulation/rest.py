@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from locum.coordination.line import line_prefix
 from locum.coordination.members import FOLDER, Member
 from locum.coordination.nodes import NODES, Node
+from locum.testing.simulation.divided import undivided
 from locum.testing.simulation.recipes import CREW
 from locum.testing.simulation.servers import COUNTER, LOCK
 from locum.testing.simulation.world import NAMESPACE
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from locum.testing.simulation.cluster import Cluster
 
-__all__ = ["unrested"]
+__all__ = ["is_undivided", "unrested"]
 
 _CREW: Final = f"{NODES}{FOLDER}/{CREW}/"
 _SWEPT_AFTER: Final = 11
@@ -24,7 +25,13 @@ _SWEPT_AFTER: Final = 11
 
 def unrested(world: Cluster) -> list[str]:
     """What is not as it should be; each in a sentence."""
-    return [*_ghosts(world), *_waiting(world), *_unseen(world), *_missing(world)]
+    shards = undivided(world.divided_alive) if world.shards else []
+    return [*_ghosts(world), *_waiting(world), *_unseen(world), *_missing(world), *shards]
+
+
+def is_undivided(world: Cluster) -> bool:
+    """Whether shards have yet to find their places."""
+    return bool(undivided(world.divided_alive))
 
 
 def _ghosts(world: Cluster) -> Iterator[str]:

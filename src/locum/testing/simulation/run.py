@@ -16,7 +16,8 @@ from locum.testing.simulation.checker import changes_of_term, violations
 from locum.testing.simulation.cluster import Cluster
 from locum.testing.simulation.faults import Faults
 from locum.testing.simulation.loop import KERNEL, RestlessError
-from locum.testing.simulation.rest import unrested
+from locum.testing.simulation.rest import is_undivided, unrested
+from locum.testing.simulation.servers import LOCK
 from locum.testing.simulation.world import SCOPE
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _FAULTS_FOR: Final = 12
 _SETTLE_WITHIN: Final = 8
 _STEADY_FOR: Final = 2
 _RECIPES_EVERY: Final = 8  # such a run costs more than twice as much as another
+_SHARDS_AT: Final = 4  # of each sixteen
 """All in the longest TTL of the run."""
 
 
@@ -63,7 +65,8 @@ def simulate(seed: int, *, trace: bool = False) -> Outcome:
 
 
 def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
-    world = Cluster(chance, recipes=seed % _RECIPES_EVERY == 0, trace=trace)
+    is_divided = seed % (2 * _RECIPES_EVERY) == _SHARDS_AT
+    world = Cluster(chance, recipes=seed % _RECIPES_EVERY == 0, shards=is_divided, trace=trace)
     found: list[str] = []
     end = _FAULTS_FOR * world.ttl
     faults = Faults(world, end)
@@ -79,7 +82,7 @@ def _run(seed: int, chance: random.Random, *, trace: bool) -> Outcome:
     if not found:
         found += unrested(world)
     changes = changes_of_term(world.history)
-    turns = sum(event.facts["scope"] != SCOPE for event in world.history.of("began"))
+    turns = sum(event.facts["scope"] == f"lock/{LOCK}" for event in world.history.of("began"))
     counts = faults.struck + world.network.struck > 0 and changes > 0
     digest = world.history.digest
     world.history.close()
@@ -99,8 +102,9 @@ def _come_to_rest(world: Cluster) -> None:
 
 
 def _busy_at(world: Cluster) -> int:
-    """The last instant at which somebody took the lock or waited for it, as far as that is known."""
-    return world.loop.now if any(not one.is_at_rest for one in world.recipes_alive) else 0
+    """The last instant at which somebody took the lock or waited for it, or shards moved, as far as that is known."""
+    is_busy = any(not one.is_at_rest for one in world.recipes_alive) or (world.shards and is_undivided(world))
+    return world.loop.now if is_busy else 0
 
 
 def _settled(world: Cluster, healed: int) -> float:

@@ -19,6 +19,7 @@ from locum.registry import open_when_there
 from locum.scopes import Scope
 from locum.services.active_passive import ActivePassiveRunner
 from locum.telemetry import Events
+from locum.testing.simulation.divided import Divided
 from locum.testing.simulation.loop import Process
 from locum.testing.simulation.machine import LocalAlarm
 from locum.testing.simulation.network import Line
@@ -91,6 +92,7 @@ class Worker:
         self._body: dict[str, Any] | None = None
         self.lines: list[Line] = []
         self.recipes: Recipes | None = None
+        self.divided: Divided | None = None
         self.process.ends.append(self._dies)
 
     def start(self) -> None:
@@ -142,10 +144,16 @@ class Worker:
         link.started()
         if world.recipes:
             self.recipes = Recipes(self.home, self.process, self._fence, coordinator, self._scope)
+        if world.shards:
+            self.divided = Divided(self.home, self.process, self._fence, coordinator, self)
+            await self.divided.start()
         await self._asked.wait()
         await runner.stop("was stopped")
         if self.recipes is not None:
             await self.recipes.stop()
+        if self.divided is not None:
+            await self.divided.stop()
+            await self.divided.close()
         await runner.close()
         await coordinator.close(patience=lease.budget.call_seconds)
         await store.close()

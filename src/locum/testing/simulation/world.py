@@ -34,10 +34,13 @@ class World:
     Args:
         chance: The seed's.
         recipes: Whether its instances also take locks, write nodes and transfer the lead.
+        shards: Whether they also divide a sharded service.
         trace: Whether to write down each event as it happens.
     """
 
-    def __init__(self, chance: random.Random, *, recipes: bool = False, trace: bool = False) -> None:
+    def __init__(
+        self, chance: random.Random, *, recipes: bool = False, shards: bool = False, trace: bool = False
+    ) -> None:
         self.chance = chance
         self.loop = VirtualLoop()
         self.history = History(self.loop, trace=trace)
@@ -46,6 +49,8 @@ class World:
         self.database = Database(self.history)
         self.recipes = recipes
         """Whether instances also take locks, write nodes and transfer the lead; until all is healed."""
+        self.shards = shards
+        """Whether instances also divide a sharded service."""
         self.stubborn = self.failing = 0.0
         """Of all bodies: those that ignore their end for a while, and those that fail by themselves."""
         self.on_began: Callable[[str], object] = lambda instance: None
