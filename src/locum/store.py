@@ -22,7 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from locum.errors import ConfigurationError
+from locum.errors import ConfigurationError, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -48,6 +48,7 @@ __all__ = [
     "Store",
     "check_session",
     "check_value",
+    "not_empty",
 ]
 
 MAX_VALUE: Final = 64 * 1024
@@ -204,7 +205,7 @@ class Guarantees:
     Attributes:
         one_process: All instances must live in one process: no other one sees anything of this store.
         one_machine: All instances must live on one machine.
-        guarded_writes: `if_open` and `if_gone` are checked in the same operation as the write.
+        guarded_writes: `if_open`, `if_gone` and `if_empty` are checked in the same operation as the write.
         native_sessions: The store times the sessions itself.
         pushed_changes: Changes are pushed; otherwise they are polled for.
         durable: What was acknowledged survives a crash of the store.
@@ -252,6 +253,11 @@ def check_session(session_id: str, owner: bytes) -> str:
         raise ConfigurationError(f"{session_id!r} cannot be a session's id: use 32 hexadecimal digits, made at random")
     check_value(f"session/{session_id}", owner)
     return session_id
+
+
+def not_empty(key: str, current: Record | None, prefix: str) -> ConflictError:
+    """The error for a write that demands of a prefix that nothing is under it, where something is."""
+    return ConflictError(key, current, f"something stands under {prefix}")
 
 
 class Store(Protocol):
@@ -381,6 +387,7 @@ class Store(Protocol):
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set.
 
@@ -391,6 +398,8 @@ class Store(Protocol):
             session: The record dies with this session, which must be open.
             if_open: A session that must be open (R14).
             if_gone: A session that must be closed, with a tombstone (R11, R14).
+            if_empty: A prefix under which no record may stand; it is for order, and never for safety: one that is made
+                at the same moment may be missed.
 
         Raises:
             ConflictError: It is not as expected; carries the current record.

@@ -132,11 +132,14 @@ class InterceptedStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set."""
 
         def make() -> Awaitable[Record]:
-            return self.inner.write(key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone)
+            return self.inner.write(
+                key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone, if_empty=if_empty
+            )
 
         return cast("Record", await self.intercept(Call("write", key, make, value)))
 

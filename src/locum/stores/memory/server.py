@@ -20,6 +20,7 @@ from locum.store import (
     Sessions,
     SessionState,
     SessionStatus,
+    not_empty,
 )
 from locum.stores.sight import RENEWED, difference, is_successor, missing, revision_above
 
@@ -305,6 +306,7 @@ class MemoryServer:
         session: str | None,
         if_open: str | None,
         if_gone: str | None,
+        if_empty: str | None,
     ) -> Record:
         """Compare and set."""
         here = self._of(namespace)
@@ -314,6 +316,8 @@ class MemoryServer:
                 here.demand_open(guard)
         if if_gone is not None and not here.status(if_gone).is_closed:
             raise ConflictError(key, current, f"the session {if_gone} is not closed")
+        if if_empty is not None and any(other.startswith(if_empty) for other in here.records):
+            raise not_empty(key, current, if_empty)
         revision = self._count(namespace, key)
         record = Record(key, value, revision, current.created if current else revision, session)
         here.records[key] = record

@@ -167,6 +167,7 @@ class MemoryStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set, as one step."""
         check_key(key)
@@ -174,7 +175,14 @@ class MemoryStore:
         return await self._ask(
             "write",
             lambda: self._server.write(
-                self.namespace, key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone
+                self.namespace,
+                key,
+                value,
+                expect=expect,
+                session=session,
+                if_open=if_open,
+                if_gone=if_gone,
+                if_empty=if_empty,
             ),
         )
 

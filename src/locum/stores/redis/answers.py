@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.errors import ConflictError, CorruptRecordError, SessionClosedError
-from locum.store import Record, SessionState, SessionStatus
+from locum.store import Record, SessionState, SessionStatus, not_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO", "record", "records", "refused", "statuses"]
 
-NO: Final = frozenset({b"exists", b"conflict", b"not gone", b"closed", b"twin"})
+NO: Final = frozenset({b"exists", b"conflict", b"not gone", b"not empty", b"closed", b"twin"})
 """How an answer begins that says no."""
 
 
@@ -41,7 +41,9 @@ def statuses(found: Sequence[Sequence[bytes]]) -> dict[str, SessionStatus]:
     return {one[0].decode(): _status(*one) for one in found}
 
 
-def refused(how: bytes, rest: Sequence[Any], *, key: str, number: int, gone: str | None) -> StoreError:
+def refused(
+    how: bytes, rest: Sequence[Any], *, key: str, number: int, gone: str | None, empty: str | None
+) -> StoreError:
     """The error for an answer that says no.
 
     Args:
@@ -50,6 +52,7 @@ def refused(how: bytes, rest: Sequence[Any], *, key: str, number: int, gone: str
         key: The key of the call.
         number: The number of the beat, if it was one.
         gone: The session that must be closed, if one must.
+        empty: The prefix under which no record may stand, if there is one.
     """
     if how == b"closed":
         return SessionClosedError(rest[0].decode(), rest[1].decode("utf-8", "replace"))
@@ -60,6 +63,8 @@ def refused(how: bytes, rest: Sequence[Any], *, key: str, number: int, gone: str
         return ConflictError(key, current, "it exists already")
     if how == b"not gone":
         return ConflictError(key, current, f"the session {gone} is not closed")
+    if how == b"not empty":
+        return not_empty(key, current, empty or "")
     return ConflictError(key, current)
 
 

@@ -208,12 +208,15 @@ class RedisStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set, as one script."""
         check_key(key)
         check_value(key, value)
-        guards = (session or "", if_open or "", if_gone or "")
-        answer = await self._ask("write", key, value, _expected(expect), *guards, changes=True, key=key, gone=if_gone)
+        guards = (session or "", if_open or "", if_gone or "", if_empty or "")
+        answer = await self._ask(
+            "write", key, value, _expected(expect), *guards, changes=True, key=key, gone=if_gone, empty=if_empty
+        )
         revision, created = map(int, answer.rest)
         return Record(key, value, revision, created, session)
 
@@ -288,10 +291,11 @@ class RedisStore:
         call: str | None = None,
         key: str = "",
         gone: str | None = None,
+        empty: str | None = None,
     ) -> Answer:
         self._lines.demand_open()
         answer = await self._scripting.ask(self._lines.others, name, *values, changes=changes, call=call or name)
-        return self._judge(answer, key=key, gone=gone)
+        return self._judge(answer, key=key, gone=gone, empty=empty)
 
     async def _as_it_is(self, name: str, *values: str | bytes, call: str) -> Answer:
         self._lines.demand_open()
@@ -300,11 +304,13 @@ class RedisStore:
         )
         return self._judge(answer)
 
-    def _judge(self, answer: Answer, *, key: str = "", number: int = 0, gone: str | None = None) -> Answer:
+    def _judge(
+        self, answer: Answer, *, key: str = "", number: int = 0, gone: str | None = None, empty: str | None = None
+    ) -> Answer:
         if answer.how == b"refused":
             raise self._refusal(answer)
         if answer.how in answers.NO:
-            raise answers.refused(answer.how, answer.rest, key=key, number=number, gone=gone)
+            raise answers.refused(answer.how, answer.rest, key=key, number=number, gone=gone, empty=empty)
         return answer
 
     def _refusal(self, answer: Answer) -> LocumError:

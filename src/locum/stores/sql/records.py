@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from locum.errors import ConfigurationError, ConflictError
 from locum.names import check_key
-from locum.store import ABSENT, ANY, Listing, Record, check_value
+from locum.store import ABSENT, ANY, Listing, Record, check_value, not_empty
 from locum.stores.sql.sessions import closed
 from locum.stores.sql.words import LONGEST_KEY
 
@@ -38,7 +38,15 @@ class RecordTable:
         return await self._read(key, self._asking.deadline(), call="read")
 
     async def write(
-        self, key: str, value: bytes, *, expect: Expect, session: str | None, if_open: str | None, if_gone: str | None
+        self,
+        key: str,
+        value: bytes,
+        *,
+        expect: Expect,
+        session: str | None,
+        if_open: str | None,
+        if_gone: str | None,
+        if_empty: str | None,
     ) -> Record:
         """Compare and set."""
         _check(key)
@@ -49,6 +57,7 @@ class RecordTable:
             "any" if expect is ANY else "absent" if expect is ABSENT else "at",
             [name for name, wanted in guards.items() if wanted is not None],
             gone=if_gone is not None,
+            empty=if_empty is not None,
         )
         while True:
             row = await self._asking.change(
@@ -61,10 +70,11 @@ class RecordTable:
                 session=session,
                 if_open=if_open,
                 if_gone=if_gone,
+                **_range(if_empty or ""),
             )
             if row is not None:
                 return Record(key, value, row["revision"], row["created"], session)
-            await self._demand(key, expect, [session, if_open], if_gone, deadline)
+            await self._demand(key, expect, [session, if_open], if_gone, if_empty, deadline)
 
     async def delete(self, key: str, *, expect: Expect) -> None:
         """Compare and delete."""
@@ -87,8 +97,7 @@ class RecordTable:
 
     async def under(self, prefix: str) -> Listing:
         """The records under a prefix in order of creation."""
-        rows, found = await self._asking.look("list", self._asking.say.list, first=prefix, last=prefix + _PAST_ASCII)
-        return Listing([one for row in rows if (one := _record(row)) is not None], found.revision)
+        return await self._under(prefix, self._asking.deadline(), call="list")
 
     # -- inside
 
@@ -96,13 +105,23 @@ class RecordTable:
         rows, _ = await self._asking.look(call, self._asking.say.read, deadline=deadline, key=key)
         return _record(rows[0])
 
+    async def _under(self, prefix: str, deadline: int, *, call: str) -> Listing:
+        rows, found = await self._asking.look(call, self._asking.say.list, deadline=deadline, **_range(prefix))
+        return Listing([one for row in rows if (one := _record(row)) is not None], found.revision)
+
     async def _demand(
-        self, key: str, expect: Expect, open_ids: Sequence[str | None], gone: str | None, deadline: int
+        self,
+        key: str,
+        expect: Expect,
+        open_ids: Sequence[str | None],
+        gone: str | None,
+        empty: str | None,
+        deadline: int,
     ) -> None:
         """Say why a write was refused; return if it would not be any more.
 
         Raises:
-            ConflictError: The record is not as expected, or a session is not closed.
+            ConflictError: The record is not as expected, a session is not closed, or a prefix is not empty.
             SessionClosedError: A session is not open.
         """
         current = await self._read(key, deadline, call="write")
@@ -111,14 +130,18 @@ class RecordTable:
         if isinstance(expect, int) and (current is None or current.revision != expect):
             raise ConflictError(key, current)
         named = [one for one in (*open_ids, gone) if one is not None]
-        if not named:
-            return
-        found = (await self._sessions.statuses(named, lease=False, deadline=deadline)).by_id
+        found = (await self._sessions.statuses(named, lease=False, deadline=deadline)).by_id if named else {}
         for one in open_ids:
             if one is not None and not found[one].is_open:
                 raise closed(found[one])
         if gone is not None and not found[gone].is_closed:
             raise ConflictError(key, current, f"the session {gone} is not closed")
+        if empty is not None and (await self._under(empty, deadline, call="write")).records:
+            raise not_empty(key, current, empty)
+
+
+def _range(prefix: str) -> dict[str, str]:
+    return {"first": prefix, "last": prefix + _PAST_ASCII}
 
 
 def _check(key: str) -> None:

@@ -68,16 +68,19 @@ class Statements:
         made += [CreateIndex(index, if_not_exists=True) for table in tables for index in table.indexes]
         return [str(one.compile(dialect=_DIALECT)).strip() for one in made]
 
-    def write(self, kind: str, open_ids: Sequence[str], *, gone: bool) -> Statement:
+    def write(self, kind: str, open_ids: Sequence[str], *, gone: bool, empty: bool) -> Statement:
         """Compare and set.
 
         Args:
             kind: What is expected: `at` a revision, `absent`, or `any`.
             open_ids: The parameters that name sessions which must be open.
             gone: Whether one must be closed.
+            empty: Whether there is a prefix under which no record may stand.
         """
         steps, records = self._steps, self.tables.records.c
         conditions = {"at": [steps.is_at()], "absent": [steps.is_absent()], "any": []}[kind]
+        if empty:
+            conditions.append(steps.is_empty())
         counted = self._count(*conditions)
         guards = steps.guards(counted, open_ids=open_ids, gone=gone)
         if kind == "at":

@@ -106,8 +106,7 @@ class Steps:
     def listing(self) -> Select[Any]:
         """The store's row with each of the records under a prefix, in order of creation; once without, if none is."""
         store, records = self.store.c, self.records
-        under = and_(records.c.key >= _text("first"), records.c.key < _text("last"))
-        there = and_(self._of(records), under, self._alive(store.incarnation))
+        there = and_(self._of(records), self._under_prefix(), self._alive(store.incarnation))
         joined = self.store.outerjoin(records, there)
         return select(store.incarnation, store.revision, *self._record()).select_from(joined).order_by("created")
 
@@ -317,6 +316,11 @@ class Steps:
         """There is no such record."""
         return ~exists(select(self.records.c.key).where(self._one(), self._alive(_text("incarnation"))))
 
+    def is_empty(self) -> ColumnElement[bool]:
+        """No record is under a prefix."""
+        there = and_(self._of(self.records), self._under_prefix(), self._alive(_text("incarnation")))
+        return ~exists(select(self.records.c.key).where(there))
+
     def is_there(self) -> ColumnElement[bool]:
         """There is such a record."""
         return ~self.is_absent()
@@ -384,6 +388,9 @@ class Steps:
     def _record(self) -> list[ColumnElement[Any]]:
         records = self.records.c
         return [records.key, records.value, records.revision.label("at"), records.created, records.session]
+
+    def _under_prefix(self) -> ColumnElement[bool]:
+        return and_(self.records.c.key >= _text("first"), self.records.c.key < _text("last"))
 
     def _one(self) -> ColumnElement[bool]:
         return and_(self._of(self.records), self.records.c.key == _text("key"))

@@ -191,9 +191,12 @@ class PostgresStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set, as one statement."""
-        return await self._records.write(key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone)
+        return await self._records.write(
+            key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone, if_empty=if_empty
+        )
 
     async def delete(self, key: str, *, expect: Expect) -> None:
         """Compare and delete."""

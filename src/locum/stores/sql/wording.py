@@ -51,15 +51,17 @@ class Wording:
             self._written[name] for name in generations
         )
 
-    def write(self, kind: str, open_ids: Sequence[str], *, gone: bool) -> Statement:
+    def write(self, kind: str, open_ids: Sequence[str], *, gone: bool, empty: bool) -> Statement:
         """Compare and set.
 
         Args:
             kind: What is expected: `at` a revision, `absent`, or `any`.
             open_ids: The parameters that name sessions which must be open.
             gone: Whether one must be closed.
+            empty: Whether there is a prefix under which no record may stand.
         """
-        return self._written[" ".join(("write", kind, *open_ids, *(["gone"] if gone else [])))]
+        more = [word for word, wanted in (("gone", gone), ("empty", empty)) if wanted]
+        return self._written[" ".join(("write", kind, *open_ids, *more))]
 
     def definition(self) -> list[str]:
         """The statements that make the schema and its tables where they are not there."""

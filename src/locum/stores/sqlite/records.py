@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["RecordTable"]
 
 _RECORD: Final = "SELECT key, value, revision, created, session FROM locum_records WHERE namespace = ?"
+_UNDER: Final = " AND key >= ? AND key < ?"
+
+
+def _under(prefix: str) -> tuple[str, str]:
+    return prefix, prefix + "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,13 @@ class RecordTable:
 
     def list(self, db: sqlite3.Connection, prefix: str) -> list[Record]:
         """The records under a prefix in order of creation."""
-        rows = db.execute(
-            f"{_RECORD} AND key >= ? AND key < ? ORDER BY created", (self.namespace, prefix, prefix + "\U0010ffff")
-        ).fetchall()
+        rows = db.execute(f"{_RECORD}{_UNDER} ORDER BY created", (self.namespace, *_under(prefix))).fetchall()
         return [Record(*row) for row in rows]
+
+    def is_empty(self, db: sqlite3.Connection, prefix: str) -> bool:
+        """Whether no record is under a prefix."""
+        found = db.execute(f"{_RECORD}{_UNDER} LIMIT 1", (self.namespace, *_under(prefix))).fetchone()
+        return found is None
 
     def demand(self, db: sqlite3.Connection, key: str, expect: Expect) -> Record | None:
         """The current record, which is as expected."""

@@ -25,6 +25,7 @@ from locum.store import (
     Sessions,
     check_session,
     check_value,
+    not_empty,
 )
 from locum.stores.sight import Sight
 from locum.stores.sqlite import changes
@@ -197,6 +198,7 @@ class SqliteStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set, as one transaction."""
         check_key(key)
@@ -209,6 +211,8 @@ class SqliteStore:
                     self._sessions.demand_open(db, guard)
             if if_gone is not None and not self._sessions.status(db, if_gone).is_closed:
                 raise ConflictError(key, found, f"the session {if_gone} is not closed")
+            if if_empty is not None and not self._records.is_empty(db, if_empty):
+                raise not_empty(key, found, if_empty)
             return self._records.put(db, key, value, current=found, session=session)
 
         written = await self._transactions.write("write", work)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from locum.errors import ConflictError
-from locum.store import ABSENT, ANY, Listing, Record
+from locum.store import ABSENT, ANY, Listing, Record, not_empty
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.layout import Kept
 from locum.stores.zookeeper.transactions import node_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from locum.store import Expect
     from locum.stores.zookeeper.layout import Layout
     from locum.stores.zookeeper.protocol import Request
@@ -61,6 +63,7 @@ class RecordTable:
         session: str | None,
         if_open: str | None,
         if_gone: str | None,
+        if_empty: str | None,
     ) -> Record:
         """Compare and set."""
         while True:
@@ -75,6 +78,11 @@ class RecordTable:
                 if held is None:
                     raise ConflictError(key, found.record, f"the session {if_gone} is not closed")
                 guards += held
+            if if_empty is not None:
+                alone = await self._guard_empty(turn, if_empty)
+                if alone is None:
+                    raise not_empty(key, found.record, if_empty)
+                guards += alone
             if found.folder is None:
                 await self._make_folder(turn, key)
                 continue
@@ -130,18 +138,41 @@ class RecordTable:
     # -- inside
 
     async def _all_under(self, turn: Turn, prefix: str) -> tuple[Look, list[Record]]:
-        layout = self._layout
-        if "/" in prefix:
-            folders = [layout.folder(prefix)]
-        else:
-            names = (await turn.look(protocol.children(layout.records))).names(0)
-            folders = [one for one in names if one == layout.folder("") or one.startswith(prefix)]
+        layout, folders = self._layout, await self._folders(turn, prefix)
         look = await turn.look(*(protocol.children(f"{layout.records}/{folder}") for folder in folders))
-        keys = [layout.key(folder, name) for place, folder in enumerate(folders) for name in look.names(place)]
-        keys = [key for key in keys if key.startswith(prefix)]
+        keys = self._keys(look, folders, prefix)
         answers = await turn.connection.ask_all(*(protocol.get(layout.record(key)) for key in keys))
         nodes = zip(keys, map(node_of, answers), strict=True)
         return look, [Kept.from_node(key, node)[1] for key, node in nodes if node is not None]
+
+    async def _folders(self, turn: Turn, prefix: str) -> list[str]:
+        """In which the keys are that begin with a prefix."""
+        layout = self._layout
+        if "/" in prefix:
+            return [layout.folder(prefix)]
+        names = (await turn.look(protocol.children(layout.records))).names(0)
+        return [one for one in names if one == layout.folder("") or one.startswith(prefix)]
+
+    def _keys(self, look: Look, folders: Sequence[str], prefix: str, *, first: int = 0) -> list[str]:
+        """The keys of a look that has asked for these folders' children, from a place on."""
+        found = (self._layout.key(folder, name) for at, folder in enumerate(folders, first) for name in look.names(at))
+        return [key for key in found if key.startswith(prefix)]
+
+    async def _guard_empty(self, turn: Turn, prefix: str) -> list[Request] | None:
+        """What fails a change unless no record is under a prefix; `None` if one is."""
+        folders = await self._folders(turn, prefix)
+        counters = [f"{self._layout.made}/{folder}" for folder in folders]
+        while True:
+            children = [protocol.children(f"{self._layout.records}/{folder}") for folder in folders]
+            # the counters are read first: what they say is not newer than the children
+            look = await turn.look(*map(protocol.get, counters), *children)
+            if not self._keys(look, folders, prefix, first=len(counters)):
+                break
+            if (await self.under(turn, prefix)).records:
+                return None
+            # what was there was of a session that has expired, and is buried now
+        nodes = ((path, look.node(at)) for at, path in enumerate(counters))
+        return [protocol.check(path, node.version) for path, node in nodes if node is not None]
 
     async def _find(self, turn: Turn, key: str) -> _Found:
         while True:

@@ -272,6 +272,7 @@ class ZooKeeperStore:
         session: str | None = None,
         if_open: str | None = None,
         if_gone: str | None = None,
+        if_empty: str | None = None,
     ) -> Record:
         """Compare and set, as one change."""
         check_key(key)
@@ -279,7 +280,14 @@ class ZooKeeperStore:
         return await self._change(
             "write",
             lambda turn: self._records.write(
-                turn, key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone
+                turn,
+                key,
+                value,
+                expect=expect,
+                session=session,
+                if_open=if_open,
+                if_gone=if_gone,
+                if_empty=if_empty,
             ),
         )
 

@@ -273,6 +273,23 @@ class GuardContract(Contract):
             assert refusal.value.current == first
         assert (await store.write("a", b"", expect=first.revision, if_gone=closed)).revision > first.revision
 
+    @promises("guarded_writes")
+    async def test_if_empty_needs_that_nothing_stands_under_a_prefix(self, store: Store) -> None:
+        first = await store.write("a", b"", expect=ABSENT)
+        opened = await open_one(store)
+        await store.write("line/one/x", b"", expect=ABSENT, session=opened)
+        with pytest.raises(ConflictError) as refusal:
+            await store.write("a", b"new", expect=first.revision, if_empty="line/one/")
+        assert refusal.value.current == first == await store.read("a")
+        with pytest.raises(ConflictError):
+            await store.write("b", b"", expect=ABSENT, if_empty="line/one/")
+        second = await store.write("a", b"", expect=first.revision, if_empty="line/on/")
+        await store.close_session(opened, reason=b"dead")
+        third = await store.write("a", b"", expect=second.revision, if_empty="line/one/", if_open=await open_one(store))
+        await store.write("line/one/x", b"", expect=ABSENT)
+        await store.delete("line/one/x", expect=ANY)
+        assert (await store.write("a", b"", expect=third.revision, if_empty="line/one/")).revision > third.revision
+
     async def test_a_conflict_is_told_even_if_a_guard_holds_and_the_other_way_round(self, store: Store) -> None:
         await store.write("a", b"", expect=ABSENT)
         opened = await open_one(store)

@@ -289,6 +289,13 @@ class Faults:
         server.serve(
             None,
             lambda: server.write(
-                NAMESPACE, request_key(SCOPE), value, expect=ANY, session=None, if_open=None, if_gone=None
+                NAMESPACE,
+                request_key(SCOPE),
+                value,
+                expect=ANY,
+                session=None,
+                if_open=None,
+                if_gone=None,
+                if_empty=None,
             ),
         )

@@ -83,9 +83,11 @@ class WatchedServer(MemoryServer):
         session: str | None,
         if_open: str | None,
         if_gone: str | None,
+        if_empty: str | None,
     ) -> Record:
         """Compare and set."""
-        record = super().write(namespace, key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone)
+        guards = {"session": session, "if_open": if_open, "if_gone": if_gone, "if_empty": if_empty}
+        record = super().write(namespace, key, value, expect=expect, **guards)
         if session is not None:
             self._history.note("bound", "store", key=key, session=session)
         if key.startswith("grant/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 from pathlib import Path
 
 from sqlalchemy.sql.elements import quoted_name
@@ -26,9 +26,11 @@ def composed() -> str:
     found = {name: one for name, one in vars(statements).items() if isinstance(one, Statement)}
     for kind in ("at", "absent", "any"):
         for guards in chain.from_iterable(combinations(GUARDS, many) for many in range(len(GUARDS) + 1)):
-            for gone in (False, True):
-                name = " ".join(("write", kind, *guards, *(["gone"] if gone else [])))
-                found[name] = statements.write(kind, guards, gone=gone)
+            for gone, empty in product((False, True), repeat=2):
+                more = [word for word, wanted in (("gone", gone), ("empty", empty)) if wanted]
+                found[" ".join(("write", kind, *guards, *more))] = statements.write(
+                    kind, guards, gone=gone, empty=empty
+                )
     plain: dict[str, object] = {
         name: {"text": one.text, "names": one.names, "constants": one.constants} for name, one in sorted(found.items())
     }

@@ -1,5 +1,6 @@
 -- ARGV[3] the key, ARGV[4] the value, ARGV[5] what is expected: 'absent', 'any', or a revision; and, each empty if none,
--- ARGV[6] the session with which the record dies, ARGV[7] one that must be open, ARGV[8] one that must be closed.
+-- ARGV[6] the session with which the record dies, ARGV[7] one that must be open, ARGV[8] one that must be closed,
+-- ARGV[9] what no key may begin with.
 local key, expect, session = ARGV[3], ARGV[5], ARGV[6]
 local other = replaced()
 if other then return other end
@@ -16,6 +17,10 @@ for _, guard in ipairs({session, ARGV[7]}) do
   if other then return other end
 end
 if ARGV[8] ~= '' and state(ARGV[8]) ~= '1' then return answer('not gone', current) end
+if ARGV[9] ~= '' then
+  local under = redis.call('ZRANGEBYLEX', space .. '/keys', '[' .. ARGV[9], '(' .. ARGV[9] .. '\255', 'LIMIT', 0, 1)
+  if #under > 0 then return answer('not empty', current) end
+end
 
 local now, refused = count_first(key)
 if refused then return refused end
