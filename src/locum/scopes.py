@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
     from types import TracebackType
 
 __all__ = [
     "Backoff",
     "Scope",
+    "all_of",
     "both",
     "cancel_and_wait",
     "finish",
@@ -167,16 +168,26 @@ async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tu
     """Two things side by side; where one fails the other one is cancelled, and the first failure raised."""
     loop = asyncio.get_running_loop()
     first, second = loop.create_task(one), loop.create_task(other)
+    await _side_by_side([first, second])
+    return first.result(), second.result()
+
+
+async def all_of(works: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Any number of things side by side; where one fails the others are cancelled, and the first failure raised."""
+    loop = asyncio.get_running_loop()
+    await _side_by_side([loop.create_task(work) for work in works])
+
+
+async def _side_by_side(tasks: Sequence[asyncio.Task[Any]]) -> None:
     try:
-        await asyncio.wait([first, second], return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in (first, second):
+        for task in tasks:
             await cancel_and_wait(task)
-        errors = [task.exception() for task in (first, second) if task.done() and not task.cancelled()]  # all are seen
+        errors = [task.exception() for task in tasks if task.done() and not task.cancelled()]  # all are seen
     for error in errors:
         if error is not None:
             raise error
-    return first.result(), second.result()
 
 
 async def happens(awaitable: Awaitable[object], *, within: float | None) -> bool:

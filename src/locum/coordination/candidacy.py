@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.coordination.grant import Grant, Holder, grant_key
-from locum.coordination.line import Entry, entry_key
+from locum.coordination.line import Entry, entry_key, line_prefix
 from locum.coordination.lookout import Lookout
 from locum.coordination.pause import Pause, pause_key
 from locum.coordination.settling import Settling
@@ -27,7 +27,7 @@ from locum.telemetry import logger
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from locum.coordination.commons import Commons
+    from locum.coordination.commons import Commons, Idle
     from locum.coordination.lookout import View
     from locum.coordination.turn import Manner
     from locum.keeper.lease import Lease
@@ -70,6 +70,7 @@ class Candidacy(ABC):
         self._key = grant_key(scope)
         self._entry_key = entry_key(scope, self._attempt)
         self._handle: int | None = None
+        self._stands = False
         self._settling = Settling(scope, self._clock, commons.gate)
         self._lookout = Lookout(
             self._store, self._clock, scope, self._attempt, manner=manner, eyes=eyes, opened=commons.opened
@@ -108,8 +109,11 @@ class Candidacy(ABC):
             SessionLostError: The session ended meanwhile.
         """
         self._commons.attempts.add(self._attempt)
-        self._commons.idle.pop(self._scope, None)
+        idle = self._commons.idle.pop(self._scope, None)
         try:
+            taken = await self._take_at_once(idle, lease)
+            if taken is not None:
+                return taken
             await self._stand_in_line(lease)
             with self._commons.survey.waiting(self._scope):
                 return await self._wait_for_turn(lease, patient=patient)
@@ -117,7 +121,13 @@ class Candidacy(ABC):
             self._commons.settle(self._leave(lease), f"leave the line of {self._scope}")
             raise
 
+    async def _take_at_once(self, idle: Idle | None, lease: Lease) -> tuple[View, Record] | None:
+        """Take it without a place in line, if that may be done; `None` if it is waited for in line."""
+        del idle, lease
+        return None
+
     async def _stand_in_line(self, lease: Lease) -> None:
+        self._stands = True
         value = Entry.value(self._commons.instance, manner=self._manner.name, priority=self._priority)
         await self._settling.write(
             lambda: self._store.write(self._entry_key, value, expect=ABSENT, session=lease.session), None, lease
@@ -239,6 +249,7 @@ class Candidacy(ABC):
                     expect=view.grant.revision,
                     if_open=lease.session if guarded else None,
                     if_gone=view.guard if guarded else None,
+                    if_empty=None if self._stands else line_prefix(self._scope),
                 )
             except BaseException:
                 if arming is not None:
@@ -271,7 +282,7 @@ class Candidacy(ABC):
         if done:
             self._commons.attempts.discard(self._attempt)
         backoff = Backoff(0.02, seconds(lease.budget.beat))
-        while not lease.is_lost:  # then it goes with the session
+        while self._stands and not lease.is_lost:  # then it goes with the session
             try:
                 async with self._commons.gate:
                     await self._store.delete(self._entry_key, expect=ANY)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, cast
 from locum.clock import nanoseconds, seconds
 from locum.coordination.candidacy import ROOM, Candidacy, why_not
 from locum.coordination.grant import MOST_VALUE, Grant, Past, Reserved
-from locum.coordination.line import line_of, line_prefix
+from locum.coordination.line import Place, line_of, line_prefix
+from locum.coordination.lookout import View
+from locum.coordination.shortcut import free_grant
 from locum.coordination.term import Term
 from locum.errors import (
     ConfigurationError,
@@ -31,9 +33,8 @@ from locum.telemetry import TermStarted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from locum.coordination.commons import Commons
+    from locum.coordination.commons import Commons, Idle
     from locum.coordination.grant import Holder
-    from locum.coordination.lookout import View
     from locum.keeper.lease import Lease
     from locum.store import Record
 
@@ -52,6 +53,7 @@ class Habits:
         can_be_paused: Whether takeovers may be forbidden.
         keeps_value: Whether the value outlives the holder; otherwise it is of its time in office.
         tells: Whether each beginning and end is told and noted; otherwise only the ends that were no releases.
+        at_once: Whether it is taken without a place in line where it is free and nobody waits.
     """
 
     make_term: Callable[..., Term] = Term
@@ -61,6 +63,7 @@ class Habits:
     can_be_paused: bool = True
     keeps_value: bool = False
     tells: bool = True
+    at_once: bool = False
 
 
 def delay_of(lock_delay: float) -> int:
@@ -91,6 +94,7 @@ class Claim(Candidacy):
         self._changing = asyncio.Lock()
         self._held: Holder | None = None
         self._followed = True
+        self._above: Floor | None = None
         self._untold: TermStarted | None = None
         self.value: bytes | None = None
         """The value that goes with what is held."""
@@ -126,7 +130,8 @@ class Claim(Candidacy):
             raise
         if self._habits.tells:
             self._untold = self._started(term, view)
-        self._commons.settle(self._report(view), f"tell of the takeover of {self._scope}")
+        if self._habits.tells or view.grant.holder is not None:
+            self._commons.settle(self._report(view), f"tell of the takeover of {self._scope}")
         return term
 
     def announce(self) -> None:
@@ -186,8 +191,10 @@ class Claim(Candidacy):
                 if self._followed:
                     await self._clock.sleep(ROOM)  # what follows here would only hold up whoever takes it
                 self._commons.settle(self._note(term, why), f"note the end of {self._scope}")
-            elif record is not None and not self._followed:
-                self._commons.is_idle(self._scope, record.revision, vacant)
+            elif self._followed:
+                self._commons.crowded.add(self._scope)
+            elif record is not None:
+                self._commons.is_idle(self._scope, Grant.of(record), term.lease, floor=self._above)
         await self._leave(term.lease)
 
     def rest(self) -> None:
@@ -202,10 +209,25 @@ class Claim(Candidacy):
 
     # -- what differs from a hold together with others
 
+    async def _take_at_once(self, idle: Idle | None, lease: Lease) -> tuple[View, Record] | None:
+        if not self._habits.at_once:
+            return None
+        found = await free_grant(self._commons, self._scope, idle, self._settling, lease)
+        if found is None:
+            return None
+        grant, floor = found
+        view = View(grant, Place(0, ()), free_for=0)
+        record = await self._take(view, floor or await self._settling.answer(self._floor, lease), lease)
+        if record is None:
+            self._commons.crowded.add(self._scope)
+            return None
+        return view, record
+
     async def _floor(self) -> Floor:
         return await Floor.read(self._store)
 
     def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
+        self._above = floor
         taken = view.grant.taken_by(self._holder(lease, delay=self._habits.delay), floor=floor.token)
         return taken if self._habits.keeps_value else taken.with_value(None)
 
@@ -231,6 +253,7 @@ class Claim(Candidacy):
             for fence in self._commons.fences():
                 await term.raise_fence(fence)
         except StaleTermError as error:
+            self._above = None
             if error.highest is not None:
                 await Floor.lift(self._store, error.highest)
             raise

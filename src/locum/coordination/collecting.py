@@ -10,7 +10,7 @@ those in line went away) is collected by whoever has seen it unchanged for a who
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.coordination.barrier import BARRIERS, Muster
@@ -19,6 +19,7 @@ from locum.coordination.line import line_prefix
 from locum.errors import ConflictError, CorruptRecordError, StoreError
 from locum.floor import Floor
 from locum.journal import Journal
+from locum.scopes import all_of
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Collector"]
 
 _log = logger("coordination.collecting")
+_AT_ONCE: Final = 16  # one after the other, they would be fewer than what many tasks leave meanwhile
 
 
 class Collector:
@@ -49,6 +51,7 @@ class Collector:
             lease = await self._commons.leases.lease()
             pause = seconds(lease.budget.beat)
             await self._commons.clock.sleep(pause)
+            self._commons.crowded.clear()
             await self.collect(idle_for=pause)
 
     async def collect(self, *, idle_for: float) -> None:
@@ -115,8 +118,13 @@ class Collector:
         if not due:
             return
         await Floor.lift(self._store, max(one.token for one in due.values()))
-        for scope, one in due.items():
-            await self._delete_by_revision(f"grant/{scope}", one.revision)
+        left = iter(due.items())
+
+        async def delete_some() -> None:
+            for scope, one in left:
+                await self._delete_by_revision(f"grant/{scope}", one.revision)
+
+        await all_of(delete_some() for _ in range(min(_AT_ONCE, len(due))))
 
     async def _delete_by_revision(self, key: str, revision: int) -> None:
         try:

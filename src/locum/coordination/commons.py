@@ -38,17 +38,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A grant that nobody has or waits for.
+    """A grant that was given up here, when nobody else had it or was seen to wait for it.
 
     Attributes:
-        revision: The revision by which it is deleted.
-        token: Its token, to which the floor is raised first.
+        revision: The revision by which it is taken again, or deleted.
+        token: Its token, to which the floor is raised before it is deleted.
         since: When it was given up (boot clock, ns).
+        session: Under which that was.
+        floor: The floor as it was read, under that session, when this was taken; `None` if it was not.
     """
 
     revision: int
     token: int
     since: int
+    session: str
+    floor: Floor | None
 
 
 class Commons:
@@ -80,7 +84,9 @@ class Commons:
         self.opened: set[str] = set()
         """The incarnations that were seen out of quarantine."""
         self.idle: dict[str, Idle] = {}
-        """The grants that were given up here with nobody in line, by scope: to be collected (R20)."""
+        """The grants that were given up here with nobody in line, by scope: to be taken again, or collected (R20)."""
+        self.crowded: set[str] = set()
+        """The scopes in which others were met lately."""
         self.survey = Survey(store, self.clock)
         """What has changed for those who wait here."""
         self.gate = asyncio.Semaphore(_AT_ONCE)
@@ -131,10 +137,11 @@ class Commons:
         """A token was seen: should the store forget it, it is not given out again (R24)."""
         self._token = max(self._token, token)
 
-    def is_idle(self, scope: str, revision: int, grant: Grant) -> None:
+    def is_idle(self, scope: str, grant: Grant, lease: Lease, *, floor: Floor | None = None) -> None:
         """A grant was given up, and nobody waits for it: unless it is used again, it is collected."""
         if grant.value is None and grant.reserved is None:
-            self.idle[scope] = Idle(revision, grant.token, self.clock.now())
+            self.crowded.discard(scope)
+            self.idle[scope] = Idle(grant.revision, grant.token, self.clock.now(), lease.session, floor)
 
     def enter(self, term: Term) -> None:
         """A term runs from here on; what was asked of it while it was being made ready is heard now."""

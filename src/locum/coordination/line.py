@@ -182,7 +182,9 @@ def _of_the_first(entries: Sequence[Entry], grant: Grant, kept_for: str | None, 
     more: list[str] = []
     if grant.holder is not None:
         # the holder's entry may stand behind ours (it came later and was quicker): it is watched wherever it stands
-        more += [entry.key for entry in entries if grant.is_held_by(entry.attempt) and entry.key not in watched]
+        standing = [entry.key for entry in entries if grant.is_held_by(entry.attempt)]
+        # one that took it without a place in line has only its session to tell of its death
+        more += [key for key in standing if key not in watched] if standing else [f"session/{grant.holder.session}"]
     if kept_for is not None:
         more += [entry.key for entry in entries if entry.instance == kept_for and entry.key not in watched]
     # those who hold it together stand in line no more: only their sessions tell of their deaths

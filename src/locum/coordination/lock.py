@@ -86,6 +86,7 @@ class Lock(Contest[Held]):
             can_be_paused=False,
             keeps_value=True,
             tells=False,
+            at_once=True,
         )
 
     async def value(self) -> bytes | None:

@@ -19,7 +19,7 @@ from locum.scopes import both
 from locum.store import ABSENT, INCARNATION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from locum.clock import Clock
     from locum.coordination.line import Entry
@@ -149,12 +149,13 @@ class Lookout:
         """
         grant, line = await both(self._grant(), self._store.list(line_prefix(self._scope)))
         entries = line_of(line.records)
-        left = grant.holder is not None and not any(grant.is_held_by(entry.attempt) for entry in entries)
+        standing = {entry.attempt for entry in entries}
+        left = grant.holder is not None and grant.holder.attempt not in standing
         if left and entries and entries[0].attempt == self._attempt:
             # its holder's place has gone, as it does with a session, and we stand first
-            sessions, foreseen = await both(self._sessions(grant), foresee(grant))
+            sessions, foreseen = await both(self._sessions(grant, standing), foresee(grant))
         else:
-            sessions, foreseen = await self._sessions(grant), None
+            sessions, foreseen = await self._sessions(grant, standing), None
         now = self._clock.now()
         quarantined = sessions is not None and sessions.quarantined
         if not quarantined and self._seen[0] != grant.revision:
@@ -177,14 +178,17 @@ class Lookout:
             return replace(view, kept_for=kept.left), foreseen
         return self._judge(view, sessions, now), foreseen
 
-    async def _sessions(self, grant: Grant) -> Sessions | None:
-        """The sessions that a grant names; `None` where it names none and quarantine is known to be over.
+    async def _sessions(self, grant: Grant, standing: Collection[str]) -> Sessions | None:
+        """The sessions that a grant names; `None` where none needs to be read and quarantine is known to be over.
 
-        They are read after the grant: an absence from before it would prove nothing (R11, R14).
+        They are read after the grant: an absence from before it would prove nothing (R11, R14). Whoever comes and finds
+        the holder's place in the line need not ask for its session: if that ends, the place goes, which wakes the next
+        one; and from the second look on it is asked for whatever the line says (R23).
         """
-        seen = self._store.seen
+        seen, is_first = self._store.seen, not self._seen[0]
         named = [occupant.session for occupant in grant.occupants]
-        if not named and seen is not None and seen.incarnation in self._opened:
+        need_none = is_first and all(occupant.attempt in standing for occupant in grant.occupants)
+        if (not named or need_none) and seen is not None and seen.incarnation in self._opened:
             return None
         sessions = await self._store.sessions(list(dict.fromkeys(named)))
         if not sessions.quarantined:

@@ -99,7 +99,7 @@ class ShareClaim(Candidacy):
                 await self._clock.sleep(backoff.delay())
             else:
                 if not left.occupants:
-                    self._commons.is_idle(self._scope, written.revision, left)
+                    self._commons.is_idle(self._scope, Grant.of(written), lease)
                 break
         self._commons.attempts.discard(self._attempt)
 

@@ -32,7 +32,8 @@ def place(letters: str, me: str, grant: Grant, *, kept_for: str = "") -> tuple[i
     found = find_place(entries(letters), me, grant, GRANT, kept_for=f"web-{kept_for}" if kept_for else None)
     if found is None:
         return None
-    return found.ahead, "".join("*" if key == GRANT else key.rpartition("/")[2] for key in found.watch)
+    others = {GRANT: "*", "session/session": "S"}
+    return found.ahead, "".join(others.get(key) or key.rpartition("/")[2] for key in found.watch)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,9 @@ def place(letters: str, me: str, grant: Grant, *, kept_for: str = "") -> tuple[i
         ("ab", "a", held("b"), (0, "ab*")),
         ("abc", "b", held("c"), (1, "bac*")),
         ("abcd", "c", held("d"), (2, "cb")),
-        # a holder without an entry: the grant alone tells
-        ("ab", "a", held("x"), (0, "a*")),
+        # a holder without an entry: the grant tells of its release, and its session of its death
+        ("ab", "a", held("x"), (0, "aS*")),
+        ("abc", "c", held("x"), (2, "cb")),
         # the holder itself
         ("ab", "a", held("a"), (0, "a*")),
     ],

@@ -336,6 +336,24 @@ async def test_the_floor_is_raised_before_a_grant_is_collected(one: Instance) ->
     assert (await Floor.read(one.store)).token == 1
 
 
+async def test_many_are_collected_at_once(one: Instance) -> None:
+    for number in range(5):
+        async with Lock(one.commons, f"name-{number}"):
+            pass
+    slow = HeldCall(answer=False)
+    one.store.plan("delete", slow, key="grant/lock/name-0")
+    async with Scope("collector") as scope:
+        collecting = scope.spawn(Collector(one.commons).collect(idle_for=0.0), name="collect")
+        await soon(slow.reached.wait())
+        async with one.store.changes(["grant/"]) as changes:
+            while len((await soon(one.store.list("grant/"))).records) > 1:
+                await soon(anext(changes))
+        slow.let_go()
+        await soon(collecting)
+    assert (await one.store.list("grant/")).records == []
+    assert one.commons.idle == {}
+
+
 async def test_what_is_used_again_or_has_a_value_is_not_collected(one: Instance, other: Instance) -> None:
     async with lock_of(one):
         pass

@@ -102,6 +102,26 @@ class LockContract(RecipeContract):
                 await soon(task)
         assert order == [0, 1, 2, 3]
 
+    async def test_one_that_had_it_to_itself_passes_nobody_who_waits(self, join: Join) -> None:
+        one, other = await join("one"), await join("other")
+
+        async def once() -> int:
+            async with lock_of(other) as held:
+                return held.token
+
+        for _ in range(2):
+            async with lock_of(one):
+                pass
+        async with Scope("line") as scope:
+            async with lock_of(one):
+                # where the store can guard that, the holder took it without a place in line
+                places = 1 if one.store.guarantees().guarded_writes else 2
+                turn = scope.spawn(once(), name="other")
+                await waiting_in(one.store, "lock/invoice", places)
+            async with lock_of(one) as again:
+                assert again.token == 5
+            assert await soon(turn) == 4
+
     async def test_f68_two_tasks_of_one_process_exclude_each_other(self, join: Join) -> None:
         one, crowd = await join("one"), Crowd()
         lock = lock_of(one)
