@@ -15,7 +15,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from locum.coordination.nodes import Node, Nodes, prefix_of, readable
+from locum.coordination.known import Known
+from locum.coordination.nodes import Node, Nodes, prefix_of
 from locum.coordination.presence import Presence
 from locum.coordination.watching import states
 from locum.errors import ConfigurationError, CorruptRecordError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 
     from locum.coordination.commons import Commons
+    from locum.store import Record
 
 __all__ = ["FOLDER", "Difference", "Member", "Members", "Membership", "difference"]
 
@@ -113,7 +115,9 @@ def difference(before: Iterable[Member], now: Iterable[Member]) -> Difference:
     return Difference(
         left=tuple(one for one in were.values() if one.id not in are),
         joined=tuple(one for one in are.values() if one.id not in were),
-        changed=tuple(one for one in are.values() if one.id in were and one != were[one.id]),
+        changed=tuple(
+            one for one in are.values() if (was := were.get(one.id)) is not None and one is not was and one != was
+        ),
     )
 
 
@@ -183,7 +187,7 @@ class Members:
 
     async def list(self) -> tuple[Member, ...]:
         """Who is here, in the order of joining."""
-        return tuple(readable(await self._nodes.list(self._folder), Member.of))
+        return await self._nodes.list_as(self._folder, Known(_member))
 
     def watch(self) -> AsyncGenerator[tuple[Member, ...], None]:
         """Who is here: at once, and again after each change; the last state always comes.
@@ -191,7 +195,8 @@ class Members:
         States between two looks are passed over. While the store does not answer nothing comes; then what is there.
         """
         self._commons.origin.check()
-        return states(self._commons.store, prefix_of(self._folder), self.list)
+        known = Known(_member)
+        return states(self._commons.store, prefix_of(self._folder), lambda: self._nodes.list_as(self._folder, known))
 
     async def changes(self) -> AsyncGenerator[Difference, None]:
         """Who left, joined, or says something else: first who is here already, then what differs at each look.
@@ -204,6 +209,10 @@ class Members:
                 if found := difference(before, now):
                     yield found
                 before = now
+
+
+def _member(record: Record) -> Member:
+    return Member.of(Node.of(record))
 
 
 def _checked(member: Member) -> Member:

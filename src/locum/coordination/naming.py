@@ -13,7 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from locum.coordination.nodes import Node, Nodes, prefix_of, readable
+from locum.coordination.known import Known
+from locum.coordination.nodes import Node, Nodes, prefix_of
 from locum.coordination.presence import Presence
 from locum.coordination.watching import states
 from locum.errors import ConfigurationError, CorruptRecordError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from locum.coordination.commons import Commons
     from locum.coordination.term import Term
+    from locum.store import Record
 
 __all__ = ["FOLDER", "Endpoint", "Naming", "active_of"]
 
@@ -121,22 +123,35 @@ class Naming:
 
     async def list(self, service: str) -> tuple[Endpoint, ...]:
         """All endpoints of a service, in the order of publishing."""
-        return tuple(readable(await self._nodes.list(join(FOLDER, _checked(service))), Endpoint.of))
+        return await self._list(service, Known(_endpoint))
 
     def watch(self, service: str) -> AsyncGenerator[Endpoint | None, None]:
         """Where the active one is: at once, and again after each change; the last state always comes.
 
         States between two looks are passed over. While the store does not answer nothing comes; then what is there.
         """
-        return states(self._commons.store, self._prefix(service), lambda: self.resolve(service))
+        known = Known(_endpoint)
+
+        async def look() -> Endpoint | None:
+            return active_of(await self._list(service, known))
+
+        return states(self._commons.store, self._prefix(service), look)
 
     def watch_list(self, service: str) -> AsyncGenerator[tuple[Endpoint, ...], None]:
         """All endpoints of a service, just as `watch` shows one."""
-        return states(self._commons.store, self._prefix(service), lambda: self.list(service))
+        known = Known(_endpoint)
+        return states(self._commons.store, self._prefix(service), lambda: self._list(service, known))
+
+    async def _list(self, service: str, known: Known[Endpoint]) -> tuple[Endpoint, ...]:
+        return await self._nodes.list_as(join(FOLDER, _checked(service)), known)
 
     def _prefix(self, service: str) -> str:
         self._commons.origin.check()
         return prefix_of(join(FOLDER, _checked(service)))
+
+
+def _endpoint(record: Record) -> Endpoint:
+    return Endpoint.of(Node.of(record))
 
 
 def _checked(service: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from locum.coordination.grant import MOST_VALUE
+from locum.coordination.known import Known
 from locum.coordination.watching import accepting, states
 from locum.errors import (
     ConfigurationError,
@@ -27,11 +28,11 @@ from locum.store import ABSENT, ANY
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from locum.store import Expect, Record, Store
 
-__all__ = ["MOST_PATH", "NODES", "Node", "Nodes", "key_of", "prefix_of", "readable"]
+__all__ = ["MOST_PATH", "NODES", "Node", "Nodes", "key_of", "prefix_of"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -197,9 +198,13 @@ class Nodes:
 
     async def list(self, folder: str = "") -> tuple[Node, ...]:
         """The nodes below a folder, at any depth, in the order of their creation; all without one."""
+        return await self.list_as(folder, Known(Node.of))
+
+    async def list_as(self, folder: str, known: Known[T]) -> tuple[T, ...]:
+        """The same, read as something else, by one who has read it before."""
         prefix = prefix_of(folder)
         listing = await self._accepting(lambda: self._store.list(prefix))
-        return tuple(readable(listing.records, Node.of))
+        return known.of(listing.records)
 
     def watch(self, path: str) -> AsyncIterator[Node | None]:
         """A node (`None` while it is not there): at once, and again after each change; the last state always comes.
@@ -210,7 +215,8 @@ class Nodes:
 
     def watch_list(self, folder: str = "") -> AsyncIterator[tuple[Node, ...]]:
         """The nodes below a folder, in the order of their creation, just as `watch` shows one."""
-        return states(self._store, prefix_of(folder), lambda: self.list(folder))
+        known = Known(Node.of)
+        return states(self._store, prefix_of(folder), lambda: self.list_as(folder, known))
 
     async def _accepting(self, call: Callable[[], Awaitable[S]]) -> S:
         return await accepting(call, self._accept)
@@ -268,15 +274,6 @@ def prefix_of(folder: str) -> str:
 
 def _record(error: ConflictError) -> Record | None:
     return cast("Record | None", error.current)  # a store's conflict carries its record
-
-
-def readable(found: Iterable[S], read: Callable[[S], T]) -> Iterator[T]:
-    """What can be read of what was found: one that cannot be (`CorruptRecordError`) hides no others."""
-    for one in found:
-        try:
-            yield read(one)
-        except CorruptRecordError as error:
-            _log.warning("passed over: %s", error)
 
 
 def _conflict(path: str, record: Record | None, version: int | None) -> ConflictError:
