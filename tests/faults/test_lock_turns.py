@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from locum.store import Store
     from tests.faults.kit.places import Place
 
+ROOT: Final = Path(__file__).parents[2]
 APP: Final = Path(__file__).parent / "apps" / "waiters.py"
 NAMESPACE: Final = "default"
 CALLS: Final = 6  # release, leave the line; and the next: read the grant, the line and the floor, take
@@ -60,7 +62,7 @@ class Waiters:
     def begin(self, number: int, *, of: int) -> subprocess.Popen[bytes]:
         told = self._folder / f"told-{len(self._begun)}"
         line = [sys.executable, str(APP), self._place.url, str(number), str(of + 1), str(self.turns), str(told)]
-        process = subprocess.Popen(line)
+        process = subprocess.Popen(line, env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"})
         self._begun.append((process, told))
         return process
 

@@ -5,44 +5,23 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.locks.turns import in_groups
 from benchmarks.locks.watching import Watching
-from locum.coordination import coordinator
-from locum.registry import make_store
-from locum.testing.interception import InterceptedStore
+from locum import Coordinator
+from tests.faults.kit.calls import count_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from locum.coordination.members import Member, Members
-    from locum.testing.interception import Call
-
-
-class CountedStore(InterceptedStore):
-    """Counts the calls of one who joins, or watches."""
-
-    count = 0
-
-    async def intercept(self, call: Call) -> Any:
-        # what the coordinator hears of others, every few seconds, is no part of a change
-        self.count += not str(call.subject).startswith("request/")
-        return await call.make()
-
-
-stores: list[CountedStore] = []
-
-
-def counted(url: str, **given: Any) -> CountedStore:
-    stores.append(CountedStore(make_store(url, **given)))
-    return stores[-1]
 
 
 async def crowd(watching: Watching) -> None:
     """Be a thousand, with one session, until the word."""
     async with (
-        coordinator.Coordinator.connect(watching.server, ttl=watching.ttl, instance="crowd") as connected,
+        Coordinator.connect(watching.server, ttl=watching.ttl, instance="crowd") as connected,
         AsyncExitStack() as stack,
     ):
         group = connected.members(watching.scope)
@@ -66,7 +45,7 @@ async def shown(states: AsyncIterator[tuple[Member, ...]], number: int) -> int:
 
 async def watch(watching: Watching) -> None:
     """Watch with one session while one of another's comes and goes."""
-    connect = coordinator.Coordinator.connect
+    stores, connect = count_calls(), Coordinator.connect
     async with AsyncExitStack() as stack:
         joiner = await stack.enter_async_context(connect(watching.server, ttl=watching.ttl, instance="joiner"))
         watcher = await stack.enter_async_context(connect(watching.server, ttl=watching.ttl, instance="watcher"))
@@ -93,7 +72,6 @@ async def watch(watching: Watching) -> None:
 
 
 async def main() -> None:
-    vars(coordinator)["make_store"] = counted
     watching = Watching()
     await (crowd(watching) if watching.is_crowd else watch(watching))
 

@@ -9,41 +9,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from locum.coordination import coordinator
+from locum import Coordinator
 from locum.coordination.line import line_prefix
-from locum.registry import make_store
 from locum.scopes import Scope, run
-from locum.testing.interception import InterceptedStore
+from tests.faults.kit.calls import count_calls
 
 if TYPE_CHECKING:
     from locum.coordination.lock import Lock
-    from locum.testing.interception import Call
+    from tests.faults.kit.calls import CountedStore
 
 URL, NUMBER, ALL = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 TURNS, TOLD = Path(sys.argv[4]), Path(sys.argv[5])
-
-
-class CountedStore(InterceptedStore):
-    """Counts the calls that locks make."""
-
-    count = 0
-
-    async def intercept(self, call: Call) -> Any:
-        # what the coordinator hears of others, every few seconds, is no part of a hand-over; nor is the question
-        # whether anything has changed, which names no session
-        asks_for_news = (call.name, call.subject) == ("sessions", "")
-        self.count += not asks_for_news and not str(call.subject).startswith("request/")
-        return await call.make()
-
-
-stores: list[CountedStore] = []
-
-
-def counted(url: str, **given: Any) -> CountedStore:
-    stores.append(CountedStore(make_store(url, **given)))
-    return stores[-1]
 
 
 def write(turn: str) -> None:
@@ -71,8 +49,8 @@ async def quiet(store: CountedStore) -> int:
 
 
 async def main() -> None:
-    vars(coordinator)["make_store"] = counted
-    async with coordinator.Coordinator.connect(URL, ttl=60.0) as connected, Scope("waiters") as scope:
+    stores = count_calls()
+    async with Coordinator.connect(URL, ttl=60.0) as connected, Scope("waiters") as scope:
         store = stores[0]  # the second one is the keeper's
         waiters = [scope.spawn(wait(connected.lock("busy")), name=str(number)) for number in range(NUMBER)]
         before = await quiet(store)
