@@ -7,21 +7,26 @@ they go on; then what they have done is judged.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import seconds
+from locum.coordination.nodes import Nodes
 from locum.errors import ConflictError, CoordinationError, StoreError
 from locum.scopes import cancel_and_wait
+from locum.testing.interception import InterceptedStore
 from locum.testing.simulation.servers import COUNTER, LOCK, DatabaseError
 from locum.testing.simulation.world import BODY, NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from locum.coordination.commons import Commons
     from locum.coordination.coordinator import Coordinator
     from locum.coordination.lock import Held
     from locum.coordination.nodes import Node
     from locum.scopes import Scope
+    from locum.store import Change
     from locum.testing.simulation.home import Home
     from locum.testing.simulation.loop import Process
     from locum.testing.simulation.servers import LocalFence
@@ -31,8 +36,30 @@ __all__ = ["CREW", "Recipes"]
 CREW: Final = "crew"
 """The group whose members the instances are."""
 
+_DEAF: Final = "web-1"  # whose watch loses all wake-ups (R23)
 _TASKS: Final = 2  # of each process that take the lock (R12)
 _NOT_NOW: Final = (CoordinationError, StoreError, DatabaseError, TimeoutError)
+
+
+class _DeafStore(InterceptedStore):
+    """A store whose every wake-up is lost, also those that tell of silence: who watches looks again all the same."""
+
+    @asynccontextmanager
+    async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:
+        """None, ever."""
+        del prefixes
+        yield _Silence()
+
+
+class _Silence:
+    """Wake-ups that never come; unlike a generator's, a wait for one may be cancelled again and again."""
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        await asyncio.Event().wait()
+        raise StopAsyncIteration
 
 
 class Recipes:
@@ -44,9 +71,21 @@ class Recipes:
         fence: The database of what is done under the lock.
         coordinator: Its coordinator.
         scope: Its tasks.
+        commons: Its coordinator's.
     """
 
-    def __init__(self, home: Home, process: Process, fence: LocalFence, coordinator: Coordinator, scope: Scope) -> None:
+    def __init__(
+        self,
+        home: Home,
+        process: Process,
+        fence: LocalFence,
+        coordinator: Coordinator,
+        scope: Scope,
+        *,
+        commons: Commons,
+    ) -> None:
+        store = _DeafStore(commons.store) if home.name == _DEAF else commons.store
+        self._watched = Nodes(store, accept=commons.session)
         self._home, self._world, self._process = home, home.world, process
         self._fence, self._coordinator = fence, coordinator
         self._chance, self._clock = home.world.chance, home.machine.clock
@@ -141,7 +180,7 @@ class Recipes:
         self._world.history.note("kept", self._home.name, version=node.version, value=number.decode())
 
     async def _watch(self) -> None:
-        async for node in self._coordinator.nodes.watch(COUNTER):
+        async for node in self._watched.watch(COUNTER):
             self.shown = node
             if node is not None:
                 self._world.history.note("shown", self._home.name, life=self._life, version=node.version)

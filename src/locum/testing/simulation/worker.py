@@ -128,7 +128,8 @@ class Worker:
         await open_when_there(store, clock=machine.clock, told=lambda why: None)
         line = Line(world.network, world.loop, machine, self.process, to_store=False)
         self._fence = LocalFence(world.database, line, name)
-        coordinator = Coordinator(Commons(store, link, events=events, fences=lambda: [self._fence]))
+        commons = Commons(store, link, events=events, fences=lambda: [self._fence])
+        coordinator = Coordinator(commons)
         await coordinator.open()
         runner = ActivePassiveRunner(
             BODY,
@@ -143,7 +144,7 @@ class Worker:
         await runner.start()
         link.started()
         if world.recipes:
-            self.recipes = Recipes(self.home, self.process, self._fence, coordinator, self._scope)
+            self.recipes = Recipes(self.home, self.process, self._fence, coordinator, self._scope, commons=commons)
         if world.shards:
             self.divided = Divided(self.home, self.process, self._fence, coordinator, self)
             await self.divided.start()
