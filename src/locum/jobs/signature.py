@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["asks_for_run", "check_params"]
 
 
-_PLAIN: Final = ("locum.blocking", "Run")
+_PLAIN: Final = ("locum.blocking.run", "Run")
 _ASYNC: Final = ("locum.jobs.run", "Run")
 
 
@@ -30,7 +30,7 @@ def _annotated(function: Callable[..., object]) -> dict[str, tuple[str, str]]:
         if isinstance(annotation, str):
             annotation = _looked_up(annotation, function)
         if isinstance(annotation, str):  # loaded for the type checker only
-            found[name] = ("locum.blocking", annotation.rpartition(".")[2])
+            found[name] = (_PLAIN[0], annotation.rpartition(".")[2])
         elif inspect.isclass(annotation):
             found[name] = (annotation.__module__, annotation.__name__)
     return found
