@@ -217,7 +217,9 @@ class Claim(Candidacy):
             return None
         grant, floor = found
         view = View(grant, Place(0, ()), free_for=0)
-        record = await self._take(view, floor or await self._settling.answer(self._floor, lease), lease)
+        if floor is None:
+            floor = await self._settling.answer(self._floor, lease)  # read after the grant (R20)
+        record = await self._take(view, floor, lease)
         if record is None:
             self._commons.crowded.add(self._scope)
             return None

@@ -70,7 +70,8 @@ class RecordTable:
                 session=session,
                 if_open=if_open,
                 if_gone=if_gone,
-                **_range(if_empty or ""),
+                first=if_empty or "",
+                last=_past(if_empty or ""),
             )
             if row is not None:
                 return Record(key, value, row["revision"], row["created"], session)
@@ -106,7 +107,9 @@ class RecordTable:
         return _record(rows[0])
 
     async def _under(self, prefix: str, deadline: int, *, call: str) -> Listing:
-        rows, found = await self._asking.look(call, self._asking.say.list, deadline=deadline, **_range(prefix))
+        rows, found = await self._asking.look(
+            call, self._asking.say.list, deadline=deadline, first=prefix, last=_past(prefix)
+        )
         return Listing([one for row in rows if (one := _record(row)) is not None], found.revision)
 
     async def _demand(
@@ -140,8 +143,8 @@ class RecordTable:
             raise not_empty(key, current, empty)
 
 
-def _range(prefix: str) -> dict[str, str]:
-    return {"first": prefix, "last": prefix + _PAST_ASCII}
+def _past(prefix: str) -> str:
+    return prefix + _PAST_ASCII
 
 
 def _check(key: str) -> None:
