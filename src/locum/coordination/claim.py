@@ -94,7 +94,6 @@ class Claim(Candidacy):
         self._changing = asyncio.Lock()
         self._held: Holder | None = None
         self._followed = True
-        self._above: Floor | None = None
         self._untold: TermStarted | None = None
         self.value: bytes | None = None
         """The value that goes with what is held."""
@@ -194,7 +193,7 @@ class Claim(Candidacy):
             elif self._followed:
                 self._commons.crowded.add(self._scope)
             elif record is not None:
-                self._commons.is_idle(self._scope, Grant.of(record), term.lease, floor=self._above)
+                self._commons.is_idle(self._scope, Grant.of(record), term.lease)
         await self._leave(term.lease)
 
     def rest(self) -> None:
@@ -212,13 +211,11 @@ class Claim(Candidacy):
     async def _take_at_once(self, idle: Idle | None, lease: Lease) -> tuple[View, Record] | None:
         if not self._habits.at_once:
             return None
-        found = await free_grant(self._commons, self._scope, idle, self._settling, lease)
-        if found is None:
+        grant = await free_grant(self._commons, self._scope, idle, self._settling, lease)
+        if grant is None:
             return None
-        grant, floor = found
         view = View(grant, Place(0, ()), free_for=0)
-        if floor is None:
-            floor = await self._settling.answer(self._floor, lease)  # read after the grant (R20)
+        floor = await self._settling.answer(self._floor, lease)  # read after the grant (R20)
         record = await self._take(view, floor, lease)
         if record is None:
             self._commons.crowded.add(self._scope)
@@ -229,7 +226,6 @@ class Claim(Candidacy):
         return await Floor.read(self._store)
 
     def _taken(self, view: View, floor: Floor, lease: Lease) -> Grant:
-        self._above = floor
         taken = view.grant.taken_by(self._holder(lease, delay=self._habits.delay), floor=floor.token)
         return taken if self._habits.keeps_value else taken.with_value(None)
 
@@ -255,7 +251,6 @@ class Claim(Candidacy):
             for fence in self._commons.fences():
                 await term.raise_fence(fence)
         except StaleTermError as error:
-            self._above = None
             if error.highest is not None:
                 await Floor.lift(self._store, error.highest)
             raise

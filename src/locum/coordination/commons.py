@@ -45,14 +45,12 @@ class Idle:
         token: Its token, to which the floor is raised before it is deleted.
         since: When it was given up (boot clock, ns).
         session: Under which that was.
-        floor: The floor as it was read, under that session, when this was taken; `None` if it was not.
     """
 
     revision: int
     token: int
     since: int
     session: str
-    floor: Floor | None
 
 
 class Commons:
@@ -137,11 +135,11 @@ class Commons:
         """A token was seen: should the store forget it, it is not given out again (R24)."""
         self._token = max(self._token, token)
 
-    def is_idle(self, scope: str, grant: Grant, lease: Lease, *, floor: Floor | None = None) -> None:
+    def is_idle(self, scope: str, grant: Grant, lease: Lease) -> None:
         """A grant was given up, and nobody waits for it: unless it is used again, it is collected."""
         if grant.value is None and grant.reserved is None:
             self.crowded.discard(scope)
-            self.idle[scope] = Idle(grant.revision, grant.token, self.clock.now(), lease.session, floor)
+            self.idle[scope] = Idle(grant.revision, grant.token, self.clock.now(), lease.session)
 
     def enter(self, term: Term) -> None:
         """A term runs from here on; what was asked of it while it was being made ready is heard now."""

@@ -1,12 +1,12 @@
 """What may be taken without a place in line: a grant that nobody has, as far as this process knows.
 
 The take says the rest: it names the revision by which the grant is known, and demands in the same operation that nobody
-stands in line. So whoever waits is never passed, and a lock that one process turns again and again costs two calls a
-turn: take, release. Whoever comes meanwhile stands in line, and watches the holder's session in the place of its entry.
+stands in line. So whoever waits is never passed, and a lock that one process turns again and again costs three calls a
+turn: the floor, take, release. Whoever comes meanwhile stands in line, and watches the holder's session in the place of
+its entry.
 
 A grant that was given up here is known without being read: if it is still at that revision, nobody else has written it
-since. The floor is known with it (R20): no token of this scope can have been given out, or forgotten, by anybody else
-since that was read, for either would have changed this record, or ended the session that the take demands.
+since. The floor is read each time, after the record (R20).
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from locum.store import ABSENT
 if TYPE_CHECKING:
     from locum.coordination.commons import Commons, Idle
     from locum.coordination.settling import Settling
-    from locum.floor import Floor
     from locum.keeper.lease import Lease
     from locum.store import Record
 
 __all__ = ["free_grant"]
 
 
-async def free_grant(
-    commons: Commons, scope: str, idle: Idle | None, settling: Settling, lease: Lease
-) -> tuple[Grant, Floor | None] | None:
-    """The grant of a scope, to be taken at once, and the floor where that is known too.
+async def free_grant(commons: Commons, scope: str, idle: Idle | None, settling: Settling, lease: Lease) -> Grant | None:
+    """The grant of a scope, to be taken at once.
 
     Args:
         commons: What this process knows.
@@ -47,7 +44,7 @@ async def free_grant(
     if not is_open or scope in commons.crowded or not commons.store.guarantees().guarded_writes or not lease.is_current:
         return None
     if idle is not None and idle.session == lease.session:
-        return Grant(idle.token, revision=idle.revision), idle.floor
+        return Grant(idle.token, revision=idle.revision)
     key, vacant = grant_key(scope), Grant().to_bytes()
     try:
         # of a name that is new this is the first step (R13), and of any other the refusal says what stands there
@@ -58,4 +55,4 @@ async def free_grant(
     if grant.occupants or grant.reserved is not None:
         commons.crowded.add(scope)
         return None
-    return grant, None
+    return grant
