@@ -21,7 +21,8 @@ def test_what_is_written_down_is_what_this_release_composes() -> None:
 def test_a_schema_is_always_named_in_quotes(schema: str) -> None:
     written, asked = Wording(schema), Statements(quoted_name(schema, quote=True))
     assert written.look == asked.look
-    assert written.write("at", ["session"], gone=True) == asked.write("at", ["session"], gone=True)
+    guards = {"gone": True, "empty": True}
+    assert written.write("at", ["session"], **guards) == asked.write("at", ["session"], **guards)
     assert written.definition() == asked.definition()
 
 
