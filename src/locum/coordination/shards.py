@@ -22,8 +22,9 @@ from locum.clock import nanoseconds, seconds
 from locum.coordination.assignment import Attendance, assign, check_shards
 from locum.coordination.contest import Wishes
 from locum.coordination.grant import Grant
+from locum.coordination.known import readable
 from locum.coordination.lock import Lock
-from locum.coordination.nodes import Node, prefix_of, readable
+from locum.coordination.nodes import Node, prefix_of
 from locum.coordination.plan import Look, Participant, Plan, Wishing, plan_key
 from locum.coordination.presence import Presence
 from locum.coordination.shard import ShardContest, shards_prefix
