@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2]
 APP: Final = Path(__file__).parent / "apps" / "waiters.py"
 NAMESPACE: Final = "default"
+LOOK: Final = 3  # the grant, the line, the holder's session
 CALLS: Final = 6  # release, leave the line; and the next: read the grant, the line and the floor, take
 
 
@@ -102,8 +103,8 @@ def goes_round(waiters: Waiters, *, processes: int, each: int) -> None:
             expected = waiters.in_line(number, window)
         calls = waiters.ended()
     assert waiters.turns.read_text().split() == expected
-    # a few more where a waiter looks again by itself: once a TTL, which a loaded machine may outlast
-    assert calls <= CALLS * number + processes, f"{calls / number:.2f} calls a hand-over"
+    # one look more in each process, whose first waiter looks again by itself where others have come meanwhile
+    assert calls <= CALLS * number + LOOK * processes, f"{calls / number:.2f} calls a hand-over"
 
 
 @pytest.mark.stores
