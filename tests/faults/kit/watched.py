@@ -41,7 +41,8 @@ class Watched(Cluster):
     def notes(self, what: str, job: str = "") -> list[dict[str, Any]]:
         """What bodies have noted so far; `at` is an instant of the tests' own wall clock, in microseconds."""
         file = self.folder / "notes"
-        lines = file.read_text().splitlines() if file.exists() else []
+        text = file.read_text() if file.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()  # the last one may be on its way
         found = [one for one in map(json.loads, lines) if one["what"] == what and one["job"].startswith(job)]
         ahead = time.time_ns() - now()  # bodies note what the boot clock shows, which nobody sets
         return [{**one, "at": (one["boot"] + ahead) // 1000} for one in found]
