@@ -15,6 +15,7 @@ from locum.stores.zookeeper.options import told_reader
 from locum.stores.zookeeper.protocol import Answer, Greeting, Refusal, Rights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from locum.stores.address import Address
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpiredError", "ZooKeeperConnection"]
 _LARGEST: Final = 16 * 1024 * 1024  # bytes of an answer; a server has 1 MB, if nothing else is set
+_READS: Final = 200  # in one message: of the largest values, so many are no larger an answer than that
 _LENGTH: Final = struct.Struct("!i")
 
 
@@ -133,6 +135,16 @@ class ZooKeeperConnection:
             sent.append((self._xid, request))
         await self._writer.drain()
         return [await self._answer(xid, request) for xid, request in sent]
+
+    async def get_each(self, paths: Sequence[str]) -> list[Answer | Refusal]:
+        """The node at each path, or why there is none to be had, in few messages."""
+        found: list[Answer | Refusal] = []
+        parts = (paths[begin : begin + _READS] for begin in range(0, len(paths), _READS))
+        for answer in await self.ask_all(*(protocol.get_each(*part) for part in parts)):
+            if isinstance(answer, Refusal):
+                raise answer
+            found += answer.what
+        return found
 
     async def hear(self) -> str | None:
         """The path of the next wake-up; `None` for the answer to a `ping`. Nothing else is asked from here on."""

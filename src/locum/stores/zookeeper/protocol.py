@@ -1,7 +1,7 @@
 """ZooKeeper's messages, as kazoo writes and reads them: the one room that knows of kazoo.
 
 kazoo's own client is threads and courtesy, and does not tell under which zxid a change happened; its messages are what
-is needed. What it lacks is the request for a persistent watch, which is one of ZooKeeper 3.6.
+is needed. What it lacks are the requests for a persistent watch and for several reads, which are of ZooKeeper 3.6.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from kazoo.protocol.serialization import (
     Delete,
     GetChildren,
     GetData,
+    MultiHeader,
     Ping,
     ReplyHeader,
     SetData,
     Sync,
     Transaction,
     Watch,
+    int_struct,
+    stat_struct,
 )
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_acl
 
@@ -52,6 +55,7 @@ __all__ = [
     "create",
     "delete",
     "get",
+    "get_each",
     "greeting",
     "login",
     "message",
@@ -78,6 +82,8 @@ _PING_XID: Final = -2
 _INT: Final = struct.Struct("!i")
 _ADD_WATCH: Final = 106
 _RECURSIVE: Final = 1
+_MULTI_READ: Final = 22
+_ERROR: Final = -1
 _NOT_ITS_FAULT: Final = (RolledBackError.code, RuntimeInconsistency.code)
 
 Request = Any
@@ -152,6 +158,16 @@ class _AddWatch(NamedTuple):
         return _INT.pack(len(name)) + name + _INT.pack(_RECURSIVE)
 
 
+class _MultiRead(NamedTuple):
+    paths: tuple[str, ...]
+    type: int = _MULTI_READ
+
+    def serialize(self) -> bytes:
+        head = bytes(MultiHeader(GetData.type, False, -1).serialize())
+        asked = [head + bytes(get(path).serialize()) for path in self.paths]
+        return b"".join(asked) + bytes(MultiHeader(-1, True, -1).serialize())
+
+
 def connect(*, timeout: int, session: int = 0, password: bytes = b"\x00" * 16) -> bytes:
     """The first message: a new session with a timeout (ms), or one that is there already."""
     return _framed(Connect(0, 0, timeout, session, password, False).serialize())
@@ -176,6 +192,11 @@ def sync(path: str) -> Request:
 def get(path: str) -> Request:
     """A `Node`."""
     return GetData(path, None)
+
+
+def get_each(*paths: str) -> Request:
+    """For each an `Answer` with a `Node`, or a `Refusal`, in their order: one message for all."""
+    return _MultiRead(paths)
 
 
 def children(path: str) -> Request:
@@ -246,8 +267,9 @@ def content(request: Request, zxid: int, code: int, text: bytes) -> Answer:
     if code:
         raise Refusal(code)
     if isinstance(request, GetData):
-        value, stat = GetData.deserialize(text, 0)
-        return Answer(zxid, Node(bytes(value or b""), stat.czxid, stat.mzxid, stat.version))
+        return Answer(zxid, _node(text, 0)[0])
+    if isinstance(request, _MultiRead):
+        return Answer(zxid, _each(zxid, text))
     if isinstance(request, GetChildren):
         return Answer(zxid, cast("list[str]", GetChildren.deserialize(text, 0)))
     return Answer(zxid, None)
@@ -257,6 +279,28 @@ def watched(text: bytes) -> str:
     """The path of a wake-up; empty where the connection's own state has changed."""
     event, _ = Watch.deserialize(text, 0)
     return event.path or ""
+
+
+def _node(text: bytes, offset: int) -> tuple[Node, int]:
+    """The node that stands there, and where it ends."""
+    value, stat = GetData.deserialize(text, offset)
+    offset += int_struct.size + len(value or b"") + stat_struct.size
+    return Node(bytes(value or b""), stat.czxid, stat.mzxid, stat.version), offset
+
+
+def _each(zxid: int, text: bytes) -> list[Answer | Refusal]:
+    found: list[Answer | Refusal] = []
+    header, offset = MultiHeader.deserialize(text, 0)
+    while not header.done:
+        if header.type == _ERROR:
+            (code,) = int_struct.unpack_from(text, offset)
+            offset += int_struct.size
+            found.append(Refusal(code))
+        else:
+            node, offset = _node(text, offset)
+            found.append(Answer(zxid, node))
+        header, offset = MultiHeader.deserialize(text, offset)
+    return found
 
 
 def _raise_refused(code: int, text: bytes) -> None:

@@ -141,7 +141,7 @@ class RecordTable:
         layout, folders = self._layout, await self._folders(turn, prefix)
         look = await turn.look(*(protocol.children(f"{layout.records}/{folder}") for folder in folders))
         keys = self._keys(look, folders, prefix)
-        answers = await turn.connection.ask_all(*(protocol.get(layout.record(key)) for key in keys))
+        answers = await turn.connection.get_each([layout.record(key) for key in keys])
         nodes = zip(keys, map(node_of, answers), strict=True)
         return look, [Kept.from_node(key, node)[1] for key, node in nodes if node is not None]
 

@@ -145,7 +145,7 @@ class Turn:
     async def make_all(self, paths: Sequence[str]) -> None:
         """Make those nodes that are not there, in one change; parents stand before their children."""
         while True:
-            nodes = map(node_of, await self.connection.ask_all(*map(protocol.get, paths)))
+            nodes = map(node_of, await self.connection.get_each(paths))
             missing = [path for path, node in zip(paths, nodes, strict=True) if node is None]
             made = [protocol.create(path, b"", self.rights) for path in missing]
             if not made or await self.change_as_it_is(*made) is not None:
