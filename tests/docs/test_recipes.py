@@ -33,6 +33,8 @@ PROGRAMS = [
         "jobs-missed-times.md",
         "jobs-overlaps.md",
         "jobs-slices.md",
+        "jobs-limits.md",
+        "shards.md",
     )
     for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
@@ -45,6 +47,8 @@ SAYS = {
         "skip skip skip\nbuffer_one wait skip\nbuffer_all wait wait\ncancel_running replace replace\n"
     ),
     ("jobs-slices.md", 0): "sum 499500 of 10 slices\n",
+    ("shards.md", 0): "100 customers are done\n",
+    ("shards.md", 1): "each number was summed once by each shard\n",
     ("locks.md", 0): "token 1\nb'sent'\n",
     ("read-write-locks.md", 0): "token 1\n",
     ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",

@@ -41,7 +41,7 @@ def check_shards(of: int) -> int:
 
 
 def quotas(of: int, capacities: Mapping[str, float], held: Mapping[str, int]) -> dict[str, int]:
-    """How many shards each instance is to have: its ideal share, rounded up for those that hold more than it.
+    """How many shards each instance is to have: its ideal share; a broken one rounded up for those that hold more.
 
     Args:
         of: How many shards there are.
@@ -51,9 +51,10 @@ def quotas(of: int, capacities: Mapping[str, float], held: Mapping[str, int]) ->
     whole = math.fsum(capacities.values())
     ideal = {name: of * capacity / whole for name, capacity in capacities.items()}
     found = {name: math.floor(share + 1e-9) for name, share in ideal.items()}
+    broken = [name for name, share in ideal.items() if share - found[name] > 1e-9]
     # rounding up costs nobody a move where more is held already
-    order = sorted(ideal, key=lambda name: (held.get(name, 0) <= found[name], found[name] - ideal[name], name))
-    for name in order[: of - sum(found.values())]:
+    broken.sort(key=lambda name: (held.get(name, 0) <= found[name], found[name] - ideal[name], name))
+    for name in broken[: of - sum(found.values())]:
         found[name] += 1
     return found
 
@@ -109,8 +110,9 @@ def least_moves(owners: Sequence[str | None], capacities: Mapping[str, float]) -
     for name, capacity in capacities.items():
         ideal = len(owners) * capacity / whole
         held = sum(owner == name for owner in owners)
-        kept += min(held, math.floor(ideal + 1e-9))
-        over += held > math.floor(ideal + 1e-9)
+        least = math.floor(ideal + 1e-9)
+        kept += min(held, least)
+        over += held > least and ideal - least > 1e-9
     floors = sum(math.floor(len(owners) * capacity / whole + 1e-9) for capacity in capacities.values())
     return len(owners) - kept - min(over, len(owners) - floors)
 

@@ -69,7 +69,7 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_the_statements_that_make_the_tables_are_printed(tmp_path: Path) -> None:
     said = locum(tmp_path, "store", "schema", "postgresql")
     assert (said.code, said.err) == (exit_codes.CLEAN, "")
-    assert "CREATE TABLE IF NOT EXISTS locum.store" in said.out
+    assert 'CREATE TABLE IF NOT EXISTS "locum".store' in said.out
     refused = locum(tmp_path, "store", "schema", "redis://db.internal")
     assert (refused.code, refused.out) == (exit_codes.BAD_CONFIGURATION, "")
     assert "redis:// has no tables to be made before: its first instance makes all" in refused.err

@@ -289,9 +289,12 @@ async def test_a_lock_delay_keeps_others_off_after_a_death_and_not_after_a_relea
         await Lock(one.commons, "invoice-42", lock_delay=100.0).win()
         await one.leases.die("was killed")
         async with Scope("waiting") as scope:
+            reads, looks = other.store.answered("read"), other.store.answered("sessions")
             waiting = scope.spawn(lock_of(other).win(), name="other")
-            looks = other.store.answered("sessions")  # the last thing that a look asks for
-            await until(lambda: other.store.answered("sessions") > looks, "a look")
+            # the last things that a look asks for: the session and, beside it, the floor; the grant is read before
+            await until(
+                lambda: other.store.answered("sessions") > looks and other.store.answered("read") > reads + 1, "a look"
+            )
             await turns()
             assert not waiting.done()
             clock.shift(101.0)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from locum.errors import ConfigurationError
-from locum.jobs.database import opened
 from locum.jobs.jobs import read_live
 from locum.jobs.progress import Pace, Progress
 from tests.unit.jobs.book import Book, job, one_claimed
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SECOND = 1_000_000_000
 
@@ -54,13 +49,3 @@ async def test_only_the_executor_of_the_moment_is_heard(book: Book) -> None:
     table = database.ledger._tables.progress
     rows = await database.transact(lambda db: list(db.execute(select(table.c.token)).scalars()))
     assert rows == [run.token]
-
-
-async def test_a_database_of_a_release_that_kept_no_progress_is_gone_on_with(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/jobs.db"
-    async with opened(url, namespace="shop") as database:
-        await database.transact(lambda db: db.execute(text("DROP TABLE job_progress")))
-        assert not await database.transact(database.ledger.is_prepared)
-    async with opened(url, namespace="shop") as database:
-        assert await database.transact(database.ledger.is_prepared)
-        assert await read_live(database) == []

@@ -252,7 +252,7 @@ async def test_a_plain_handler_is_called_in_a_thread_with_the_message_and_the_bl
         seen.append((message, type(stopping).__module__))
 
     await soon(Running(Broker("a", ends=True), handle, message=str, stopping=blocking.Stopping).task)
-    assert seen == [("a", "locum.blocking")]
+    assert seen == [("a", "locum.blocking.contexts")]
 
 
 async def test_a_message_may_be_of_any_type_and_a_context_needs_none() -> None:

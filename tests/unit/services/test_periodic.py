@@ -198,7 +198,7 @@ async def test_a_plain_function_is_called_in_a_thread_with_the_blocking_context(
 
     async with begun.run(Rhythm(every=0.005), tick):
         await begun.until(lambda: len(seen) > 2)
-    assert set(seen) == {"locum.blocking"}
+    assert set(seen) == {"locum.blocking.contexts"}
 
 
 @pytest.mark.parametrize(
