@@ -68,8 +68,13 @@ def _with_options(command: F, find: Callable[[str | None, str | None, str | None
 def _place(app: str | None, store: str | None, namespace: str | None) -> Place:
     if store is not None and namespace is not None:
         return Place(store, namespace, job_store=_jobs_beside(store))
-    from locum.cli.app import load_host
+    from locum.cli.app import configured_app, load_host
 
+    if store is not None and not (app or configured_app()):
+        raise ConfigurationError(
+            "a store is named, and no host on it: give the host's name as --namespace NAME, or the host itself as --app"
+            " MODULE:HOST"
+        )
     host = load_host(app)
     settings = host.settings
     settings = replace(settings, store=store or settings.store)

@@ -51,6 +51,15 @@ def test_no_name_at_all_is_bad_configuration(folder: Path, capsys: pytest.Captur
         assert "[tool.locum]" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_store_without_a_host_is_told_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("status", "journal", "doctor"):
+        assert main([command, "--store", "redis://owner:secret@127.0.0.1:1/0"]) == exit_codes.BAD_CONFIGURATION
+        said = capsys.readouterr().err
+        assert "--namespace NAME" in said
+        assert "secret" not in said
+
+
 def test_looking_makes_no_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["status"], ["status", "--watch"], ["resign", "settle"], ["journal"]):
         assert main([*arguments, "--store", "sqlite:///x.db", "--namespace", "billing"]) == exit_codes.STORE_UNAVAILABLE
