@@ -281,7 +281,10 @@ class Life:
         _log.warning(
             "%s: its event loop has not turned for %.1f s: something in it blocks. Where it stands:", self.name, hung
         )
-        os.kill(self._worker.pid, DUMP_SIGNAL)
+        try:
+            os.kill(self._worker.pid, DUMP_SIGNAL)
+        except ProcessLookupError:
+            pass  # it has ended meanwhile, and was reaped
 
     def end_hung(self, hung: float) -> None:
         """End the worker; it is started again, unless the instance is being stopped."""
