@@ -156,7 +156,8 @@ async def one_run(folder: Path, count: int, options: argparse.Namespace) -> dict
                 raise SystemExit("the instances do not come up: see their logs in " + str(folder))
             database.executemany("INSERT INTO orders (shard, at) VALUES (?, 0)", [(each,) for each in range(16)])
         coming = asyncio.ensure_future(orders_come(database, options.rate, options.seconds))
-        if options.kill and count > 1:
+        hurts = options.kill and count > 1
+        if hurts:
             await asyncio.sleep(options.seconds / 3)
             instances.running[0].kill()
             await asyncio.sleep(options.seconds / 3)
@@ -189,6 +190,7 @@ async def one_run(folder: Path, count: int, options: argparse.Namespace) -> dict
     late.sort()
     return {
         "instances": count,
+        "killed": int(hurts),
         "orders": len(late),
         "handled_per_second": round(in_time / options.seconds, 1),
         "p50": round(late[len(late) // 2], 3),
@@ -205,7 +207,7 @@ async def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--instances", default="1,2,3", help="how many, in turn; 0 for a loop without Locum")
     parser.add_argument("--rate", type=float, default=200.0, help="orders a second")
-    parser.add_argument("--kill", action="store_true", help="kill one instance, and add one")
+    parser.add_argument("--kill", action="store_true", help="where there are two or more, kill one and add one")
     parser.add_argument("--store", help="the URL of the store; a file if none is given")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -216,8 +218,9 @@ async def main() -> int:
         if not options.json:
             one = found[-1]
             who = f"{count} instance{'s' * (count > 1)}" if count else "a loop without Locum"
+            hurt = ", of which one was killed and one added" if one["killed"] else ""
             print(
-                f"{who}: {one['handled_per_second']} of {options.rate:g} orders a second,"
+                f"{who}{hurt}: {one['handled_per_second']} of {options.rate:g} orders a second,"
                 f" p50 {one['p50']:.2f} s, p95 {one['p95']:.2f} s; lost {one['lost']}, twice {one['twice']}"
             )
     if options.json:

@@ -207,5 +207,5 @@ def test_order_stream_divides_and_loses_nothing() -> None:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     (one,) = json.loads(ran.stdout)["runs"]
-    assert (one["lost"], one["twice"], one["falling_tokens"]) == (0, 0, 0)
+    assert (one["killed"], one["lost"], one["twice"], one["falling_tokens"]) == (1, 0, 0, 0)
     assert one["orders"] > 100
