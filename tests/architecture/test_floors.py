@@ -19,7 +19,7 @@ FLOORS: dict[int, dict[str, tuple[str, ...]]] = {
     7: {"host": ()},
     6: {"jobs": ()},
     5: {"services": ("state",), "state": ()},
-    4: {"service": (), "blocking": ()},
+    4: {"service": (), "blocking": (), "databases": ()},
     3: {"coordination": ("keeper",), "keeper": (), "stores": ()},
     2: {"store": (), "registry": ("store",), "journal": ("store",), "floor": ("store",)},
     1: {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from locum.clock import Clock
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.keeper.lease import Lease
     from locum.store import Store
 
@@ -56,7 +56,7 @@ class Aftercare:
 
     async def look(
         self,
-        database: Database,
+        database: JobDatabase,
         lease: Lease,
         *,
         known: AbstractSet[tuple[str, int]],
@@ -96,7 +96,7 @@ class Aftercare:
                 _log.warning("%d runs of a session that is over begin anew", many)
         return bool(recovered)
 
-    async def purge(self, database: Database, kept: Mapping[str, float]) -> None:
+    async def purge(self, database: JobDatabase, kept: Mapping[str, float]) -> None:
         """Now and then let go of what was over long ago, slice by slice, until it is cancelled.
 
         Args:

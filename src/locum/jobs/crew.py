@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from locum.coordination.fence import Fence
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.job import Roster
     from locum.jobs.ledger import Taken
     from locum.jobs.steps import LiveRun
@@ -127,7 +127,7 @@ class Crew:
 
     # -- looking
 
-    async def _reach(self, stack: AsyncExitStack, stopping: Stopping) -> Database | None:
+    async def _reach(self, stack: AsyncExitStack, stopping: Stopping) -> JobDatabase | None:
         """The job database, once it answers and knows the jobs; `None` if this is to end first."""
         backoff = Backoff(0.2, 15.0)
         while not stopping.stopping:
@@ -185,7 +185,7 @@ class Crew:
         )
         self._enlisted = lease.session
 
-    async def _listen(self, database: Database) -> None:
+    async def _listen(self, database: JobDatabase) -> None:
         """Look at once when others have something for us; what is not heard is seen at the next look."""
         backoff = Backoff(0.5, 15.0)
         while True:

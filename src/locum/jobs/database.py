@@ -1,73 +1,24 @@
-"""The job database: what runs a ledger's functions, each in a transaction of its own, under a deadline.
-
-SQLite's is a file of its own beside the store's: a transaction of jobs never stands in the way of a beat. Writers queue
-for it as for the store. PostgreSQL's tables stand in the store's schema.
-"""
+"""The job database: a database beside the store, and the ledger of what is said to it."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from locum.errors import ConfigurationError, MissingDriverError
-from locum.names import check_name
+from locum.databases import opening
+from locum.errors import ConfigurationError
 from locum.registry import without_secrets
-from locum.threads import apart
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
-    from sqlalchemy import Connection
-
+    from locum.databases.database import Database
     from locum.jobs.ledger import Ledger
 
-__all__ = ["Database", "job_store_beside", "opened"]
+__all__ = ["JobDatabase", "job_store_beside", "opened"]
 
-T = TypeVar("T")
-
-_SQLITE: Final = "sqlite:///"
-_POSTGRESQL: Final = "postgresql://"
-_TIMEOUT: Final = 5.0
-
-
-class Database(Protocol):
-    """A job database."""
-
-    ledger: Ledger
-
-    async def open(self) -> None:
-        """Make what is missing.
-
-        Raises:
-            SchemaError: What is there needs a newer reader.
-        """
-
-    async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction.
-
-        Raises:
-            StoreUnavailableError: It was not done.
-            OutcomeUnknownError: It may have been.
-        """
-
-    async def ask(self, question: Callable[[Connection], T]) -> T:
-        """Ask something by one statement, which needs no transaction.
-
-        Raises:
-            StoreUnavailableError: There was no answer.
-        """
-
-    async def listen(self, wake: Callable[[], object]) -> None:
-        """Call something whenever an instance has something for others; it may end, and be called again.
-
-        Raises:
-            StoreUnavailableError: The database does not answer.
-        """
-
-    async def close(self) -> None:
-        """Leave."""
+JobDatabase: TypeAlias = "Database[Ledger]"
+"""A job database."""
 
 
 def job_store_beside(store: str) -> str:
@@ -76,20 +27,18 @@ def job_store_beside(store: str) -> str:
     Raises:
         ConfigurationError: The store is none that keeps jobs.
     """
-    if store.startswith(_SQLITE):
-        path = store.removeprefix(_SQLITE)
-        stem, dot, suffix = path.rpartition(".")
-        return _SQLITE + (f"{stem}-jobs.{suffix}" if dot and "/" not in suffix else f"{path}-jobs")
-    if store.startswith(_POSTGRESQL):
-        return store
-    raise ConfigurationError(
-        f"{without_secrets(store)} keeps no jobs: give them a database of their own, by Host(job_store=...) or"
-        " LOCUM_JOB_STORE: sqlite:///jobs.db or postgresql://..."
-    )
+    url = opening.beside(store, "jobs")
+    if url is None:
+        raise ConfigurationError(
+            f"{without_secrets(store)} keeps no jobs: give them a database of their own, by Host(job_store=...) or"
+            " LOCUM_JOB_STORE: sqlite:///jobs.db or postgresql://..."
+        )
+    return url
 
 
-@asynccontextmanager
-async def opened(url: str, *, namespace: str, timeout: float = _TIMEOUT, make: bool = True) -> AsyncIterator[Database]:
+def opened(
+    url: str, *, namespace: str, timeout: float = opening.TIMEOUT, make: bool = True
+) -> AbstractAsyncContextManager[JobDatabase]:
     """The job database of a URL, open for the length of the block.
 
     Args:
@@ -102,30 +51,14 @@ async def opened(url: str, *, namespace: str, timeout: float = _TIMEOUT, make: b
         ConfigurationError: It can be none.
         StoreUnavailableError: It is not there.
     """
-    check_name(namespace, what="a namespace")
-    build = await apart("load SQLAlchemy", lambda: _maker(url))
-    database: Database = build(url, namespace, timeout)
-    try:
-        if make:
-            await database.open()
-        yield database
-    finally:
-        await database.close()
+    return opening.opened(url, _JOBS, namespace=namespace, timeout=timeout, make=make)
 
 
-def _maker(url: str) -> Any:
-    try:
-        if url.startswith(_SQLITE):
-            from locum.jobs.sqlite import SqliteDatabase
+def _load() -> Callable[[str | None, str, str], Ledger]:
+    from locum.jobs.ledger import Ledger
+    from locum.jobs.tables import Tables
 
-            return lambda url, namespace, timeout: SqliteDatabase(
-                Path(unquote(url.removeprefix(_SQLITE))), url, namespace, timeout
-            )
-        if url.startswith(_POSTGRESQL):
-            from locum.jobs.postgresql import make_database
+    return lambda schema, namespace, url: Ledger(Tables(schema), namespace, url)
 
-            return make_database
-    except ImportError as error:
-        extra = "postgresql" if error.name == "asyncpg" else "jobs"
-        raise MissingDriverError(url.partition(":")[0], str(error.name), extra) from error
-    raise ConfigurationError(f"{without_secrets(url)} is no job database: write sqlite:///jobs.db or postgresql://...")
+
+_JOBS: Final = opening.Purpose("jobs", "jobs", _load)

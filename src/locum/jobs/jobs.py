@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.job import Job, Roster
 
 __all__ = ["JobState", "Jobs", "Past", "Waiting", "read_live"]
@@ -285,13 +285,13 @@ class Jobs:
         return self._roster.jobs[name]
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[Database]:
+    async def _opened(self) -> AsyncIterator[JobDatabase]:
         async with opened(self._url(), namespace=self._namespace) as database:
             yield database
 
 
 async def read_live(
-    database: Database, name: str | None = None, *, run: str | None = None, slices: bool = False
+    database: JobDatabase, name: str | None = None, *, run: str | None = None, slices: bool = False
 ) -> list[Waiting]:
     """The runs that are not over, of one job or of all, the oldest first; with their slices, if these are wanted."""
     rows, over, said, now = await database.transact(

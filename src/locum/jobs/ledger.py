@@ -10,14 +10,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, inspect, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
-from locum.errors import SchemaError
 from locum.jobs.claims import Claims, Taken
 from locum.jobs.ends import Ends
 from locum.jobs.job import instant, micros
-from locum.jobs.migrations import bring_forward
-from locum.jobs.tables import LEAST_READER, SCHEMA
 from locum.jobs.wishes import BACKFILL, MANUAL, Wishes
 
 if TYPE_CHECKING:
@@ -45,8 +42,7 @@ class Ledger(Claims, Ends, Wishes):
         Raises:
             SchemaError: They need a newer reader.
         """
-        found = self._schema(db)
-        return found is not None and found >= SCHEMA
+        return self._tables.schema.is_prepared(db, self._store)
 
     def prepare(self, db: Connection) -> None:
         """Make the tables where there are none, and bring those of an older release forward.
@@ -54,15 +50,7 @@ class Ledger(Claims, Ends, Wishes):
         Raises:
             SchemaError: What is there needs a newer reader.
         """
-        found = self._schema(db)
-        if found is not None and found >= SCHEMA:
-            return
-        self._tables.metadata.create_all(db)
-        if found is None:
-            db.execute(insert(self._tables.meta).values(one=1, schema=SCHEMA, least_reader=LEAST_READER))
-        else:
-            bring_forward(db, self._tables, found)
-            db.execute(update(self._tables.meta).values(schema=SCHEMA, least_reader=LEAST_READER))
+        self._tables.schema.prepare(db, self._store)
 
     def declare(self, db: Connection, jobs: Iterable[Job]) -> None:
         """Write down what is declared; a trigger that has changed is worked out anew from now on."""
@@ -99,20 +87,6 @@ class Ledger(Claims, Ends, Wishes):
         db.execute(insert(rosters).values(**row, names=json.dumps(sorted(names))))
 
     # -- inside
-
-    def _schema(self, db: Connection) -> int | None:
-        """Which schema the tables have; `None` if there are none.
-
-        Raises:
-            SchemaError: They need a newer reader.
-        """
-        meta = self._tables.meta
-        if not inspect(db).has_table(meta.name, schema=meta.schema):
-            return None
-        found = db.execute(select(meta.c.schema, meta.c.least_reader)).one_or_none()
-        if found is not None and found.least_reader > SCHEMA:
-            raise SchemaError(self._store, found.least_reader, SCHEMA)
-        return None if found is None else int(found.schema)
 
     def _floor(self, db: Connection) -> int:
         """What the tokens of new jobs are above."""

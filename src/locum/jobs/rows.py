@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import String, any_, bindparam, select, update
 
+from locum.databases.database import wake_others
 from locum.errors import UnknownJobError
 from locum.jobs.steps import READY, JobRow, LiveRun
 from locum.jobs.tables import micros_now
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 
     from locum.jobs.tables import Tables
 
-__all__ = ["SECOND", "WAKES", "Rows", "job_of", "run_of", "storable"]
+__all__ = ["SECOND", "Rows", "job_of", "run_of", "storable"]
 
 SECOND: Final = 1_000_000
-WAKES: Final = "locum_wakes"
-"""Stands in a connection's `info` when its transaction has something for other instances."""
 _LONGEST_ERROR: Final = 2000
 _OF_A_RUN: Final = tuple(one.name for one in fields(LiveRun) if one.name != "is_new")
 
@@ -48,7 +47,7 @@ class Rows:
 
     def wake(self, db: Connection) -> None:
         """Have other instances look at once, when the transaction is committed: there is something for them."""
-        db.info[WAKES] = True
+        wake_others(db)
 
     @staticmethod
     def _among(db: Connection, column: Any, texts: Iterable[str]) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from locum.clock import Clock
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.finish import Finish
     from locum.jobs.job import Job
     from locum.jobs.steps import LiveRun
@@ -71,7 +71,7 @@ class Scribe:
         """Whether all is written in so many seconds."""
         return await happens(self._none.wait(), within=within)
 
-    async def write(self, database: Database) -> None:
+    async def write(self, database: JobDatabase) -> None:
         """Write what there is, and what comes, until it is cancelled."""
         backoff = Backoff(0.05, 2.0)
         while True:
@@ -93,7 +93,7 @@ class Scribe:
             self._ends = [end for end in self._ends if id(end) not in written]
             self._on_written()
 
-    async def _write(self, database: Database, session: str, together: list[End]) -> None:
+    async def _write(self, database: JobDatabase, session: str, together: list[End]) -> None:
         finishes = [end.finish for end in together]
         refused = await database.transact(
             lambda db: database.ledger.finish(db, finishes, session=session, jobs=self._jobs)

@@ -19,6 +19,9 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from locum.databases.schema import Schema, meta_table
+from locum.jobs.migrations import moves
+
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -61,6 +64,7 @@ class Tables:
     """The tables, in a schema of their own where the database has such.
 
     Attributes:
+        schema: Which schema they have, and how they come to have it.
         meta: One row: which schema it is, and the least that may read it.
         jobs: One row a job: its trigger, when it is planned next, up to when it was decided, its last token.
         runs: What is not over: waits, or goes. Small, whatever the history.
@@ -76,13 +80,7 @@ class Tables:
 
     def __init__(self, schema: str | None) -> None:
         self.metadata = metadata = MetaData(schema=schema)
-        self.meta = Table(
-            "job_meta",
-            metadata,
-            Column("one", SmallInteger, primary_key=True, autoincrement=False),
-            Column("schema", Integer, nullable=False),
-            Column("least_reader", Integer, nullable=False),
-        )
+        self.meta = meta_table("job_meta", metadata)
         self.jobs = Table(
             "jobs",
             metadata,
@@ -135,6 +133,7 @@ class Tables:
             Column("namespace", String(_NAME), primary_key=True),
             Column("token", BigInteger, nullable=False),
         )
+        self.schema = Schema(self.meta, SCHEMA, LEAST_READER, moves(self.runs, self.history))
         runs, history = self.runs.c, self.history.c
         Index("jobs_by_next", self.jobs.c.namespace, self.jobs.c.next_at)
         Index("job_runs_by_job", runs.namespace, runs.job, runs.state, runs.not_before)

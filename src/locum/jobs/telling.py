@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from locum.clock import Clock
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.run import Run
 
 __all__ = ["Telling"]
@@ -31,7 +31,7 @@ class Telling:
         self._clock, self._runs = clock, runs
         self._told: dict[tuple[str, int], str] = {}
 
-    async def write(self, database: Database) -> None:
+    async def write(self, database: JobDatabase) -> None:
         """Write it until this is cancelled."""
         while True:
             await self._clock.sleep(_OFTEN)

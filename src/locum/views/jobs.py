@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.jobs import Waiting
 
 __all__ = ["RunsView"]
@@ -37,7 +37,7 @@ class RunsView:
     def __init__(self, url: str, namespace: str) -> None:
         self._url, self._namespace = url, namespace
         self._stack = AsyncExitStack()
-        self._database: Database | None = None
+        self._database: JobDatabase | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,7 +59,7 @@ class RunsView:
         except MissingDriverError:
             return None  # whoever has jobs has what they need
 
-    async def _found(self) -> Database | None:
+    async def _found(self) -> JobDatabase | None:
         if not _may_be_there(self._url):
             return None
         database = await self._stack.enter_async_context(opened(self._url, namespace=self._namespace, make=False))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
 
 APP = """
 from locum import Host, Run
@@ -54,7 +54,7 @@ class Desk:
     def json(self, *arguments: str) -> Any:
         return json.loads(self(*arguments, "--json"))
 
-    def do(self, work: Callable[[Database], Any]) -> Any:
+    def do(self, work: Callable[[JobDatabase], Any]) -> Any:
         async def ask() -> Any:
             async with opened(self.url, namespace="billing") as database:
                 return await database.transact(work(database))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from locum.jobs.database import Database
+    from locum.jobs.database import JobDatabase
     from locum.jobs.ledger import Taken
     from locum.jobs.steps import LiveRun
 
@@ -36,7 +36,7 @@ def job(name: str = "sum", **options: Any) -> Job:
 class Book:
     """A job database, asked as an instance would."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: JobDatabase) -> None:
         self.database, self.ledger = database, database.ledger
 
     async def do(self, work: Callable[[Connection], Any]) -> Any:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy
 
+from locum.databases.postgresql import PostgresDatabase
 from locum.errors import StoreError
 from locum.jobs.database import opened
 from locum.jobs.overlap import Overlap
-from locum.jobs.postgresql import PostgresDatabase
 from locum.jobs.triggers import Every
 from locum.testing.conformance import demand_server
 from tests.servers.postgresql import Postgresql, Schema

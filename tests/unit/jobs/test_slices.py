@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from locum import Host, Run
+from locum.databases.postgresql import PostgresDatabase
 from locum.errors import ConfigurationError, ScheduleError
 from locum.jobs.declaring import job_of
 from locum.jobs.finish import Finish
-from locum.jobs.postgresql import PostgresDatabase
 from locum.jobs.progress import Progress
 from locum.jobs.steps import CUT
 from tests.unit.jobs.book import A, B, Book, job, one_claimed

@@ -1,19 +1,17 @@
-"""A job database in a SQLite file: one thread, one connection, one transaction after another."""
+"""A database in a SQLite file: one thread, one connection, one transaction after another."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from locum.databases.database import Preparing, wakes_others
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
-from locum.jobs.ledger import Ledger
-from locum.jobs.rows import WAKES
-from locum.jobs.tables import Tables
 from locum.stores.sqlite.files import QueueFile, WakeFile
 from locum.stores.sqlite.lane import Lane
 
@@ -28,22 +26,25 @@ if TYPE_CHECKING:
 __all__ = ["SqliteDatabase"]
 
 T = TypeVar("T")
+L = TypeVar("L", bound=Preparing)
 _GRACE: Final = 0.2  # seconds for the thread to end: it may hang in the kernel
 _SHARE: Final = 0.8  # of the deadline: SQLite gives up first, and says why
 
 
-class SqliteDatabase:
-    """The job database in a file.
+class SqliteDatabase(Generic[L]):
+    """A database in a file.
 
     Args:
         path: The file; made if missing.
         url: Its URL, for messages.
-        namespace: Whose jobs.
+        name: What it is for, in a word.
+        ledger: What is said to it.
         timeout: Seconds that a transaction may take.
     """
 
-    def __init__(self, path: Path, url: str, namespace: str, timeout: float) -> None:
-        self.ledger = Ledger(Tables(None), namespace, url)
+    def __init__(self, path: Path, url: str, name: str, ledger: L, *, timeout: float) -> None:
+        self.ledger = ledger
+        self._call = f"a transaction of {name}"
         self._path, self._url, self._timeout = path, url, timeout
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
         event.listen(self._engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -51,7 +52,7 @@ class SqliteDatabase:
         self._queue: QueueFile | None = None
         self._wake: WakeFile | None = None
         self._lane = Lane(
-            "locum-jobs", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
+            f"locum-{name}", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
         )
 
     async def open(self) -> None:
@@ -75,7 +76,7 @@ class SqliteDatabase:
                 why = str(getattr(error, "orig", None) or error)
                 raise StoreUnavailableError(self._url, f"{self._path}: {why}") from error
 
-        return await self._lane.call("a transaction of jobs", transaction, timeout=self._timeout)
+        return await self._lane.call(self._call, transaction, timeout=self._timeout)
 
     async def ask(self, question: Callable[[Connection], T]) -> T:
         """Ask something; here that is a transaction like any other."""
@@ -107,7 +108,7 @@ class SqliteDatabase:
     # -- in the thread
 
     def _within(self, db: Connection, work: Callable[[Connection], T]) -> T:
-        db.info.pop(WAKES, None)  # of one that was rolled back
+        wakes_others(db.info)  # of one that was rolled back
         transaction = db.begin()
         try:
             result = work(db)
@@ -118,8 +119,8 @@ class SqliteDatabase:
             transaction.commit()
         except OperationalError as error:  # it may be on disk, and be found by a recovery
             self._drop()
-            raise OutcomeUnknownError(self._url, "a transaction of jobs", str(error.orig)) from error
-        if db.info.pop(WAKES, False):
+            raise OutcomeUnknownError(self._url, self._call, str(error.orig)) from error
+        if wakes_others(db.info):
             if self._wake is None:
                 self._wake = self._wake_file()
             self._wake.touch()

@@ -1,11 +1,12 @@
-"""A job database on PostgreSQL: a few connections, and a transaction on one of them."""
+"""A database on PostgreSQL: a few connections, and a transaction on one of them."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -14,10 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateSchema
 
+from locum.databases.database import Preparing, wakes_others
 from locum.errors import ConfigurationError, OutcomeUnknownError, StoreUnavailableError
-from locum.jobs.ledger import Ledger
-from locum.jobs.rows import WAKES
-from locum.jobs.tables import Tables
 from locum.names import check_name
 from locum.stores.address import Address
 from locum.stores.sql.channels import channels
@@ -28,47 +27,62 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-__all__ = ["PostgresDatabase", "make_database"]
+__all__ = ["Place", "PostgresDatabase"]
 
 T = TypeVar("T")
+L = TypeVar("L", bound=Preparing)
 _Library: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _FAILURES: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # TimeoutError is one
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
 _GRACE: Final = 1.0  # seconds to take leave
 _PREPARED: Final = 500  # statements of a connection, which the server has understood already
-_MAKING: Final = 0x4C4F43554D4A4F42  # the lock under which tables are made: by one at a time
+_MAKING: Final = 0x4C4F43554D4A4F42  # for any purpose: the lock under which tables are made: by one at a time
 
 
-def make_database(url: str, namespace: str, timeout: float) -> PostgresDatabase:
-    """The job database of a `postgresql://` URL, which is read as the store's is.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a database of a server is.
 
-    Raises:
-        ConfigurationError: It names no database.
-    """
-    address = Address.parse(url, default_port=5432, options=["schema"])
-    database = address.path.strip("/") or address.user
-    if not database or "/" in database:
-        raise ConfigurationError(f"{address.url} names no database: write it after the slash, as in host/billing")
-    schema = check_name(address.options.get("schema", "locum"), what="a schema")
-    return PostgresDatabase(address, database, schema, namespace, timeout)
-
-
-class PostgresDatabase:
-    """The job database on a server.
-
-    Args:
-        address: Where it is, and as whom one connects.
+    Attributes:
+        address: Where the server is, and as whom one connects.
         database: The database.
         schema: The schema of the tables.
-        namespace: Whose jobs.
+    """
+
+    address: Address
+    database: str
+    schema: str
+
+    @classmethod
+    def of(cls, url: str) -> Place:
+        """The place that a `postgresql://` URL names, which is read as the store's is.
+
+        Raises:
+            ConfigurationError: It names no database.
+        """
+        address = Address.parse(url, default_port=5432, options=["schema"])
+        database = address.path.strip("/") or address.user
+        if not database or "/" in database:
+            raise ConfigurationError(f"{address.url} names no database: write it after the slash, as in host/billing")
+        return cls(address, database, check_name(address.options.get("schema", "locum"), what="a schema"))
+
+
+class PostgresDatabase(Generic[L]):
+    """A database on a server.
+
+    Args:
+        place: Where it is.
+        name: What it is for, in a word.
+        ledger: What is said to it.
+        namespace: Whose it is.
         timeout: Seconds that a transaction may take.
     """
 
-    def __init__(self, address: Address, database: str, schema: str, namespace: str, timeout: float) -> None:
-        self.ledger = Ledger(Tables(schema), namespace, address.url)
-        self._address, self._database, self._schema, self._timeout = address, database, schema, timeout
-        self._channel = channels(schema, f"{namespace}/jobs")[1]
+    def __init__(self, place: Place, name: str, ledger: L, *, namespace: str, timeout: float) -> None:
+        self.ledger = ledger
+        self._place, self._name, self._timeout = place, name, timeout
+        self._channel = channels(place.schema, f"{namespace}/{name}")[1]
         self._pooled = False
         self._spare: _Library | None = None
         self._engine: AsyncEngine | None = None
@@ -85,9 +99,9 @@ class PostgresDatabase:
                 if self._pooled:
                     await connection.exec_driver_sql(_settings(self._timeout, local=True))
                 info = (await connection.get_raw_connection()).info
-                info.pop(WAKES, None)  # of one that was rolled back
+                wakes_others(info)  # of one that was rolled back
                 result = await connection.run_sync(work)
-                if info.pop(WAKES, False):
+                if wakes_others(info):
                     await connection.execute(select(func.pg_notify(self._channel, "")))
                 committing = True
                 await connection.commit()
@@ -180,8 +194,8 @@ class PostgresDatabase:
     def _told(self, error: Exception, *, committing: bool) -> Exception:
         why = str(getattr(error, "orig", None) or error) or "no answer came in time"
         if committing:
-            return OutcomeUnknownError(self._address.url, "a transaction of jobs", why)
-        return StoreUnavailableError(self._address.url, why)
+            return OutcomeUnknownError(self._place.address.url, f"a transaction of {self._name}", why)
+        return StoreUnavailableError(self._place.address.url, why)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -200,24 +214,25 @@ class PostgresDatabase:
         if self.ledger.is_prepared(db):
             return
         db.execute(select(func.pg_advisory_xact_lock(_MAKING)))
-        if self._schema not in inspect(db).get_schema_names():
-            db.execute(CreateSchema(self._schema, if_not_exists=True))
+        if self._place.schema not in inspect(db).get_schema_names():
+            db.execute(CreateSchema(self._place.schema, if_not_exists=True))
         self.ledger.prepare(db)
 
     async def _connect(self) -> _Library:
-        user, password = self._address.credentials()  # as they are now: a changed one is taken up
-        hosts = self._address.hosts
+        address = self._place.address
+        user, password = address.credentials()  # as they are now: a changed one is taken up
+        hosts = address.hosts
         return await asyncpg.connect(
             host=[host for host, _ in hosts],
             port=[port for _, port in hosts],
             user=user,
             password=password,
-            database=self._database,
-            ssl=self._address.tls() or False,
+            database=self._place.database,
+            ssl=address.tls() or False,
             timeout=self._timeout,
             statement_cache_size=0,  # what may be prepared is decided here
             target_session_attrs=SessionAttribute.primary if len(hosts) > 1 else SessionAttribute.any,
-            server_settings={"application_name": "locum jobs"},
+            server_settings={"application_name": f"locum {self._name}"},
         )
 
 
