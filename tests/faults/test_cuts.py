@@ -35,7 +35,7 @@ class Road(Protocol):
     def mend(self) -> None: ...
 
 
-TTL: Final = 2.5
+TTL: Final = 6.0 if FULL else 2.5  # in many rounds a machine is slow once, which must not cost a session
 SLOW: Final = 0.25 * TTL  # more than a call's deadline: no answer comes in time
 LOAD: Final = 1.0  # seconds that a machine under load may take for what it does in milliseconds
 SILENT: Final = "fell silent"

@@ -40,9 +40,13 @@ def restart(place: Place) -> float:
 
 
 def test_f42_server_restarts_for_a_moment(tmp_path: Path, place: Place) -> None:
-    """Within a fifth of the TTL, which is made to fit the server: nobody notices."""
+    """Within a fifth of the TTL, which is made to fit the server: nobody notices.
+
+    What is timed for that is a server that has nobody to part from; with a cluster on it, or beside other work, it may
+    take three times as long.
+    """
     took = max(restart(place) for _ in range(2))
-    with Cluster(tmp_path, place=place, ttl=max(3.0, 10 * took)) as cluster:
+    with Cluster(tmp_path, place=place, ttl=max(8.0, 15 * took)) as cluster:
         active = cluster.three()
         sessions = {name: status.id for name, status in cluster.window.sessions().items()}
         before = cluster.last_row()
