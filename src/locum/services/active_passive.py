@@ -7,13 +7,13 @@ from collections.abc import Awaitable  # in signatures that are read when the pr
 from typing import TYPE_CHECKING, Any
 
 from locum import exit_codes
-from locum.clock import seconds
 from locum.context import Context
 from locum.errors import StopTimeoutError
-from locum.scopes import Scope, cancel_and_wait
-from locum.service import Mode, ServiceHooks, grace_of
+from locum.scopes import cancel_and_wait
+from locum.service import Mode, ServiceHooks
 from locum.services.bodies import Body
 from locum.services.supervised import Supervised
+from locum.services.terms import Duty, Terms
 from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from locum.coordination.election import Election
     from locum.coordination.term import Term
     from locum.service import Restarting, Surroundings
+    from locum.services.terms import Outcome
 
 __all__ = ["ActivePassiveRunner", "ActivePassiveService", "Standby"]
 
@@ -92,68 +93,68 @@ class ActivePassiveRunner(Supervised):
             says_ready=says_ready,
         )
         self._active, self._passive, self._election = active, passive, election
-        self._scope = Scope(name, on_error=self._on_error)
+        self._terms = Terms(name, surroundings=surroundings, stop_timeout=stop_timeout)
         self._term: Term | None = None
-        self._body: Body | None = None
-        self._worked = 0.0
-        self._stop_why: str | None = None
-        self._stop_limit = stop_timeout
-        self._asked_to_stop = asyncio.Event()
-        self._work: asyncio.Task[Any] | None = None
+        self._work: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it and stand in line."""
         await self._begin()
-        self._work = self._scope.spawn(self._stand_by_and_work(), name="standing in line")
+        self._work = self._terms.scope.spawn(self._stand_by_and_work(), name="standing in line")
 
     async def stop(self, why: str, *, within: float | None = None) -> None:
         """End the term as planned, if there is one, and leave the line."""
         self._surroundings.show(self.name, Mode.STOPPING)
-        self._stop_why = why
-        self._stop_limit = self.stop_timeout if within is None else within
-        self._asked_to_stop.set()
+        self._terms.ask_to_stop(within=self.stop_timeout if within is None else within)
         if self._work is None:
             return
         if self._term is not None:
             self._term.ask_to_resign(why)
-            await asyncio.wait([self._work])
         else:
             await cancel_and_wait(self._work)
-        if self._work.cancelled():
-            return
-        error = self._work.exception()
-        if isinstance(error, StopTimeoutError):
-            raise error
+        await self._terms.ended([self._work])
 
     def hurry(self) -> None:
         """Cancel the active body now, if it is ending by itself."""
-        if self._body is not None:
-            self._body.hurry()
+        self._terms.hurry()
 
     async def close(self) -> None:
         """Close the service."""
-        await self._scope.close()
+        await self._terms.scope.close()
         await self._close_hooks()
 
     async def _stand_by_and_work(self) -> None:
-        while self._stop_why is None:
-            self._worked = 0.0
-            error = await self._one_turn()
-            if error is None:
+        while True:
+            outcome = await self._one_turn()
+            if outcome.error is None:
                 self._restarts.reset()
-                continue
-            delay = self._judge(error, ran=self._worked)
-            if delay is None:
+            elif self._terms.is_stopping:
+                self._tell(outcome.error, None)  # there is no next run to judge about
+            else:
+                delay = self._judge(outcome.error, ran=outcome.ran)
+                if delay is None:
+                    return
+                await self._terms.pause(delay)
+            if self._terms.is_stopping:
                 return
-            await self._surroundings.clock.sleep(delay)
 
-    async def _one_turn(self) -> BaseException | None:
-        """Stand by until the term is ours, and work; what the body failed with."""
+    async def _one_turn(self) -> Outcome:
+        """Stand by until the term is ours, and work."""
         term = await self._stand_in_line()
+        self._surroundings.show(self.name, Mode.ACTIVE, term.token)
+        self._has_begun(term)
         try:
-            return await self._hold(term)
+            return await self._terms.work(
+                Duty(
+                    term=term,
+                    source=self._election,
+                    work=self._active,
+                    what=self.name,
+                    on_rest=lambda: self._surroundings.show(self.name, Mode.COMPLETED, term.token),
+                )
+            )
         finally:
-            self._term = self._body = None
+            self._term = None
 
     async def _stand_in_line(self) -> Term:
         """Stand by until the term is ours."""
@@ -180,7 +181,7 @@ class ActivePassiveRunner(Supervised):
             self._has_begun(None)
             return None
         context = Standby(self.name, clock=self._surroundings.clock)
-        standby = context, Body(self.name, self._keep_warm(self._passive, context), scope=self._scope)
+        standby = context, Body(self.name, self._keep_warm(self._passive, context), scope=self._terms.scope)
         self._has_begun(context)
         return standby
 
@@ -213,96 +214,3 @@ class ActivePassiveRunner(Supervised):
             raise
         if body.error is not None:
             _log.error("%s failed while its passive body ended", self.name, exc_info=exc_info_of(body.error))
-
-    async def _hold(self, term: Term) -> BaseException | None:
-        """Work under a term until it is over, and give it up (or abandon it)."""
-        self._surroundings.show(self.name, Mode.ACTIVE, term.token)
-        begun = self._surroundings.clock.now()
-        body = self._body = Body(self.name, self._surroundings.call(self._active, term), scope=self._scope)
-        self._has_begun(term)
-        over = self._scope.spawn(term.over(), name="end of the term")
-        await asyncio.wait([body.task, over], return_when=asyncio.FIRST_COMPLETED)
-        self._worked = seconds(self._surroundings.clock.now() - begun)
-        worked = True
-        if body.task.done() and not over.done() and body.error is None and not body.task.cancelled():
-            worked = False
-            self._surroundings.show(self.name, Mode.COMPLETED, term.token)
-            self._election.rest(term)
-            await asyncio.wait([over])
-        over.cancel()
-        if term.is_lost:
-            await self._end_lost(term, body, worked=worked)
-            return None
-        error = body.error
-        if body.task.cancelled() and not over.done():
-            error = RuntimeError("the body was cancelled, and not by Locum")
-        why = (
-            f"raised {type(error).__name__}: {error}"
-            if error is not None
-            else (self._stop_why or term.wish or "resigned")
-        )
-        await self._end_planned(term, body, why)
-        return error
-
-    async def _end_planned(self, term: Term, body: Body, why: str) -> None:
-        """Asked, not current any more, cancelled, awaited; only then released.
-
-        What listens has time to end by itself before that; so what it is in the middle of is still accepted.
-        """
-        limit = self._stop_limit
-        term.ask_to_stop(within=limit)
-        grace = grace_of(limit) if term.listens and not body.task.done() else 0.0
-        if grace:
-            forget = term.lease.on_end(lambda _: body.hurry())
-            term.when_going_on(body.hurry)
-            await body.ends_by_itself(within=grace)
-            forget()
-            if term.is_lost:
-                await self._end_lost(term, body, worked=True)
-                return
-        term.end(why)
-        try:
-            await body.end(timeout=limit - grace)
-        except StopTimeoutError:
-            await self._outlast(term, body, StopTimeoutError(self.name, limit))
-            return
-        if body.error is not None and not why.startswith("raised"):
-            _log.error("%s failed while it ended", self.name, exc_info=exc_info_of(body.error))
-        await self._election.resign(term, why)
-
-    async def _end_lost(self, term: Term, body: Body, *, worked: bool) -> None:
-        """The body is ended; if it had not completed, the process ends with it: nobody knows what it left running."""
-        why = term.ended or "lost its lease"
-        _log.warning("%s: %s %s; its work is cancelled.", self.name, term.instance, why)
-        try:
-            # a keeper kills what ignores this, unless beats are answered again before 80 %
-            await body.end(timeout=min(self.stop_timeout, seconds(term.lease.budget.ttl)))
-        except StopTimeoutError as error:
-            await self._outlast(term, body, error)
-            return
-        self._election.abandon(term)
-        if worked:
-            self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)
-
-    async def _outlast(self, term: Term, body: Body, error: StopTimeoutError) -> None:
-        """What would not end ends with its process; where that goes on, it counts as ended (R19).
-
-        This instance is no candidate then until it has.
-        """
-        self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
-        if self._stop_why is not None:
-            raise error
-        self._election.give_up(term, str(error))
-        _log.error("%s still runs, though its term is over and its writes are refused.", self.name)
-        self._surroundings.show(self.name, Mode.STUCK)
-        asked = self._scope.spawn(self._asked_to_stop.wait(), name="stop")
-        await asyncio.wait([body.task, asked], return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not body.task.done():
-            raise error
-        _log.warning("%s has ended at last.", self.name)
-
-    def _on_error(self, task: str, error: BaseException) -> None:
-        if not isinstance(error, StopTimeoutError):
-            _log.error("%s failed", task, exc_info=error)
-            self._surroundings.fail(f"{task} failed: {error}", exit_codes.SERVICE_FAILED)

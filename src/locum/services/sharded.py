@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable  # in a signature that is read when the program runs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from locum import exit_codes
 from locum.clock import nanoseconds, seconds
 from locum.coordination.shard import ShardState
 from locum.coordination.shards import Sharding
 from locum.errors import StopTimeoutError, StoreError
-from locum.scopes import Scope, cancel_and_wait, happens
-from locum.service import Mode, ServiceHooks, grace_of
-from locum.services.bodies import Body
+from locum.scopes import cancel_and_wait, happens
+from locum.service import Mode, ServiceHooks
 from locum.services.supervised import Supervised
+from locum.services.terms import Duty, Terms
 from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
@@ -98,14 +98,12 @@ class _Own:
         contest: What it has it from.
         task: Sees to it, from the claim to the release.
         shard: Once it is ours.
-        body: Once it runs.
         why: Why it is to be given up; empty if it is not.
     """
 
     contest: ShardContest
     task: asyncio.Task[None] | None = None
     shard: Shard | None = None
-    body: Body | None = None
     why: str = ""
 
 
@@ -135,15 +133,11 @@ class ShardedRunner(Supervised):
     ) -> None:
         super().__init__(name, hooks, stop_timeout=stop_timeout, **supervision)
         self._work, self._shards, self._resting = body, shards, resting
-        self._scope = Scope(name, on_error=self._on_error)
+        self._terms = Terms(name, surroundings=self._surroundings, stop_timeout=stop_timeout)
         self._own: dict[int, _Own] = {}
         self._part: Participation | None = None
         self._look: Look | None = None
         self._looked = asyncio.Event()
-        self._stop_why: str | None = None
-        self._asked_to_stop = asyncio.Event()
-        self._stop_limit = stop_timeout
-        self._has_lost = False
         self._taking_part: asyncio.Task[None] | None = None
 
     @property
@@ -154,37 +148,32 @@ class ShardedRunner(Supervised):
     async def start(self) -> None:
         """Start it and take part."""
         await self._begin()
-        self._taking_part = self._scope.spawn(self._take_part(), name="taking part")
+        self._taking_part = self._terms.scope.spawn(self._take_part(), name="taking part")
 
     async def stop(self, why: str, *, within: float | None = None) -> None:
         """Leave: others plan for what is ours, and each shard is drained and given up."""
         self._surroundings.show(self.name, Mode.STOPPING)
-        self._stop_limit = self.stop_timeout if within is None else within
-        self._stop_why = why
-        self._asked_to_stop.set()
+        limit = self.stop_timeout if within is None else within
+        self._terms.ask_to_stop(within=limit)
         if self._part is not None and self.owned:
             # told first, so that each shard is awaited already when it is given up
-            await happens(self._until_planned_away(self._part), within=min(_LEFT_WITHIN, self._stop_limit / 4))
+            await happens(self._until_planned_away(self._part), within=min(_LEFT_WITHIN, limit / 4))
         for own in list(self._own.values()):
             self._give_up_one(own, why)
         tasks = [own.task for own in self._own.values() if own.task is not None]
-        if tasks:
-            await asyncio.wait(tasks)
-        if self._taking_part is not None:
-            await cancel_and_wait(self._taking_part)
-        for task in tasks:
-            if not task.cancelled() and isinstance(error := task.exception(), StopTimeoutError):
-                raise error
+        try:
+            await self._terms.ended(tasks)
+        finally:
+            if self._taking_part is not None:
+                await cancel_and_wait(self._taking_part)
 
     def hurry(self) -> None:
         """Cancel the bodies now that are ending by themselves."""
-        for own in self._own.values():
-            if own.body is not None:
-                own.body.hurry()
+        self._terms.hurry()
 
     async def close(self) -> None:
         """Close the service."""
-        await self._scope.close()
+        await self._terms.scope.close()
         await self._close_hooks()
 
     # -- what is ours
@@ -192,9 +181,9 @@ class ShardedRunner(Supervised):
     async def _take_part(self) -> None:
         async with self._shards.taking_part() as part:
             self._part = part
-            self._surroundings.show(self.name, Mode.RUNNING)
+            self._show_running()
             self._has_begun(None)
-            telling = self._scope.spawn(self._tell_lags(), name="lags")
+            telling = self._terms.scope.spawn(self._tell_lags(), name="lags")
             try:
                 await part.looks(self._heed)
             finally:
@@ -204,7 +193,7 @@ class ShardedRunner(Supervised):
         """Begin to claim what is ours, and give up what is another's; seconds until more may be ours."""
         self._look = look
         self._looked.set()
-        if self._part is None or self._stop_why is not None:
+        if self._part is None or self._terms.is_stopping:
             return None
         clock, states = self._surroundings.clock, self._states(look)
         wish = self._part.wishing.wish(
@@ -219,7 +208,7 @@ class ShardedRunner(Supervised):
         claiming = sum(own.shard is None for own in self._own.values())
         for index in wish.take[: max(0, _AT_ONCE - claiming)]:
             own = self._own[index] = _Own(self._shards.contest(index))
-            own.task = self._scope.spawn(self._have(index, own), name=f"shard {index}")
+            own.task = self._terms.scope.spawn(self._have(index, own), name=f"shard {index}")
         return None if wish.again is None else seconds(wish.again)
 
     def _states(self, look: Look) -> dict[int, ShardState]:
@@ -264,46 +253,38 @@ class ShardedRunner(Supervised):
             if own.contest.claim_of(shard).state.dead:  # it died while we stood in line
                 await own.contest.resign(shard, "left it: it is dead")
             else:
-                await self._hold(own, shard)
+                await self._work_on(own.contest, shard)
         except (StopTimeoutError, asyncio.CancelledError):
             raise
         except Exception as error:  # a registered database that is held or broken is no fault of the shard's
             own.shard, pause = None, self._restarts.pause()
             self._tell(error, pause)
-            await self._surroundings.clock.sleep(pause)
+            await self._terms.pause(pause)
         finally:
             del self._own[index]
             if self._part is not None:
                 self._part.look_again()
 
-    async def _hold(self, own: _Own, shard: Shard) -> None:
+    async def _work_on(self, contest: ShardContest, shard: Shard) -> None:
         """Work until it is over, and give it up (or abandon it)."""
-        clock = self._surroundings.clock
-        begun = clock.now()
-        body = own.body = Body(self.name, self._surroundings.call(self._work, shard), scope=self._scope)
-        over = self._scope.spawn(shard.over(), name=f"end of shard {shard.index}")
-        await asyncio.wait([body.task, over], return_when=asyncio.FIRST_COMPLETED)
-        ran, worked = seconds(clock.now() - begun), True
-        if body.task.done() and not over.done() and body.error is None and not body.task.cancelled():
-            worked = False
-            own.contest.rest(shard)
-            await asyncio.wait([over])
-        over.cancel()
-        if shard.is_lost:
-            await self._end_lost(own, shard, body, worked=worked)
-            return
-        error = body.error
-        if body.task.cancelled() and not own.why and shard.wish is None:
-            error = RuntimeError("the body was cancelled, and not by Locum")
-        if error is not None:
-            await self._end_failed(own, shard, error, ran=ran)
-            return
-        await self._end_planned(own, shard, body, shard.wish or "resigned")
+        await self._terms.work(
+            Duty(
+                term=shard,
+                source=contest,
+                work=self._work,
+                what=f"shard {shard.index} of {self.name}",
+                on_failure=functools.partial(self._failed, contest, shard),
+                on_late_end=self._show_running,
+            )
+        )
 
-    async def _end_failed(self, own: _Own, shard: Shard, error: BaseException, *, ran: float) -> None:
+    def _show_running(self) -> None:
+        if not self._terms.is_stuck:
+            self._surroundings.show(self.name, Mode.RUNNING)
+
+    async def _failed(self, contest: ShardContest, shard: Shard, why: str, error: BaseException, ran: float) -> None:
         """It rests, whoever has it next; after one failure too many nobody runs it any more."""
-        why = f"raised {type(error).__name__}: {error}"
-        state = own.contest.claim_of(shard).state
+        state = contest.claim_of(shard).state
         if ran >= self._resting.healthy_after:
             state = state.well()
         state = state.failed(why, most=self._resting.most)
@@ -312,61 +293,7 @@ class ShardedRunner(Supervised):
         self._surroundings.tell(
             ServiceFailed(instance=self._surroundings.instance, service=self.name, error=error, retry_in=pause)
         )
-        await own.contest.resign_as(shard, why, state)
-
-    async def _end_planned(self, own: _Own, shard: Shard, body: Body, why: str) -> None:
-        """Asked, not current any more, cancelled, awaited; only then released."""
-        limit = self._stop_limit
-        shard.ask_to_stop(within=limit)
-        grace = grace_of(limit) if shard.listens and not body.task.done() else 0.0
-        if grace:
-            forget = shard.lease.on_end(lambda _: body.hurry())
-            shard.when_going_on(body.hurry)
-            await body.ends_by_itself(within=grace)
-            forget()
-            if shard.is_lost:
-                await self._end_lost(own, shard, body, worked=True)
-                return
-        shard.end(why)
-        try:
-            await body.end(timeout=limit - grace)
-        except StopTimeoutError:
-            await self._outlast(own, shard, body, StopTimeoutError(self.name, limit))
-            return
-        if body.error is not None:
-            _log.error("%s failed while shard %d ended", self.name, shard.index, exc_info=exc_info_of(body.error))
-        await own.contest.resign(shard, why)
-
-    async def _end_lost(self, own: _Own, shard: Shard, body: Body, *, worked: bool) -> None:
-        """The body is ended; if it had not completed, the process ends with it: nobody knows what it left running."""
-        why = shard.ended or "lost its lease"
-        if not self._has_lost:
-            _log.warning("%s: %s %s; its work is cancelled.", self.name, shard.instance, why)
-        try:
-            # a keeper kills what ignores this, unless beats are answered again before 80 %
-            await body.end(timeout=min(self.stop_timeout, seconds(shard.lease.budget.ttl)))
-        except StopTimeoutError as error:
-            await self._outlast(own, shard, body, error)
-            return
-        own.contest.abandon(shard)
-        if worked and not self._has_lost:
-            self._has_lost = True  # once for all shards of a session
-            self._surroundings.fail(f"{self.name}: {why}", exit_codes.FENCED)
-
-    async def _outlast(self, own: _Own, shard: Shard, body: Body, error: StopTimeoutError) -> None:
-        """What would not end ends with its process; where that goes on, it counts as ended (R19)."""
-        self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
-        if self._stop_why is not None:
-            raise error
-        own.contest.give_up(shard, str(error))
-        _log.error("%s still runs in shard %d, and its writes are refused.", self.name, shard.index)
-        self._surroundings.show(self.name, Mode.STUCK)
-        asked = self._scope.spawn(self._asked_to_stop.wait(), name="stop")
-        await asyncio.wait([body.task, asked], return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if not body.task.done():
-            raise error
-        self._surroundings.show(self.name, Mode.RUNNING)
+        await contest.resign_as(shard, why, state)
 
     # -- what is told
 
@@ -384,8 +311,3 @@ class ShardedRunner(Supervised):
                 _log.debug("the lags of %s are not told: %s", self.name, error)
             else:
                 told = lags
-
-    def _on_error(self, task: str, error: BaseException) -> None:
-        if not isinstance(error, StopTimeoutError):
-            _log.error("%s failed", task, exc_info=error)
-            self._surroundings.fail(f"{task} failed: {error}", exit_codes.SERVICE_FAILED)

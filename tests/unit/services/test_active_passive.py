@@ -359,6 +359,26 @@ async def test_a_stop_in_the_middle_of_a_backoff_ends_it(stage: Stage) -> None:
     await running.nothing_is_left()
 
 
+async def test_a_stop_while_a_failed_term_is_given_up_waits_for_no_backoff(stage: Stage) -> None:
+    release = Held(answer=True)
+
+    async def fails(term: Term) -> None:
+        raise ValueError("boom")
+
+    running = await stage.run(fails, before=lambda one: one.store.plan("write", _first, _first, release, key=GRANT))
+    await soon(release.reached.wait())
+    stopping = asyncio.ensure_future(running.stop())
+    await turns()
+    assert not stopping.done(), "it stopped before the term was given up"
+    release.let_go()
+    await soon(stopping)
+    assert running.house.clock.slept == [], "it would have waited for a run that nobody wants"
+    (event,) = running.house.events
+    assert isinstance(event, ServiceFailed)
+    assert event.retry_in is None
+    await running.nothing_is_left()
+
+
 async def test_a_stop_while_the_passive_body_is_ended_gives_back_what_was_won(stage: Stage) -> None:
     work, ending, go = Work(), asyncio.Event(), asyncio.Event()
 

@@ -17,6 +17,7 @@ from locum.service import Mode
 from locum.services.sharded import Resting, ShardedRunner
 from locum.store import ANY
 from locum.telemetry import ServiceFailed
+from locum.testing.faults import Held
 from tests.unit.kit import LONG, instance
 from tests.unit.services.house import House, restarting
 
@@ -93,8 +94,12 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Running
     """Starts runners, each on an instance of its own."""
     async with AsyncExitStack() as stack:
 
-        async def begin(name: str, body: Any, sharding: Sharding = QUICK) -> Running:
+        async def begin(
+            name: str, body: Any, sharding: Sharding = QUICK, before: Callable[[Instance], object] | None = None
+        ) -> Running:
             one = await stack.enter_async_context(instance(tmp_path / "store.db", name))
+            if before is not None:
+                before(one)
             running = Running(one, body, sharding)
             await running.runner.start()
             stack.push_async_callback(running.stop)
@@ -209,6 +214,31 @@ async def test_h05_a_shard_that_fails_for_ever_dies_alone_and_can_be_revived(
     assert await revive(web_1.one.store, "orders", 3)
     assert await happens(_until(lambda: runs.count(3) >= 4), within=LONG)
     assert not await revive(web_1.one.store, "orders", 2)
+
+
+async def test_a_stop_while_a_failed_shard_is_given_up_waits_for_no_pause(
+    start: Callable[..., Awaitable[Running]],
+) -> None:
+    release = Held(answer=True)
+
+    async def body(shard: Shard) -> None:
+        raise ValueError("no such customer")
+
+    def hold_the_release(one: Instance) -> None:
+        one.store.plan("write", _goes, _goes, release, key=grant_key(shard_scope("orders", 0)))
+
+    one = await start("web-1", body, Sharding(of=1, join_delay=0.0), before=hold_the_release)
+    assert await happens(release.reached.wait(), within=LONG)
+    stopping = asyncio.ensure_future(one.stop())
+    await asyncio.sleep(0.01)
+    assert not stopping.done(), "it stopped before the shard was given up"
+    release.let_go()
+    assert await happens(stopping, within=LONG)
+    assert (await state_of(one, 0)).failures == 1
+
+
+async def _goes(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
 
 
 async def test_h04_an_old_plan_costs_balance_and_is_mended(start: Callable[..., Awaitable[Running]]) -> None:
