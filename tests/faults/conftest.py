@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "stores(*names, own=False, thorough=False): the stores on which a row takes place, all if none is named; on a"
         " SQLite file without it. `own`: on a server that no other test uses. `thorough`: on servers only where the"
-        " full counts are wanted",
+        " full counts are wanted; of servers that are named, on these",
     )
     config.addinivalue_line("markers", "thorough: a test that is made only where the full counts are wanted")
 
@@ -52,9 +52,10 @@ def _is_thorough(item: pytest.Item) -> bool:
     if item.get_closest_marker("thorough") is not None:
         return True
     mark = item.get_closest_marker("stores")
-    if mark is None or not mark.kwargs.get("thorough"):
+    if mark is None or not isinstance(item, pytest.Function):
         return False
-    return isinstance(item, pytest.Function) and item.callspec.params["place"] in SERVERS
+    thorough = mark.kwargs.get("thorough", False)
+    return item.callspec.params["place"] in (SERVERS if thorough is True else thorough or ())
 
 
 class Servers:

@@ -1,48 +1,26 @@
-"""H01 to H06: shards whose instances join, leave, die and freeze: one owner each, balance, and no move without need."""
+"""H01 to H05: shards whose instances join, leave, die and freeze: one owner each, balance, and no move without need."""
 
 from __future__ import annotations
 
 import signal
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from locum.testing.conformance import demand_server
+from locum.coordination.plan import Plan
+from tests.faults import apps
 from tests.faults.kit.cluster import Cluster
-from tests.faults.kit.processes import send
 from tests.faults.kit.runs import FULL, count
-from tests.faults.kit.shards import ShardWatch
+from tests.faults.kit.shards import ShardWatch, killed, started, terminated
 from tests.faults.kit.waiting import pass_by, until
-from tests.servers.postgresql import Postgresql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.faults.kit.cluster import Instance
 
 FEW = {"FAULTS_SHARDS": "12"}
-
-
-def started(cluster: Cluster, number: int) -> None:
-    """As many instances as this."""
-    while len(cluster.alive()) < number:
-        cluster.start()
-
-
-def terminated(cluster: Cluster, instance: Instance) -> None:
-    """A planned stop, which ends well."""
-    send(cluster.pids(instance).keeper, signal.SIGTERM)
-    assert instance.leave() == 0, "a stop that was asked for is clean"
-
-
-def killed(cluster: Cluster, instance: Instance) -> None:
-    """All of an instance, at once."""
-    pids = cluster.pids(instance)
-    for pid in (pids.guardian, pids.keeper, pids.worker):
-        send(pid, signal.SIGKILL)
-    instance.leave()
 
 
 def frozen(cluster: Cluster, instance: Instance) -> None:
@@ -65,7 +43,7 @@ def hurt(cluster: Cluster, watch: ShardWatch) -> None:
     watch.judge()
 
 
-@pytest.mark.stores(thorough=True)
+@pytest.mark.stores(thorough=["postgresql", "zookeeper"])
 @pytest.mark.cluster(app="sharded", ttl=3.0)
 @pytest.mark.timeout(1800)
 def test_h01_joins_leaves_kills_and_freezes(cluster: Cluster) -> None:
@@ -83,7 +61,7 @@ def test_h01_joins_leaves_kills_and_freezes(cluster: Cluster) -> None:
     assert len(watch.plans) >= 4
 
 
-@pytest.mark.stores(thorough=True)
+@pytest.mark.stores
 @pytest.mark.cluster(app="sharded", environment=FEW)
 def test_h02_a_planned_stop_loses_nothing(cluster: Cluster) -> None:
     """What each shard has counted goes on with the next number, and the gap is no death's."""
@@ -105,7 +83,7 @@ def test_h02_a_planned_stop_loses_nothing(cluster: Cluster) -> None:
     watch.judge()
 
 
-@pytest.mark.stores(thorough=True)
+@pytest.mark.stores
 @pytest.mark.cluster(app="sharded", environment={**FEW, "FAULTS_REBALANCE_DELAY": "60"})
 def test_h03_a_rolling_restart_changes_no_owners_name(cluster: Cluster) -> None:
     watch = ShardWatch(cluster, 12)
@@ -123,27 +101,68 @@ def test_h03_a_rolling_restart_changes_no_owners_name(cluster: Cluster) -> None:
     watch.judge()
 
 
-@pytest.mark.stores(thorough=True)
+@pytest.mark.stores
 @pytest.mark.cluster(app="sharded", ttl=3.0, environment=FEW)
 @pytest.mark.timeout(1800)
 def test_h04_the_computer_is_frozen_killed_and_its_old_plan_written(cluster: Cluster) -> None:
     watch = ShardWatch(cluster, 12)
     started(cluster, 3)
-    old = cluster.window.plan_value("orders") if watch.settled() else b""
+    watch.settled()
+    old = watch.look()
     for hurts in (killed, frozen):
         hurts(cluster, watch.computer())
         started(cluster, 3)
         watch.settled()
     watch.judge()
-    epoch = watch.look().epoch
-    cluster.window.put_plan("orders", old)
-    until(lambda: watch.look().epoch != epoch, "the old plan to be seen")
+    names = sorted(instance.name for instance in cluster.alive())
+    forged = {
+        "an old one": old,
+        "for nobody who is there": Plan(1, ("gone",) * 12, {"gone": 1.0}, "gone"),
+        "all to one, who alone counts": Plan(1, (names[0],) * 12, {names[0]: 1.0}, "gone"),
+        "all to one": Plan(1, (names[0],) * 12, dict.fromkeys(names, 1.0), "gone"),
+        "each to its neighbour": Plan(1, tuple(names[place % 3] for place in range(1, 13)), old.capacities, "gone"),
+    }
+    for what, plan in forged.items():
+        owners, before = watch.settled(), watch.moves()
+        cluster.window.put_plan("orders", plan.to_bytes())
+        until(partial(watch.is_beyond, plan), f"a plan after the forged one ({what})")
+        watch.settled()
+        cost, most = watch.moves() - before, watch.most_moves(plan, owners)
+        assert cost <= most, f"{what}: {cost} moves, and {most} would do"
+        watch.plans.clear()  # what follows a plan that nobody made is judged by what it has cost
+        watch.judge()
+
+
+@pytest.mark.stores
+@pytest.mark.cluster(app="sharded", ttl=1.5, environment=FEW)
+def test_h04_orphans_are_taken_while_nobody_computes(cluster: Cluster) -> None:
+    """The computer dies, and whoever has its lock after that is somebody who computes nothing."""
+    watch, idler = ShardWatch(cluster, 12), Path(apps.__file__).with_name("idler.py")
+    watch.strangers.add("idler")
+    started(cluster, 1)
     watch.settled()
-    watch.plans.clear()  # what follows a plan that nobody made is as many moves as that has cost
+    idles = cluster.beside([sys.executable, str(idler), "orders", "idler"])
+    until(lambda: "idler" in cluster.window.line_of("shards/orders"), "the idler to stand in line")
+    started(cluster, 3)
+    before = watch.settled()
+    epoch, computer = watch.look().epoch, watch.computer()
+    killed(cluster, computer)
+    names = {instance.name for instance in cluster.alive()}
+    until(lambda: names >= set(watch.owners()), "the orphans to be taken", within=60)
+    holder = cluster.window.grant_of("shards/orders").holder
+    assert holder is not None
+    assert holder.instance == "idler"
+    assert watch.look().epoch == epoch, "somebody has computed"
+    after = watch.owners()
+    assert all(new == old for old, new in zip(before, after, strict=True) if old in names), "more moved than orphans"
+    watch.judge()
+    idles.send_signal(signal.SIGTERM)
+    watch.plans.clear()
+    watch.settled()
     watch.judge()
 
 
-@pytest.mark.stores(thorough=True)
+@pytest.mark.stores
 @pytest.mark.cluster(app="sharded", environment={**FEW, "FAULTS_POISONED": "3"})
 def test_h05_a_shard_that_fails_for_ever_disturbs_no_other(cluster: Cluster) -> None:
     watch = ShardWatch(cluster, 12)
@@ -159,40 +178,3 @@ def test_h05_a_shard_that_fails_for_ever_disturbs_no_other(cluster: Cluster) -> 
     assert {index: seen[index].token for index in others} == others, "another shard began anew"
     assert (seen[3].state, seen[3].token) == ("dead", dead.token), "somebody has run it again"
     watch.judge()
-
-
-@pytest.fixture
-def books() -> Iterator[Postgresql]:
-    """A PostgreSQL server of this test's own, for what a stream does."""
-    demand_server("postgresql", Postgresql.is_installed())
-    with Postgresql() as server:
-        server.run("CREATE TABLE work (id SERIAL, shard INTEGER, number INTEGER, token BIGINT)")
-        yield server
-
-
-def test_h06_the_streams_database_fails_over_in_the_middle_of_batches(tmp_path: Path, books: Postgresql) -> None:
-    """It is killed and comes back, and an instance dies besides: each batch is done once, under tokens that grow."""
-    last = 60
-    url = f"postgresql+asyncpg://owner:{books.password}@127.0.0.1:{books.port}/postgres"
-    with Cluster(tmp_path, app="stream", environment={"FAULTS_DATABASE": url, "FAULTS_LAST": str(last)}) as cluster:
-        started(cluster, 2)
-
-        def done() -> int:
-            return len(books.run("SELECT id FROM work"))
-
-        def is_beyond(number: int) -> bool:
-            return done() > number
-
-        for number in range(count(5, 2)):
-            until(partial(is_beyond, 10 + 40 * number), "batches to be done")
-            before = done()
-            books.restart()
-            until(partial(is_beyond, before), "the stream to go on")
-        killed(cluster, cluster.random.choice(cluster.alive()))
-        until(lambda: done() >= 4 * last, "the stream's end", within=60)
-        pass_by(0.3)
-    for shard in range(4):
-        rows = books.run(f"SELECT number, token FROM work WHERE shard = {shard} ORDER BY id")
-        numbers, tokens = [number for number, _ in rows], [int(str(token)) for _, token in rows]
-        assert numbers == list(range(1, last + 1)), f"shard {shard} has lost something, or done it twice"
-        assert tokens == sorted(tokens), f"a token of shard {shard} fell"

@@ -140,6 +140,33 @@ class Look:
         # by its session: who came back under its name has nothing of what it had
         return one.instance if one is not None and one.session == grant.holder.session else None
 
+    @property
+    def forgotten(self) -> dict[str, float]:
+        """The instances that stay and have shards, and that the plan does not count, with their capacities.
+
+        It was made before they came, or by nobody who computes.
+        """
+        owners = {self.has(index) for index in self.grants}
+        known = self.plan.capacities
+        return {name: capacity for name, capacity in self.staying.items() if name in owners and name not in known}
+
+    def before(self, there: Collection[str], of: int) -> list[str | None]:
+        """From whom each shard would move, for whoever computes the next plan; `None` for nobody.
+
+        That is whom the plan gives it to. Who has what is planned for nobody who counts keeps it, for it was an orphan;
+        and so does whom the plan has forgotten.
+
+        Args:
+            there: Who counts.
+            of: How many shards there are.
+        """
+        forgotten = self.forgotten
+        found: list[str | None] = []
+        for index in range(of):
+            planned, has = self.plan.owner(index), self.has(index)
+            found.append(has if has in forgotten or planned not in there else planned)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -186,12 +213,14 @@ class Wishing:
         take: list[tuple[bool, int]] = []
         shed: dict[int, str] = {}
         waits: list[int] = []
-        staying = look.staying
+        staying, is_counted = look.staying, self._instance in look.plan.capacities
         for index in range(self._of):
             owner = look.plan.owner(index)
             if index in held:
-                if owner is not None and owner != self._instance and owner in staying:
-                    shed[index] = owner  # for one that is not there it is kept: imbalance is better than nobody
+                # what a plan gives to one that is not there is kept: imbalance is better than nobody; and a plan that
+                # does not count us is no plan of ours: the next one does
+                if is_counted and owner is not None and owner != self._instance and owner in staying:
+                    shed[index] = owner
                 continue
             is_free = look.has(index) is None
             wait = self._rest(index, look, now, pauses.get(index, 0))

@@ -235,7 +235,9 @@ class Participation:
             self._again.clear()
             try:
                 look = await self._shards.look()
-                waits = [heed(look), await self._plan(look), self._commons.store.guarantees().poll_interval]
+                waits = [await self._plan(look), self._commons.store.guarantees().poll_interval]
+                if waits[0] != 0.0:  # a plan that has just been replaced is nothing to heed
+                    waits.append(heed(look))
             except StoreReplacedError:
                 return
             except StoreError as error:
@@ -254,11 +256,10 @@ class Participation:
             return None
         now = self._commons.clock.now()
         plan, of = look.plan, self._shards.sharding.of
-        there, wait = self._attendance.counted(look.staying, plan.capacities, now)
+        # who has shards is no newcomer, though the plan may have forgotten it
+        there, wait = self._attendance.counted(look.staying, {**plan.capacities, **look.forgotten}, now)
         if there:
-            # whoever has what is planned for nobody who counts keeps it: it was an orphan
-            before = [owner if (owner := plan.owner(index)) in there else look.has(index) for index in range(of)]
-            owners = tuple(assign(before, there))
+            owners = tuple(assign(look.before(there, of), there))
             wanted = Plan(plan.epoch + 1, owners, there, self._me.instance, plan.revision)
             if (owners, dict(there)) != (plan.owners, dict(plan.capacities)):
                 try:

@@ -12,20 +12,16 @@ import functools
 import json
 from collections.abc import Sequence  # in signatures that are read when the program runs
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from locum.clock import Clock, seconds
 from locum.coordination.fence import fence_of
 from locum.coordination.shard import Shard  # the same
 from locum.scopes import Backoff
+from locum.services.outages import is_away
 from locum.services.sharded import ShardedService
 
 __all__ = ["Batch", "DataflowService", "Pace"]
-
-# as PEP 249 and asyncpg name what is wrong with a database, and not with what it was asked
-_PASSING: Final = frozenset(
-    {"OperationalError", "InterfaceError", "PostgresConnectionError", "OperatorInterventionError"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +57,25 @@ class Pace:
         """A batch of so many took so many seconds: the next one is at most twice as large."""
         wanted = self._most if duration <= 0 else int(items * self._target / duration)
         self.size = max(self._least, min(self._most, 2 * self.size, wanted))
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far one owner is with one shard.
+
+    Attributes:
+        target: The database of the work; `None` if there is none.
+        pace: How much is fetched.
+        is_fenced: Whether the database knows of this owner.
+        is_known: Whether the position is known. It is read once: who has the shard's token alone moves it.
+        position: Where the work stands.
+    """
+
+    target: Any
+    pace: Pace
+    is_fenced: bool = False
+    is_known: bool = False
+    position: Any = None
 
 
 class DataflowService(ShardedService):
@@ -123,49 +138,61 @@ class DataflowService(ShardedService):
 
     async def run_shard(self, shard: Shard) -> None:
         """Fetch, process, checkpoint, until the shard is another's; a database that is away is waited for."""
-        target, pause = self.database(), Backoff(0.05, 5.0)
-        pace, clock = Pace(self.batch_seconds, least=self.least, most=self.most), Clock()
-        is_made = target is None
+        pause = Backoff(0.05, 5.0)
+        course = _Course(self.database(), Pace(self.batch_seconds, least=self.least, most=self.most))
         while not shard.stopping:
             try:
-                if not is_made:
-                    await self._open(shard, target)
-                    is_made = True
-                if await self._turn(shard, target, pace, clock):
-                    pause.reset()
-                else:
-                    await shard.sleep(self.idle)
+                if not course.is_known:
+                    await self._find(shard, course)
+                is_busy = await self._turn(shard, course)
             except Exception as error:
-                if not _passes(error):
+                if not is_away(error):
                     raise
+                course.is_known = False  # it may be the answer of a commit that was lost
                 shard.log.warning("shard %d waits for its database: %s", shard.index, error)
                 await shard.sleep(pause.delay())
+            else:
+                pause.reset()
+                if not is_busy:
+                    await shard.sleep(self.idle)
 
-    async def _open(self, shard: Shard, target: Any) -> None:
-        """The fence is raised before anything is read under it (R21)."""
-        fence = fence_of(target)
-        await fence.make_positions()
-        await shard.raise_fence(fence)
+    async def _find(self, shard: Shard, course: _Course) -> None:
+        """Read where the shard stands; the fence is raised before anything is read under it (R21)."""
+        if course.target is None:
+            course.position = shard.position
+        else:
+            if not course.is_fenced:
+                fence = fence_of(course.target)
+                await fence.make_positions()
+                await shard.raise_fence(fence)
+                course.is_fenced = True
+            course.position = await read_position(shard, course.target)
+        course.is_known = True
 
-    async def _turn(self, shard: Shard, target: Any, pace: Pace, clock: Clock) -> bool:
-        """One batch; whether there was one. Where it stands is read anew each time: an answer may have been lost."""
+    async def _turn(self, shard: Shard, course: _Course) -> bool:
+        """One batch; whether there was one."""
         async with self._room:
-            position = shard.position if target is None else await read_position(shard, target)
-            batch = await self.fetch(shard, position, pace.size)
+            batch = await self.fetch(shard, course.position, course.pace.size)
             shard.lag = batch.lag
             if not batch.items:
                 return False
-            begun = clock.now()
+            begun = self._clock.now()
             items = await self.prepare(shard, batch.items)
-            if target is None:
+            kept = json.dumps(batch.position)
+            if course.target is None:
                 await self.process(shard, items, None)
                 await shard.checkpoint(batch.position)
             else:
-                async with shard.transaction(target) as connection:
+                async with shard.transaction(course.target) as connection:
                     await self.process(shard, items, connection)
-                    await fence_of(connection).keep_position(connection, shard.scope, json.dumps(batch.position))
-            pace.took(len(batch.items), seconds(clock.now() - begun))
+                    await fence_of(connection).keep_position(connection, shard.scope, kept)
+            course.position = json.loads(kept)  # as another owner would read it
+            course.pace.took(len(batch.items), seconds(self._clock.now() - begun))
             return True
+
+    @functools.cached_property
+    def _clock(self) -> Clock:
+        return Clock()
 
     @functools.cached_property
     def _room(self) -> asyncio.Semaphore:
@@ -178,10 +205,3 @@ async def read_position(shard: Shard, target: Any) -> Any:
     async with shard.transaction(target) as connection:
         found = await fence_of(connection).position(connection, shard.scope)
     return None if found is None else json.loads(found)
-
-
-def _passes(error: BaseException) -> bool:
-    """Whether an error says that a database is away, and not that the work is wrong."""
-    return isinstance(error, (OSError, TimeoutError)) or not _PASSING.isdisjoint(
-        cls.__name__ for cls in type(error).__mro__
-    )

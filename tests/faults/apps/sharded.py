@@ -41,6 +41,9 @@ async def orders(shard: Shard) -> None:
                     done += 1
                     await shard.checkpoint(done)
                     shard.lag = 0.0
+            for _ in range(3):  # it was asked to end, and finishes what it is in the middle of
+                ledger.write(shard.token)
+                await asyncio.sleep(0.01)
         finally:
             ledger.write(shard.token, "end")
 

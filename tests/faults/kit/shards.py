@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from locum.coordination.assignment import least_moves, moves
 from tests.faults.kit import judges
+from tests.faults.kit.processes import send
 from tests.faults.kit.rows import RowFile
 from tests.faults.kit.waiting import LONG, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from locum.coordination.plan import Plan
     from tests.faults.kit.cluster import Cluster, Instance
 
-__all__ = ["ShardWatch"]
+__all__ = ["ShardWatch", "killed", "started", "terminated"]
+
+
+def started(cluster: Cluster, number: int) -> None:
+    """As many instances as this."""
+    while len(cluster.alive()) < number:
+        cluster.start()
+
+
+def terminated(cluster: Cluster, instance: Instance) -> None:
+    """A planned stop, which ends well."""
+    send(cluster.pids(instance).keeper, signal.SIGTERM)
+    assert instance.leave() == 0, "a stop that was asked for is clean"
+
+
+def killed(cluster: Cluster, instance: Instance) -> None:
+    """All of an instance, at once."""
+    pids = cluster.pids(instance)
+    for pid in (pids.guardian, pids.keeper, pids.worker):
+        send(pid, signal.SIGKILL)
+    instance.leave()
 
 
 class ShardWatch:
@@ -30,6 +54,8 @@ class ShardWatch:
         self._cluster, self.of = cluster, of
         self.plans: list[Plan] = []
         """All that were seen, in turn; one that stood for a moment only may be missing."""
+        self.strangers: set[str] = set()
+        """The sessions of those that take no part."""
         self._rows = [RowFile(cluster.rows.path.with_name(f"{cluster.rows.path.name}-shard-{n}")) for n in range(of)]
 
     def look(self) -> Plan:
@@ -38,6 +64,11 @@ class ShardWatch:
         if not self.plans or self.plans[-1].epoch != plan.epoch:
             self.plans.append(plan)
         return plan
+
+    def is_beyond(self, plan: Plan) -> bool:
+        """Whether another plan is there than this one."""
+        now = self.look()
+        return (now.owners, now.capacities) != (plan.owners, plan.capacities)
 
     def owners(self) -> list[str | None]:
         """Who has each shard at this moment."""
@@ -58,7 +89,7 @@ class ShardWatch:
         def all_there() -> list[str | None]:
             plan = self.look()
             names = {instance.name for instance in self._cluster.alive()}
-            if set(plan.capacities) != names or set(self._cluster.window.sessions()) != names:
+            if set(plan.capacities) != names or set(self._cluster.window.sessions()) - self.strangers != names:
                 return []
             owners = self.owners()
             wanted = [None if index in but else owner for index, owner in enumerate(plan.owners)]
@@ -71,6 +102,26 @@ class ShardWatch:
         counts = [owners.count(instance.name) for instance in self._cluster.alive()]
         assert max(counts) - min(counts) <= 1 + len(but), f"the shares are {counts}"
         return owners
+
+    def moves(self) -> int:
+        """How often a shard went from one instance to another, so far."""
+        return sum(one.moves for one in self._cluster.window.shards("orders"))
+
+    def most_moves(self, forged: Plan, owners: Sequence[str | None]) -> int:
+        """What a plan that nobody made may cost, and no more: the moves that it asks for, and the fewest back.
+
+        Nothing moves to who is not there, and nothing from whom it does not count.
+
+        Args:
+            forged: The plan.
+            owners: Who has each shard.
+        """
+        names = {instance.name for instance in self._cluster.alive()}
+        asked = [
+            planned if planned in names and owner in forged.capacities else owner
+            for planned, owner in zip(forged.owners, owners, strict=True)
+        ]
+        return moves(owners, asked) + least_moves(asked, dict.fromkeys(names, 1.0))
 
     def computer(self) -> Instance:
         """The instance that computes the plan."""

@@ -116,7 +116,11 @@ class Window:
 
     def line(self, service: str) -> list[str]:
         """Who stands in line for a service, the active one too."""
-        records = self._do(self._store.list, line_prefix(f"election/{service}")).records
+        return self.line_of(f"election/{service}")
+
+    def line_of(self, scope: str) -> list[str]:
+        """Who stands in line for something, whatever it is."""
+        records = self._do(self._store.list, line_prefix(scope)).records
         return [Entry.of(record).instance for record in records]
 
     def keys(self, prefix: str) -> list[str]:

@@ -60,6 +60,22 @@ def test_what_is_planned_for_another_who_is_there_is_given_up() -> None:
     assert wishing().wish(look(plan("a", "b", "b")), [0, 1], 0, pauses={}, dead=[]).shed == {1: "b"}
 
 
+def test_h04_a_plan_that_does_not_count_us_is_not_heeded() -> None:
+    assert wishing().wish(look(plan("b", "b", "b")), [0, 1], 0, pauses={}, dead=[]).shed == {}
+
+
+def test_h04_whom_a_plan_has_forgotten_keeps_what_it_has_and_orphans_keep_their_owners() -> None:
+    seen = look(plan("b", "b", "gone", "b", None), {0: held("a"), 1: held("b"), 2: held("b"), 3: held("gone")})
+    assert seen.forgotten == {"a": 1.0}
+    assert seen.before(["a", "b"], 5) == ["a", "b", "b", "b", None]
+
+
+def test_who_leaves_is_not_forgotten() -> None:
+    seen = look(plan("b", "b"), {0: held("a")}, leaving="a")
+    assert seen.forgotten == {}
+    assert seen.before(["b"], 2) == ["b", "b"]
+
+
 @pytest.mark.parametrize(("here", "leaving"), [("a", ""), ("ab", "b")])
 def test_what_is_planned_for_nobody_who_is_there_is_kept(here: str, leaving: str) -> None:
     seen = look(plan("a", "b", None), here=here, leaving=leaving)

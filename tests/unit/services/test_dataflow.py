@@ -12,7 +12,8 @@ import pytest
 from locum.coordination.shard import Shard
 from locum.coordination.shards import Sharding, Shards
 from locum.scopes import Scope, cancel_and_wait, told_by_result
-from locum.services.dataflow import Batch, DataflowService, Pace
+from locum.services import dataflow
+from locum.services.dataflow import Batch, DataflowService, Pace, read_position
 from tests.unit.kit import instance, soon
 
 if TYPE_CHECKING:
@@ -138,6 +139,64 @@ async def test_h06_a_batch_whose_database_failed_is_undone_and_done_once(tmp_pat
         await run(stream, shard)
     assert rows(books) == list(range(1, 11))
     assert stream.done[:4] == [1, 2, 1, 2], "it was not begun again"
+
+
+async def test_the_position_is_read_once_and_again_only_when_an_answer_may_be_lost(
+    tmp_path: Path, books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Any] = []
+
+    async def counted(shard: Shard, target: Any) -> Any:
+        reads.append(await read_position(shard, target))
+        return reads[-1]
+
+    monkeypatch.setattr(dataflow, "read_position", counted)
+    async with shard_of(tmp_path) as shard:
+        await run(Stream(books, last=8), shard)
+        assert reads == [None]
+    async with shard_of(tmp_path, name="web-2") as shard:
+        stream = Stream(books, last=20)
+        stream.fails = [sqlite3.OperationalError("it fails over")]
+        await run(stream, shard)
+    assert reads == [None, 8, 8]
+    assert rows(books) == list(range(1, 21))
+
+
+async def test_h06_a_commit_whose_answer_was_lost_is_found_done(tmp_path: Path, books: Path) -> None:
+    class Deaf(Stream):
+        """The first answer of a commit does not come."""
+
+        def database(self) -> Any:
+            return _Deaf(str(self.path), isolation_level=None)
+
+    async with shard_of(tmp_path) as shard:
+        stream = Deaf(books)
+        await run(stream, shard)
+    assert rows(books) == list(range(1, 11))
+    assert stream.done == list(range(1, 11)), "what was done already was done again"
+
+
+class _Deaf(sqlite3.Connection):
+    lost = 0
+
+    def commit(self) -> None:
+        super().commit()
+        if not self.lost and self.execute("SELECT COUNT(*) FROM done").fetchone() != (0,):
+            self.lost += 1
+            raise ConnectionResetError("the answer is lost")
+
+
+async def test_a_position_comes_back_as_another_owner_would_read_it(tmp_path: Path, books: Path) -> None:
+    class Paired(Stream):
+        async def fetch(self, shard: Shard, position: Any, limit: int) -> Batch:
+            batch = await super().fetch(shard, position[0] if position else None, limit)
+            self.fetched[-1] = (position, limit)
+            return Batch(batch.items, (batch.position, shard.index))
+
+    async with shard_of(tmp_path) as shard:
+        stream = Paired(books, last=4)
+        await run(stream, shard)
+    assert [position for position, _ in stream.fetched][:2] == [None, [2, 0]]
 
 
 async def test_a_batch_that_is_wrong_is_undone_and_its_shard_fails(tmp_path: Path, books: Path) -> None:

@@ -18,7 +18,7 @@ from locum.services.sharded import Resting, ShardedRunner
 from locum.store import ANY
 from locum.telemetry import ServiceFailed
 from locum.testing.faults import Held
-from tests.unit.kit import LONG, instance
+from tests.unit.kit import LONG, instance, soon
 from tests.unit.services.house import House, restarting
 
 if TYPE_CHECKING:
@@ -258,6 +258,27 @@ async def test_h04_an_old_plan_costs_balance_and_is_mended(start: Callable[..., 
     await web_2.owns(count=OF // 2)
     assert len(work.shards) <= OF + OF // 2
     assert work.most == 1
+
+
+async def test_h04_a_plan_that_forgets_an_owner_moves_nothing(start: Callable[..., Awaitable[Running]]) -> None:
+    """Whether the one it forgets computes or the other one."""
+    work, slow = Work(), Sharding(of=OF, join_delay=0.5)
+    web_1, web_2 = await start("web-1", work, slow), await start("web-2", work, slow)
+    await web_1.owns(count=OF // 2)
+    await web_2.owns(count=OF // 2)
+    begun, key, store = len(work.shards), plan_key("orders"), web_1.one.store
+
+    async def mended() -> Plan:
+        while len((plan := Plan.of(await store.read(key))).capacities) < 2:  # noqa: ASYNC110 - a store tells nobody
+            await asyncio.sleep(0.005)
+        return plan
+
+    for kept in ("web-1", "web-2"):
+        await store.write(key, Plan(1, (kept,) * OF, {kept: 1.0}, kept).to_bytes(), expect=ANY)
+        plan = await soon(mended())
+        assert {index for index in range(OF) if plan.owner(index) == "web-1"} == await web_1.owns(count=OF // 2)
+        assert {index for index in range(OF) if plan.owner(index) == "web-2"} == await web_2.owns(count=OF // 2)
+    assert len(work.shards) == begun, "something moved away, and back"
 
 
 async def _until(condition: Callable[[], bool]) -> None:
