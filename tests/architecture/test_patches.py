@@ -44,7 +44,7 @@ def test_a_patch_for_the_simulation_applies_and_states_how_many_seeds_it_takes(p
     _applies(patch)
     head = patch.read_text().splitlines()
     assert head[0].startswith("# breaks: ")
-    assert re.fullmatch(r"# seeds: [1-9]\d*(?: by [1-9]\d*)?", head[1])
+    assert re.fullmatch(r"# seeds: [1-9]\d*(?: by [1-9]\d*)?(?: from [1-9]\d*)?", head[1])
 
 
 def _applies(patch: Path) -> None:

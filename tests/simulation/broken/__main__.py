@@ -2,7 +2,7 @@
 
 Usage: python -m tests.simulation.broken [NAME...]: all patches beside this file, or those whose names begin so. Each is
 applied to a copy of the sources, and seeds are run there: at the latest the one whose number the patch states must
-fail (`200 by 8`: of 200 seeds, each the eighth after the one before). Leaves with 1 if none does.
+fail (`200 by 8 from 4`: of 200 seeds, each the eighth after the one before, 4 the first). Leaves with 1 if none does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.patches import UnbrokenError, broken_copy, chosen, header
 
 HERE = Path(__file__).parent
 LONGEST = 1800
+_SEEDS = re.compile(r"(\d+)(?: by (\d+))?(?: from (\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +35,20 @@ class Verdict:
 
 def judge(patch: Path) -> Verdict:
     """Apply a patch to a copy of the sources and run seeds there."""
-    breaks, seeds = header(patch, "breaks"), header(patch, "seeds").partition(" by ")
-    stated, step = int(seeds[0]), int(seeds[2] or 1)
+    breaks, seeds = header(patch, "breaks"), _SEEDS.fullmatch(header(patch, "seeds"))
+    assert seeds is not None, f"{patch.name} does not say how many seeds"
+    stated, step, first = int(seeds[1]), int(seeds[2] or 1), int(seeds[3] or 0)
     try:
         with broken_copy(patch) as copy:
-            ran = copy.run(
-                "-m", "locum.testing.simulation", "--seeds", str(stated), "--step", str(step), timeout=LONGEST
-            )
+            which = ("--seeds", str(stated), "--step", str(step), "--first", str(first))
+            ran = copy.run("-m", "locum.testing.simulation", *which, timeout=LONGEST)
     except UnbrokenError as error:
         return Verdict(patch.name, breaks, stated, 0, str(error))
     failed = re.search(r"^seed (\d+) FAILED.*\n {2}([^:\n]+)", ran.stdout, re.MULTILINE)
     if failed is None:
         why = "all seeds pass" if ran.returncode == 0 else ran.stderr[-500:]
         return Verdict(patch.name, breaks, stated, 0, why)
-    return Verdict(patch.name, breaks, stated, int(failed[1]) // step + 1, failed[2])
+    return Verdict(patch.name, breaks, stated, (int(failed[1]) - first) // step + 1, failed[2])
 
 
 def main(names: list[str]) -> int:

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from locum.testing.simulation.loop import Process
     from locum.testing.simulation.servers import LocalFence
 
-__all__ = ["Divided", "undivided"]
+__all__ = ["ORDERS", "SHARDS", "Divided", "undivided"]
 
-_ORDERS: Final = "orders"
-_SHARDS: Final = 5
+ORDERS: Final = "orders"
+"""The name of the sharded service."""
+
+SHARDS: Final = 5
+"""How many there are."""
 
 
 class Divided:
@@ -46,13 +49,13 @@ class Divided:
         self._clock = surroundings.clock
         self._bodies: list[dict[str, Any]] = []
         self._runner = ShardedRunner(
-            _ORDERS,
+            ORDERS,
             self._work,
             None,
-            shards=coordinator.shards(_ORDERS, Sharding(of=_SHARDS, join_delay=0.5)),
+            shards=coordinator.shards(ORDERS, Sharding(of=SHARDS, join_delay=0.5)),
             resting=Resting(first=0.1, last=1.0, most=1_000_000),
             surroundings=surroundings,
-            restarts=Restarts(_ORDERS, Restart(), clock=self._clock),
+            restarts=Restarts(ORDERS, Restart(), clock=self._clock),
             stop_timeout=3.0,
         )
         self.start, self.close = self._runner.start, self._runner.close
@@ -119,6 +122,6 @@ def undivided(parts: Iterable[Divided]) -> list[str]:
     shares = {part.name: part.works_on for part in parts}
     found = sorted(index for share in shares.values() for index in share)
     counts = [len(share) for share in shares.values()] or [0]
-    if found != list(range(_SHARDS)) or max(counts) - min(counts) > 1:
+    if found != list(range(SHARDS)) or max(counts) - min(counts) > 1:
         return [f"the shards are not divided: {shares}"]
     return []

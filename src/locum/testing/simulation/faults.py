@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from locum.coordination.grant import Grant, grant_key
+from locum.coordination.plan import Plan, plan_key
 from locum.coordination.request import Request, request_key
 from locum.store import ANY
+from locum.testing.simulation.divided import ORDERS, SHARDS
 from locum.testing.simulation.loop import KERNEL
 from locum.testing.simulation.world import NAMESPACE, SCOPE
 
@@ -51,6 +53,8 @@ class Faults:
             "requests": lambda: self._strikes(4, self._request),
             "stops": lambda: self._strikes(3, self._stop),
         }
+        if world.shards:
+            kinds["forged plans"] = lambda: self._strikes(4, self._forge)
         self.struck = 0
         """How many have struck."""
         names = [*kinds]
@@ -286,11 +290,28 @@ class Faults:
         to = self._chance.choice(("", *(instance.name for instance in self._world.instances)))
         value = Request(grant.token, "was asked to resign", to if to != grant.holder.instance else "").to_bytes()
         self._note("asked", grant.holder.instance, token=grant.token, successor=to)
+        self._put(request_key(SCOPE), value)
+
+    def _forge(self) -> None:
+        """Somebody who computes nothing writes a plan: for one alone, for anybody, or for who was never there."""
+        names, chance = [instance.name for instance in self._world.instances], self._chance
+        counted = chance.choice((names, names[:1], ["nobody"]))
+        owners = tuple(chance.choice(counted) for _ in range(SHARDS))
+        plan = Plan(chance.randrange(5), owners, dict.fromkeys(counted, 1.0), "nobody")
+        try:
+            self._put(plan_key(ORDERS), plan.to_bytes())
+        except Exception:
+            return  # there is no store
+        self._note("forged", "store", owners=",".join(map(str, owners)))
+
+    def _put(self, key: str, value: bytes) -> None:
+        """Write a record from outside, whatever is there."""
+        server = self._world.server
         server.serve(
             None,
             lambda: server.write(
                 NAMESPACE,
-                request_key(SCOPE),
+                key,
                 value,
                 expect=ANY,
                 session=None,

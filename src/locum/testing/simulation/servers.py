@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from locum.coordination.fence import Fence
 from locum.coordination.grant import Grant
 from locum.coordination.nodes import NODES, Node
+from locum.coordination.shard import ShardState
 from locum.errors import StaleTermError
 from locum.stores.memory import MemoryServer, MemoryStore
 
@@ -27,6 +28,8 @@ LOCK: Final = "ledger"
 
 COUNTER: Final = "counts/turns"
 """The node in which they count."""
+
+_SHARDS: Final = "shard/"
 
 
 class WatchedServer(MemoryServer):
@@ -96,6 +99,9 @@ class WatchedServer(MemoryServer):
             self._history.note("granted", "store", scope=scope, token=grant.token, session=session, attempt=attempt)
             if scope == f"lock/{LOCK}":
                 self._history.note("valued", "store", key=scope, value=(grant.value or b"0").decode())
+            elif scope.startswith(_SHARDS):
+                reached = ShardState.of(grant.value).position or 0
+                self._history.note("valued", "store", key=scope, value=str(reached))
         elif key == f"{NODES}{COUNTER}":
             count = Node.of(record).value.decode()
             self._history.note("landed", "store", key=COUNTER, revision=record.revision, value=count)
