@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHARDS = 4
-LAST = 60
+LAST = 100
 TABLE = "CREATE TABLE work (id SERIAL, shard INTEGER, number INTEGER, token BIGINT)"
 
 
@@ -57,6 +57,12 @@ def is_beyond(server: Postgresql, rows: int) -> bool:
     return len(server.run("SELECT id FROM work")) > rows
 
 
+def is_divided(cluster: Cluster) -> bool:
+    """Whether both instances have as many shards."""
+    owners = [one.owner for one in cluster.window.shards("orders")]
+    return [owners.count(instance.name) for instance in cluster.alive()] == [SHARDS // 2] * 2
+
+
 def judge(server: Postgresql) -> None:
     """Fail unless each number is there once and in order, under tokens that never fall."""
     for shard in range(SHARDS):
@@ -86,6 +92,7 @@ def test_h06_the_streams_database_fails_over_in_the_middle_of_batches(
     """Its primary is killed and the standby promoted: no shard is given up for that, and none is a failing one."""
     primary, standby = pair
     with streaming(tmp_path, primary, standby) as cluster:
+        until(partial(is_divided, cluster), "each instance to have its share")
         until(partial(is_beyond, primary, 40), "batches to be done")
         tokens = {one.index: one.token for one in cluster.window.shards("orders")}
         primary.kill()
