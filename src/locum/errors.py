@@ -11,6 +11,8 @@ LocumError
 │   └── ForkedError · TransferRefusedError · NotActiveError · UnansweredError
 ├── ServiceError           a service of the user failed
 │   └── StartError · StopTimeoutError · CrashLoopError · WorkQueueClosedError · WorkQueueFullError
+├── StateError             the state of a partition
+│   └── NotPrimaryError · LogGapError
 └── JobError               a scheduled job, or one of its runs
     └── UnknownJobError · JobTimeoutError · JobProcessError · StaleRunError
 
@@ -36,9 +38,11 @@ __all__ = [
     "JobProcessError",
     "JobTimeoutError",
     "LocumError",
+    "LogGapError",
     "MissingDriverError",
     "NotActiveError",
     "NotOurTurnError",
+    "NotPrimaryError",
     "OutcomeUnknownError",
     "ScheduleError",
     "SchemaError",
@@ -48,6 +52,7 @@ __all__ = [
     "StaleRunError",
     "StaleTermError",
     "StartError",
+    "StateError",
     "StopTimeoutError",
     "StoreError",
     "StoreReplacedError",
@@ -361,6 +366,42 @@ class WorkQueueFullError(ServiceError, TimeoutError):
     def __init__(self, service: str, size: int, when: str) -> None:
         self.service, self.size = service, size
         super().__init__(f"{service} had no room for the item {when}: {size} wait already. It was not taken in")
+
+
+# -- the state of a partition --------------------------------------------------------------------------------------
+
+
+class StateError(LocumError):
+    """Something is wrong with the state of a partition, or with what was asked of it."""
+
+
+class NotPrimaryError(StateError):
+    """This replica is not its partition's primary, or not any more: nothing was written, and nothing will be.
+
+    Attributes:
+        partition: The service and the partition.
+        why: Why it is not.
+    """
+
+    def __init__(self, partition: str, why: str) -> None:
+        self.partition, self.why = partition, why
+        super().__init__(f"this replica of {partition} is not the primary: {why}; ask the one that is")
+
+
+class LogGapError(StateError):
+    """The log does not go on where a replica has read to: it was truncated meanwhile, and the state is loaded anew.
+
+    Attributes:
+        partition: The service and the partition.
+        position: Of the last record that is known.
+        found: Where the log goes on.
+    """
+
+    def __init__(self, partition: str, position: int, found: int) -> None:
+        self.partition, self.position, self.found = partition, position, found
+        super().__init__(
+            f"the log of {partition} goes on at {found}, and is known here up to {position}: load its checkpoint"
+        )
 
 
 # -- a scheduled job, or one of its runs ---------------------------------------------------------------------------

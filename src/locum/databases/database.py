@@ -64,6 +64,14 @@ class Database(Protocol[L_co]):
             StoreUnavailableError: There was no answer.
         """
 
+    async def tell(self, statement: Callable[[Connection], T]) -> T:
+        """Change something by one statement, which needs no transaction; others that are to look do so a little later.
+
+        Raises:
+            StoreUnavailableError: It was not done.
+            OutcomeUnknownError: It may have been.
+        """
+
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever an instance has something for others; it may end, and be called again.
 

@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateSchema
 from locum.databases.database import Preparing, wakes_others
 from locum.errors import ConfigurationError, OutcomeUnknownError, StoreUnavailableError
 from locum.names import check_name
+from locum.scopes import Scope, told_by_result
 from locum.stores.address import Address
 from locum.stores.sql.channels import channels
 
@@ -36,6 +37,8 @@ _FAILURES: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, O
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
 _GRACE: Final = 1.0  # seconds to take leave
+_PAUSE: Final = 0.002  # seconds between two times that others are told
+_ENDS: Final = ("08", "57")  # a connection that broke, a server that ends it
 _PREPARED: Final = 500  # statements of a connection, which the server has understood already
 _MAKING: Final = 0x4C4F43554D4A4F42  # for any purpose: the lock under which tables are made: by one at a time
 
@@ -83,6 +86,9 @@ class PostgresDatabase(Generic[L]):
         self.ledger = ledger
         self._place, self._name, self._timeout = place, name, timeout
         self._channel = channels(place.schema, f"{namespace}/{name}")[1]
+        self._tasks = Scope(f"the database of {name}", on_error=told_by_result)
+        self._announcing: asyncio.Task[None] | None = None
+        self._is_heard = True
         self._pooled = False
         self._spare: _Library | None = None
         self._engine: AsyncEngine | None = None
@@ -120,6 +126,29 @@ class PostgresDatabase(Generic[L]):
         except _FAILURES as error:
             raise self._told(error, committing=False) from error
 
+    async def tell(self, statement: Callable[[Connection], T]) -> T:
+        """Change something by one statement, which commits by itself.
+
+        Others are told afterwards, a few times together: a notification within it would have all commits of the server
+        that notify wait for each other.
+        """
+        if self._pooled:
+            return await self.transact(statement)
+        telling = False
+        try:
+            async with asyncio.timeout(self._timeout), self._connected() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                info = (await connection.get_raw_connection()).info
+                telling = True
+                result = await connection.run_sync(statement)
+        except _FAILURES as error:
+            raise self._told(error, committing=telling and not _is_refusal(error)) from error
+        if wakes_others(info):
+            self._is_heard = False
+            if self._announcing is None or self._announcing.done():
+                self._announcing = self._tasks.spawn(self._announce(), name="tell others")
+        return result
+
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever an instance has something for others; until the connection breaks, or for ever.
 
@@ -147,6 +176,7 @@ class PostgresDatabase(Generic[L]):
 
     async def close(self) -> None:
         """Leave."""
+        await self._tasks.close(timeout=_GRACE)
         if self._spare is not None:
             self._spare.terminate()
         if self._engine is None:
@@ -190,6 +220,16 @@ class PostgresDatabase(Generic[L]):
         """Directly the settings hold for the connection; a pooler may lend the next transaction another server."""
         if not self._pooled:
             await connection.execute(_settings(self._timeout, local=False))
+
+    async def _announce(self) -> None:
+        """Tell others, until nothing has come that they were not told of."""
+        while not self._is_heard:
+            self._is_heard = True
+            try:
+                await self.ask(lambda db: db.execute(_quietly(self._channel)))
+            except StoreUnavailableError:
+                pass  # they look by themselves now and then
+            await asyncio.sleep(_PAUSE)
 
     def _told(self, error: Exception, *, committing: bool) -> Exception:
         why = str(getattr(error, "orig", None) or error) or "no answer came in time"
@@ -240,6 +280,17 @@ async def _is_pooled(connection: _Library) -> bool:
     """Whether another server answers than the one that was greeted."""
     async with connection.transaction():
         return bool(await connection.fetchval("SELECT pg_backend_pid()") != connection.get_server_pid())
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the server has said that a statement failed, which it has undone then; its own end is no such word."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(state, str) and not state.startswith(_ENDS)
+
+
+def _quietly(channel: str) -> Any:
+    """A notification, whose commit need not be on the disk."""
+    return select(func.set_config("synchronous_commit", "off", True), func.pg_notify(channel, ""))
 
 
 def _settings(timeout: float, *, local: bool) -> str:

@@ -27,6 +27,7 @@ __all__ = ["SqliteDatabase"]
 
 T = TypeVar("T")
 L = TypeVar("L", bound=Preparing)
+_BEGIN: Final = "locum_begin"
 _GRACE: Final = 0.2  # seconds for the thread to end: it may hang in the kernel
 _SHARE: Final = 0.8  # of the deadline: SQLite gives up first, and says why
 
@@ -47,7 +48,7 @@ class SqliteDatabase(Generic[L]):
         self._call = f"a transaction of {name}"
         self._path, self._url, self._timeout = path, url, timeout
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
-        event.listen(self._engine, "begin", lambda db: db.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(self._engine, "begin", lambda db: db.exec_driver_sql(db.info[_BEGIN]))
         self._connection: Connection | None = None
         self._queue: QueueFile | None = None
         self._wake: WakeFile | None = None
@@ -63,24 +64,25 @@ class SqliteDatabase(Generic[L]):
         """Do something in a transaction; only one does at a time, on the whole machine."""
 
         def transaction(call: Call[T]) -> T:
-            try:
-                if self._queue is None:
-                    self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
-                with self._queue.turn():
-                    call.begin()
-                    if self._connection is None:
-                        self._connection = self._engine.connect()
-                    return self._within(self._connection, work)
-            except (OperationalError, sqlite3.OperationalError, OSError) as error:
-                self._drop()
-                why = str(getattr(error, "orig", None) or error)
-                raise StoreUnavailableError(self._url, f"{self._path}: {why}") from error
+            if self._queue is None:
+                self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
+            with self._queue.turn():
+                call.begin()
+                return self._within(work, "BEGIN IMMEDIATE")
 
-        return await self._lane.call(self._call, transaction, timeout=self._timeout)
+        return await self._lane.call(self._call, self._told(transaction), timeout=self._timeout)
 
     async def ask(self, question: Callable[[Connection], T]) -> T:
-        """Ask something; here that is a transaction like any other."""
-        return await self.transact(question)
+        """Ask something; who reads waits for no writer of another process."""
+
+        def reading(_call: Call[T]) -> T:
+            return self._within(question, "BEGIN")
+
+        return await self._lane.call(self._call, self._told(reading), timeout=self._timeout)
+
+    async def tell(self, statement: Callable[[Connection], T]) -> T:
+        """Change something; here that is a transaction like any other."""
+        return await self.transact(statement)
 
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever a process has something for others, by the touch of a file beside the database."""
@@ -107,8 +109,25 @@ class SqliteDatabase(Generic[L]):
 
     # -- in the thread
 
-    def _within(self, db: Connection, work: Callable[[Connection], T]) -> T:
+    def _told(self, work: Callable[[Call[T]], T]) -> Callable[[Call[T]], T]:
+        """What says in our words what went wrong with it."""
+
+        def told(call: Call[T]) -> T:
+            try:
+                return work(call)
+            except (OperationalError, sqlite3.OperationalError, OSError) as error:
+                self._drop()
+                why = str(getattr(error, "orig", None) or error)
+                raise StoreUnavailableError(self._url, f"{self._path}: {why}") from error
+
+        return told
+
+    def _within(self, work: Callable[[Connection], T], begin: str) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        db = self._connection
         wakes_others(db.info)  # of one that was rolled back
+        db.info[_BEGIN] = begin
         transaction = db.begin()
         try:
             result = work(db)

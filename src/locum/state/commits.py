@@ -1,0 +1,270 @@
+"""Group commit: what many transactions wish to commit at once is one record of the log.
+
+One record is on its way at a time. What is not known of it is found out before anything else is sent: it is sent again
+as it is, to the same place, until it has landed or the log has refused it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from locum.errors import NotPrimaryError, OutcomeUnknownError, StaleTermError, StoreError, StoreUnavailableError
+from locum.scopes import Backoff, happens
+from locum.state.idempotency import forgotten_for
+from locum.state.log import Verdict
+from locum.state.record import LogRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from locum.state.contents import Contents
+    from locum.state.partition import Partition
+    from locum.state.record import Change
+
+__all__ = ["LIMIT", "Commit", "Commits"]
+
+LIMIT: Final = 4.0
+"""Seconds that a transaction waits: for each key, and for its commit."""
+_TOGETHER: Final = 512  # transactions of one record
+_CHANGES: Final = 4096  # of one record, but for a transaction that has more by itself
+
+
+class Commit:
+    """A transaction's wish to be committed.
+
+    Attributes:
+        changes: What it wrote; nothing if it has only read, and wants to know whether it read from the primary.
+        settled: Done when it is known: a result if it is in the log, an error if it is not.
+    """
+
+    def __init__(self, changes: Sequence[Change], settled: asyncio.Future[None]) -> None:
+        self.changes, self.settled = changes, settled
+        settled.add_done_callback(_see)  # who has waited for it may have been told that it is not known
+
+    def fail(self, why: Exception) -> None:
+        """It is not in the log."""
+        if not self.settled.done():
+            self.settled.set_exception(why)
+
+    def succeed(self) -> None:
+        """It is in the log."""
+        if not self.settled.done():
+            self.settled.set_result(None)
+
+
+class Commits:
+    """The one who writes a partition's log, for a term.
+
+    Args:
+        partition: The partition.
+        token: Of the term.
+        contents: What it holds, as of the end of its log.
+        apply: Takes in a record that has landed.
+        refused: Told when the log has refused a record, for a later term is there.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        token: int,
+        contents: Contents,
+        *,
+        apply: Callable[[LogRecord], object],
+        refused: Callable[[StaleTermError], object],
+    ) -> None:
+        self._partition, self._token, self._contents = partition, token, contents
+        self._apply, self._refused = apply, refused
+        self._queue: deque[Commit] = deque()
+        self._sent: list[Commit] = []
+        self._wanted, self._may_grow, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._may_grow.set()
+        self._idle.set()
+        self._closed: NotPrimaryError | None = None
+        self._trouble = "it did not get its turn"
+        self.unsettled: LogRecord | None = None
+        """A record that was sent, and of which nobody knows yet what has become of it."""
+
+    # -- for transactions
+
+    def begin(self, changes: Sequence[Change]) -> Commit:
+        """Wish for a commit; or, without any changes, for the certainty that this is still the primary.
+
+        Raises:
+            NotPrimaryError: It is not.
+        """
+        if self._closed is not None:
+            raise self._closed
+        commit = Commit(changes, asyncio.get_running_loop().create_future())
+        self._queue.append(commit)
+        self._wanted.set()
+        return commit
+
+    async def finish(self, commit: Commit, *, timeout: float) -> None:
+        """Wait until it is known what has become of a commit.
+
+        Raises:
+            NotPrimaryError: It was not sent.
+            StaleTermError: It was refused by the log.
+            StoreUnavailableError: It was not sent in time, and will not be.
+            OutcomeUnknownError: It was sent, and nothing is known in time.
+        """
+        try:
+            await asyncio.wait([commit.settled], timeout=timeout)
+        finally:
+            if commit in self._queue:
+                self._queue.remove(commit)
+                commit.fail(
+                    StoreUnavailableError(self._partition.store, f"no commit in {timeout:g} s: {self._trouble}")
+                )
+        if not commit.settled.done():
+            raise OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", self._trouble)
+        commit.settled.result()
+
+    # -- for the state
+
+    def let_grow(self, *, may: bool) -> None:
+        """Whether the log may become longer: if not, transactions wait for the checkpoint."""
+        if may or self._closed is not None:
+            self._may_grow.set()
+        else:
+            self._may_grow.clear()
+
+    def close(self, why: NotPrimaryError) -> None:
+        """Send nothing more; what is on its way is still asked after."""
+        self._closed = why
+        waiting, self._queue = self._queue, deque()
+        for one in waiting:
+            one.fail(why)
+        self._may_grow.set()
+
+    async def idle(self, *, within: float) -> bool:
+        """Wait until nothing is on its way.
+
+        Returns:
+            Whether it came to that within so many seconds.
+        """
+        return await happens(self._idle.wait(), within=within)
+
+    def settle(self, verdict: Verdict, highest: int) -> None:
+        """Tell who waits what has become of the record that was sent last."""
+        self.unsettled, sent, self._sent = None, self._sent, []
+        for one in sent:
+            if verdict is Verdict.LANDED:
+                one.succeed()
+            elif verdict is Verdict.REFUSED:
+                one.fail(self._stale(highest))
+            else:
+                why = "its place in the log was truncated"
+                one.fail(OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", why))
+
+    async def find_out(self) -> None:
+        """Ask what has become of the record that was sent last, without sending it again, until it is known."""
+        backoff = Backoff(0.05, 1.0)
+        while self.unsettled is not None:
+            try:
+                fate = await self._partition.fate_of(self.unsettled)
+            except StoreError as error:
+                self._trouble = str(error)
+            else:
+                if fate.verdict is not Verdict.OPEN:  # while nobody has raised the fence it may still come
+                    self.settle(fate.verdict, fate.highest)
+            await asyncio.sleep(backoff.delay())
+
+    async def run(self) -> None:
+        """Send what is wished for, as long as there is a term."""
+        backoff = Backoff(0.05, 1.0)
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._queue:
+                await self._may_grow.wait()
+                self._sent = self._next()
+                self._idle.clear()
+                try:
+                    is_known = await (self._append() if any(one.changes for one in self._sent) else self._confirm())
+                finally:
+                    self._idle.set()
+                if is_known:
+                    backoff.reset()
+                else:
+                    self._put_back()
+                    await asyncio.sleep(backoff.delay())
+
+    # -- inside
+
+    def _next(self) -> list[Commit]:
+        """The next ones that go together."""
+        together: list[Commit] = []
+        room = _CHANGES
+        while self._queue and len(together) < _TOGETHER and (not together or len(self._queue[0].changes) <= room):
+            together.append(self._queue.popleft())
+            room -= len(together[-1].changes)
+        return together
+
+    def _put_back(self) -> None:
+        """They were certainly not sent: they wait again, for as long as they wish."""
+        sent, self._sent = self._sent, []
+        for one in reversed(sent):
+            if self._closed is not None:
+                one.fail(self._closed)
+            elif not one.settled.done():
+                self._queue.appendleft(one)
+
+    async def _append(self) -> bool:
+        """Append a record, and find out what has become of it, however long that takes.
+
+        Returns:
+            Whether that is known; if not, it was not sent.
+        """
+        changes = [change for one in self._sent for change in one.changes]
+        changes += forgotten_for(changes, self._contents)
+        record = LogRecord(self._contents.position + 1, self._token, tuple(changes))
+        backoff = Backoff(0.02, 0.5)
+        while True:
+            try:
+                if await self._partition.append(record):
+                    self._landed(record)
+                    return True
+                self.unsettled = record  # an earlier answer may have been lost
+                fate = await self._partition.fate_of(record)
+            except StoreUnavailableError as error:
+                self._trouble = error.why
+                if self.unsettled is None:
+                    return False
+            except OutcomeUnknownError as error:
+                self._trouble, self.unsettled = error.why, record
+            else:
+                if fate.verdict is Verdict.LANDED:
+                    self._landed(record)
+                    return True
+                if fate.verdict is not Verdict.OPEN:
+                    self.settle(fate.verdict, fate.highest)
+                    self._refused(self._stale(fate.highest))
+                    return True
+            await asyncio.sleep(backoff.delay())
+
+    async def _confirm(self) -> bool:
+        """Find out whether nobody has raised the fence."""
+        try:
+            highest = (await self._partition.head()).token
+        except StoreError as error:
+            self._trouble = str(error)
+            return False
+        self.settle(Verdict.LANDED if highest == self._token else Verdict.REFUSED, highest)
+        if highest != self._token:
+            self._refused(self._stale(highest))
+        return True
+
+    def _landed(self, record: LogRecord) -> None:
+        self._apply(record)
+        self.settle(Verdict.LANDED, self._token)
+
+    def _stale(self, highest: int) -> StaleTermError:
+        return StaleTermError(self._partition.scope, self._token, highest)
+
+
+def _see(settled: asyncio.Future[None]) -> None:
+    if not settled.cancelled():
+        settled.exception()

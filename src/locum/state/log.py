@@ -1,0 +1,123 @@
+"""The log: fences are raised, records appended and read. The fence is looked at by the statement that appends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, literal, or_, select, update
+
+from locum.databases.database import wake_others
+from locum.state.record import LogRecord
+from locum.state.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+__all__ = ["Fate", "Head", "Log", "Verdict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the row of a partition says.
+
+    Attributes:
+        token: The highest token that its fence has seen.
+        checkpoint: The position up to which its items are complete.
+        horizon: The position up to which keys that are gone are forgotten.
+    """
+
+    token: int
+    checkpoint: int
+    horizon: int
+
+
+class Verdict(Enum):
+    """What has become of a record."""
+
+    LANDED = auto()
+    REFUSED = auto()
+    OPEN = auto()  # it may be sent again
+    FORGOTTEN = auto()  # nobody can tell any more: the place where it would stand was truncated
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What has become of a record, and the highest token that the fence has seen."""
+
+    verdict: Verdict
+    highest: int
+
+
+class Log(Rows):
+    """The log of each partition, and its fence."""
+
+    def head(self, db: Connection, partition: int) -> Head:
+        """What the row of a partition says."""
+        row = self._partitions.c
+        found = db.execute(select(row.token, row.checkpoint, row.horizon).where(row.id == partition)).one()
+        return Head(*found)
+
+    def raise_fence(self, db: Connection, partition: int, token: int) -> Head:
+        """Have the fence refuse lower tokens; who waits for it has waited for every append that was let through before.
+
+        Returns:
+            What the row says now: this token, or a higher one that was there.
+        """
+        row = self._partitions.c
+        db.execute(update(self._partitions).where(row.id == partition, row.token < token).values(token=token))
+        return self.head(db, partition)
+
+    def append(self, db: Connection, partition: int, record: LogRecord) -> bool:
+        """Append a record, by one statement.
+
+        Returns:
+            Whether it was; if not, `fate_of` knows why.
+        """
+        log = self._log.c
+        given = (literal(record.position), literal(record.token), literal(record.body))
+        fenced = self._fenced(partition, record.token, self._partitions.c.id, *given)
+        appended = self._inserting(db, self._log).from_select(
+            [log.partition, log.position, log.token, log.body], fenced
+        )
+        landed = db.execute(appended.on_conflict_do_nothing().returning(log.position)).first() is not None
+        if landed:
+            wake_others(db)
+        return landed
+
+    def fate_of(self, db: Connection, partition: int, record: LogRecord) -> Fate:
+        """What has become of a record that may have been sent more than once. In a transaction, or after the fact."""
+        row = self._partitions.c
+        # the fence first: a record that is not there after it was raised does not come any more
+        head = self.head(db, partition)
+        log = self._log.c
+        at = select(log.token).where(log.partition == partition, log.position == record.position)
+        found = db.execute(at).scalar()
+        if found == record.token:
+            return Fate(Verdict.LANDED, head.token)
+        if found is not None:
+            return Fate(Verdict.REFUSED, head.token)
+        if head.token == record.token:
+            return Fate(Verdict.OPEN, head.token)
+        truncated = int(db.execute(select(row.checkpoint).where(row.id == partition)).scalar_one())
+        return Fate(Verdict.FORGOTTEN if record.position <= truncated else Verdict.REFUSED, head.token)
+
+    def tail(self, db: Connection, after: Mapping[int, int], limit: int) -> list[tuple[int, LogRecord]]:
+        """Records that come after what is known.
+
+        Args:
+            db: A transaction.
+            after: The position of the last record that is known, by the partition.
+            limit: The most records.
+
+        Returns:
+            Partitions and records, in their order.
+        """
+        log = self._log.c
+        new: list[Any] = [and_(log.partition == one, log.position > position) for one, position in after.items()]
+        asked = select(log.partition, log.position, log.token, log.body).where(or_(*new))
+        rows = db.execute(asked.order_by(log.partition, log.position).limit(limit))
+        return [(partition, LogRecord.of(position, token, body)) for partition, position, token, body in rows]

@@ -1,0 +1,63 @@
+"""Records of the log: what was committed together, in the order of its commits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["KEYS", "Change", "LogRecord", "folded"]
+
+KEYS: Final = ""
+"""The dictionary that has the idempotency keys: no user's has this name."""
+
+
+class Change(NamedTuple):
+    """What has become of one key.
+
+    Attributes:
+        dictionary: Whose key.
+        key: The key.
+        value: Its value from now on, as JSON; `None`: it is gone.
+    """
+
+    dictionary: str
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """What was committed together. Position and token are its identity: who has a token sends one thing to a position.
+
+    Attributes:
+        position: Its place in the log; the first is 1.
+        token: Of the term that wrote it.
+        changes: In order; a later one of the same key counts.
+    """
+
+    position: int
+    token: int
+    changes: tuple[Change, ...]
+
+    @property
+    def body(self) -> str:
+        """As the log has it."""
+        return json.dumps(self.changes, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def of(cls, position: int, token: int, body: str) -> Self:
+        """As the log has it."""
+        return cls(position, token, tuple(Change(*one) for one in json.loads(body)))
+
+
+def folded(records: Iterable[LogRecord]) -> list[tuple[Change, int]]:
+    """What some records come to: the last change of each key, and its position; in the order of these."""
+    last: dict[tuple[str, str], tuple[int, Change]] = {}
+    for record in records:
+        for change in record.changes:
+            last[change.dictionary, change.key] = record.position, change
+    return [(change, position) for (position, change) in sorted(last.values(), key=lambda one: (one[0], *one[1][:2]))]

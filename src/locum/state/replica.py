@@ -1,0 +1,179 @@
+"""What a replica knows of its partition: it has loaded it, takes in what comes next, and tells who wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from locum.clock import seconds
+from locum.errors import LogGapError, StoreError
+from locum.scopes import Backoff
+from locum.state.contents import Contents
+from locum.state.dictionary import ReliableDictionary
+from locum.state.loading import catch_up, load, read_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from locum.clock import Clock
+    from locum.state.loading import Loaded
+    from locum.state.partition import Partition
+    from locum.state.record import Change, LogRecord
+
+__all__ = ["Replica"]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Replica:
+    """What one replica holds of a partition, at some position of its log.
+
+    Attributes:
+        contents: What it holds.
+        behind: Set while the log is known to go on somewhere else than where this replica is: `mend` makes that good.
+
+    Args:
+        partition: The partition.
+        clock: The clock.
+        took: Told of records that were taken in, and whether they are all that there are after the checkpoint.
+    """
+
+    def __init__(
+        self, partition: Partition, clock: Clock, *, took: Callable[[Sequence[LogRecord], bool], object]
+    ) -> None:
+        self._partition, self._clock, self._took = partition, clock, took
+        self.contents = Contents()
+        self.behind = asyncio.Event()
+        self._known_at: int | None = None
+        self._dictionaries: dict[str, ReliableDictionary[Any]] = {}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    # -- what is read
+
+    @property
+    def number(self) -> int:
+        """Of the partition's rows."""
+        return self._partition.number
+
+    @property
+    def position(self) -> int:
+        """Of the last record that was taken in."""
+        return self.contents.position
+
+    @property
+    def age(self) -> float:
+        """Seconds: all that was acknowledged before then is taken in."""
+        return math.inf if self._known_at is None else seconds(self._clock.now() - self._known_at)
+
+    def dictionary(self, name: str) -> ReliableDictionary[Any]:
+        """A dictionary, which is the same for the same name."""
+        found = self._dictionaries.get(name)
+        if found is None:
+            found = self._dictionaries[name] = ReliableDictionary(name, lambda: self.contents)
+        return found
+
+    async def reach(self, position: int) -> None:
+        """Wait until all up to a position is taken in."""
+        if self.position < position:
+            reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((position, reached))
+            await reached
+
+    # -- what comes
+
+    async def load(self) -> Loaded:
+        """Hold what the partition holds now."""
+        asked_at = self._clock.now()
+        contents, loaded = await load(self._partition)
+        self.contents = contents
+        self._take_anew(loaded)
+        self.complete_as_of(asked_at)
+        for one in self._dictionaries.values():
+            one.tell_anew()
+        return loaded
+
+    async def read_on(self) -> int:
+        """Take in what is in the log by now.
+
+        Returns:
+            How many records were read.
+        """
+        asked_at = self._clock.now()
+        try:
+            records = await read_on(self._partition, self.position)
+        except LogGapError:
+            records = (await self._mend()).records
+        else:
+            self.take(records)
+        self.complete_as_of(asked_at)
+        return len(records)
+
+    def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
+        """Take records that were followed, unless they do not follow."""
+        if self.behind.is_set():
+            return
+        if records and records[0].position != self.position + 1:
+            self.behind.set()
+            return
+        self.take(records)
+        if asked_at is not None:
+            self.complete_as_of(asked_at)
+
+    def take(self, records: Sequence[LogRecord]) -> None:
+        """Take in the records that come next."""
+        for record in records:
+            self._apply(record.changes, record.position)
+        if records:
+            self._took(records, False)
+
+    def complete_as_of(self, asked_at: int) -> None:
+        """All that there was at an instant is taken in."""
+        self._known_at = asked_at
+
+    async def mend(self) -> None:
+        """Make good that the log goes on somewhere else, whenever it does; for ever."""
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            await self.behind.wait()
+            try:
+                await self._mend()
+                backoff.reset()
+            except StoreError as error:
+                _log.debug("%s cannot catch up for now: %s", self._partition.name, error)
+                await self._clock.sleep(backoff.delay())
+
+    # -- inside
+
+    async def _mend(self) -> Loaded:
+        try:
+            loaded = await catch_up(self._partition, self.position)
+        except LogGapError as error:
+            _log.info("%s", error)
+            loaded = await self.load()
+        else:
+            self._take_anew(loaded)
+        self.behind.clear()
+        return loaded
+
+    def _take_anew(self, loaded: Loaded) -> None:
+        """Take in items and the records after them, all at once: what is between is no committed state."""
+        changes: list[Change] = list(loaded.changes)
+        for record in loaded.records:
+            changes += record.changes
+        self._apply(changes, loaded.position)
+        self._took(loaded.records, True)
+
+    def _apply(self, changes: Iterable[Change], position: int) -> None:
+        self.contents.apply(changes, position)
+        for change in changes:
+            told = self._dictionaries.get(change.dictionary)
+            if told is not None:
+                told.tell(change.key, change.value, position)
+        waiting, self._waiting = self._waiting, []
+        for wanted, reached in waiting:
+            if wanted > position:
+                self._waiting.append((wanted, reached))
+            elif not reached.done():
+                reached.set_result(None)

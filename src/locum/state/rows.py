@@ -1,0 +1,44 @@
+"""What the rooms of the state's ledger have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from locum.state.tables import Tables
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Statements about partitions, for a plain SQLAlchemy connection.
+
+    Args:
+        tables: Where.
+        namespace: Whose.
+        store: The database's URL, for messages.
+    """
+
+    def __init__(self, tables: Tables, namespace: str, store: str) -> None:
+        self._tables, self._namespace, self.store = tables, namespace, store
+        self._partitions, self._log, self._items = tables.partitions, tables.log, tables.items
+
+    def _fenced(self, partition: int, token: int, *columns: Any) -> Any:
+        """Of a partition, if its fence has seen no higher token, and sees none until the end of the transaction."""
+        where = (self._partitions.c.id == partition, self._partitions.c.token == token)
+        return select(*columns).where(*where).with_for_update(read=True)
+
+    @staticmethod
+    def _inserting(db: Connection, table: Table) -> Any:
+        """An insert that can say what is to become of a row that is there."""
+        if db.dialect.name == "postgresql":
+            from sqlalchemy.dialects import postgresql
+
+            return postgresql.insert(table)
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)

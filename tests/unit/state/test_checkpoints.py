@@ -1,0 +1,150 @@
+"""Checkpoints and truncation: what an opening reads, and who has fallen behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import func, select
+
+from locum.errors import LogGapError
+from locum.state import checkpointing, idempotency
+from locum.state.checkpointing import AHEAD
+from locum.state.database import opened
+from locum.state.loading import catch_up
+from tests.unit.state.test_state import _LONG, add, state, two
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from locum.state.database import StateDatabase
+    from locum.state.state import State
+
+
+async def records(database: StateDatabase) -> int:
+    def count(db: Connection) -> int:
+        return int(db.execute(select(func.count()).select_from(database.rows.ledger._log)).scalar_one())
+
+    return await database.rows.ask(count)
+
+
+async def checkpoint(state: State, position: int) -> None:
+    """Wait until a checkpoint has that position in it."""
+    async with asyncio.timeout(_LONG):
+        while (await state._partition.head()).checkpoint < position:  # noqa: ASYNC110 - it is the database that tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints that come soon, and keep little."""
+    monkeypatch.setattr(checkpointing, "_DUE", 5)
+    monkeypatch.setattr(checkpointing, "_KEPT", 2)
+    monkeypatch.setattr(checkpointing, "_SLICE", 3)
+    monkeypatch.setattr(checkpointing, "_REMEMBERED", 16)
+
+
+@pytest.mark.usefixtures("often")
+async def test_the_log_is_truncated_and_nothing_is_lost(url: str) -> None:
+    async with opened(url, namespace="billing", timeout=30) as database:
+        async with state(database) as one:
+            await one.promote(1)
+            for number in range(25):
+                await add(one, f"key {number % 10}")
+            async with one.transaction() as tx:
+                await one.dictionary("counts").delete(tx, "key 9")
+            await checkpoint(one, 20)
+            held = dict(one.dictionary("counts").items())
+            assert await records(database) < 10
+        async with state(database) as next_one:
+            assert dict(next_one.dictionary("counts").items()) == held
+            assert next_one.opened is not None
+            assert next_one.opened.records <= 6
+            await next_one.promote(2)
+            assert await add(next_one, "key 9") == 1
+            for number in range(10):
+                await add(next_one, f"new {number}")
+            await checkpoint(next_one, 30)
+        async with state(database) as three:
+            assert three.dictionary("counts").read("key 9") == 1
+            assert len(three.dictionary("counts")) == 20
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_replica_that_has_fallen_behind_takes_what_was_changed_or_loads_all(url: str) -> None:
+    async with two(url) as (one, late):
+        anew: list[object] = []
+        late.dictionary("counts").subscribe(lambda change: anew.append(change) if change is None else None)
+        await one.promote(1)
+        for number in range(10):
+            await add(one, f"key {number}")
+        async with asyncio.timeout(_LONG):
+            await late.caught_up(10)
+        late._database.leave(late._replica)
+        for number in range(12):
+            await add(one, f"key {number}")
+        await checkpoint(one, 18)
+        late._database.follow(late._replica)
+        async with asyncio.timeout(_LONG):
+            await late.caught_up(22)
+        assert dict(late.dictionary("counts").items()) == dict(one.dictionary("counts").items())
+        assert not anew
+
+        late._database.leave(late._replica)
+        async with one.transaction() as tx:
+            await one.dictionary("counts").delete(tx, "key 3")
+        for number in range(20):
+            await add(one, f"key {number + 5}")
+        await checkpoint(one, 39)
+        with pytest.raises(LogGapError):
+            await catch_up(late._partition, late.position)
+        late._database.follow(late._replica)
+        async with asyncio.timeout(_LONG):
+            await late.caught_up(one.position)
+        assert dict(late.dictionary("counts").items()) == dict(one.dictionary("counts").items())
+        assert anew == [None]
+        await late.promote(2)  # and has the records that no checkpoint has yet
+        await add(late, "key 3")
+        await checkpoint(late, late.position - 4)
+    async with opened(url, namespace="billing", timeout=30) as database, state(database) as third:
+        assert third.dictionary("counts").read("key 3") == 1
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_repeated_transaction_is_known_after_truncation_and_the_oldest_are_forgotten(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "KEPT", 10)
+    async with opened(url, namespace="billing", timeout=30) as database:
+        async with state(database) as one:
+            await one.promote(1)
+            for number in range(30):
+                async with one.transaction(key=f"request {number}") as tx:
+                    await one.dictionary("counts").set(tx, "a", number + 1)
+            await checkpoint(one, 26)
+        async with state(database) as next_one:
+            await next_one.promote(2)
+            async with next_one.transaction(key="request 20") as tx:
+                assert tx.is_repeated
+            async with next_one.transaction(key="request 19") as tx:
+                assert not tx.is_repeated
+            async with next_one.transaction(key="request 20") as tx:
+                assert not tx.is_repeated, "the oldest is forgotten first"
+            assert next_one.dictionary("counts").read("a") == 30
+
+
+async def test_transactions_wait_when_the_log_is_too_far_ahead(
+    database: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointing, "AHEAD", 10)
+    async with state(database) as one:
+        await one.promote(1)
+        for _ in range(10):
+            await add(one, "a")
+        waits = asyncio.ensure_future(add(one, "a"))
+        await asyncio.sleep(0.1)
+        assert not waits.done()
+        one._checkpointing.moved(5)
+        assert await waits == 11
+    assert AHEAD == 1000
