@@ -201,24 +201,57 @@ def in_memory(place: Place) -> Iterator[Place]:
         yield SqliteFile(Path(folder) / "store.db")
 
 
+class Names:
+    """Names, each of which is locked once; some come back, long after they were collected or while that goes on.
+
+    Attributes:
+        used: How many were begun.
+        most: The most records that the store held while each tenth of them was used.
+    """
+
+    def __init__(self, coordinator: Coordinator, store: Store, number: int) -> None:
+        self._coordinator, self._store, self._number = coordinator, store, number
+        self._tokens: dict[int, int] = {}
+        self.used, self.most = 0, [0] * 10
+
+    async def use_all(self, *, together: int) -> None:
+        async with Scope("names") as scope:
+            using = [scope.spawn(self._use_some(), name=str(number)) for number in range(together)]
+            await asyncio.gather(*using)
+
+    async def _use_some(self) -> None:
+        while (number := self.used) < self._number:
+            self.used += 1
+            await self._use(number)
+            if number % 50 == 49:
+                await self._use(number // 2)
+                await self._use(number - 40)
+            if number % max(1, self._number // 100) == 0:
+                tenth = 10 * number // self._number
+                self.most[tenth] = max(self.most[tenth], len((await self._store.list("")).records))
+
+    async def _use(self, number: int) -> None:
+        async with self._coordinator.lock(f"name-{number}") as held:
+            assert held.token > self._tokens.get(number, 0), "a token came twice"
+            self._tokens[number] = held.token
+
+
+F64_NAMES: Final = {"sqlite": 1_000_000, "postgresql": 20_000, "redis": 20_000, "zookeeper": 2_000}
+"""How many names with full counts; on servers so many as end in bearable time."""
+
+
 @pytest.mark.stores
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 async def test_f64_names_that_are_locked_once_leave_nothing_behind(in_memory: Place) -> None:
-    """Each name once: the store is as large as before, and no token comes twice, also where a name comes back."""
-    is_file = isinstance(in_memory, SqliteFile)
-    names = count(full=100_000, small=2_000) if is_file else count(full=2_000, small=100)
-    tokens: dict[int, list[int]] = {}
+    """Each name once, 16 at a time: the store stays as small as it was, and no name sees a token twice."""
+    number = count(full=F64_NAMES[in_memory.name], small=2_000 if isinstance(in_memory, SqliteFile) else 100)
     async with Coordinator.connect(in_memory.url, ttl=6.0) as coordinator, looking(in_memory) as store:
-        for number in range(names):
-            async with coordinator.lock(f"name-{number}") as held:
-                tokens[number] = [held.token]
+        names = Names(coordinator, store, number)
+        await names.use_all(together=16)
         async with asyncio.timeout(LONG):
             while (await store.list("grant/")).records:  # noqa: ASYNC110 - it is another task that collects
                 await asyncio.sleep(0.05)
-        for number in range(0, names, names // 20):
-            async with coordinator.lock(f"name-{number}") as held:
-                tokens[number].append(held.token)
-    assert all(again > once for once, again in (two for two in tokens.values() if len(two) == 2))
-    async with looking(in_memory) as store:
-        left = [record.key for record in (await store.list("")).records]
-    assert left == ["floor"], "what was used once is not there any more"
+        left = {record.key for record in (await store.list("")).records}
+    assert left == {"floor"}, "what was used once is not there any more"
+    # what a few beats bring is there at any time, and a machine is not always equally fast
+    assert max(names.most[5:]) <= 2 * max(names.most[:5]) + 1_000, f"the store grows: {names.most}"
