@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from locum.errors import ConfigurationError, ConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
 __all__ = [
@@ -95,10 +95,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The records under a prefix in order of creation, and the revision at which they were so."""
+    """Records under a prefix in order of creation, as they were at one moment.
+
+    Attributes:
+        records: All of them, or those that were asked for.
+        revision: The store's revision at that moment.
+        incarnation: The store's identity.
+        count: How many stand under the prefix in all.
+    """
 
     records: Sequence[Record]
     revision: int
+    incarnation: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +397,7 @@ class Store(Protocol):
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set.
 
@@ -400,6 +410,8 @@ class Store(Protocol):
             if_gone: A session that must be closed, with a tombstone (R11, R14).
             if_empty: A prefix under which no record may stand; it is for order, and never for safety: one that is made
                 at the same moment may be missed.
+            drop: Another key, whose record goes in the same operation, whatever stands there; nothing goes where the
+                write is refused.
 
         Raises:
             ConflictError: It is not as expected; carries the current record.
@@ -413,8 +425,16 @@ class Store(Protocol):
             ConflictError: It has another revision; carries the current record.
         """
 
-    async def list(self, prefix: str) -> Listing:
-        """The records whose keys begin with `prefix`, in order of creation."""
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
+        """The records whose keys begin with `prefix`, in order of creation.
+
+        Args:
+            prefix: What the keys begin with.
+            after: Only those that were written after this revision, and those that are named. Whoever knows all that
+                stood there at that revision knows all that stands there now, if the listing is of the same incarnation
+                and so many are known then as it counts: what is missing from it was deleted.
+            named: Keys under the prefix.
+        """
 
     def changes(self, prefixes: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterator[Change]]:
         """Wake-ups for keys that begin with one of the prefixes.

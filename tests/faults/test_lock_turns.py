@@ -35,7 +35,7 @@ ROOT: Final = Path(__file__).parents[2]
 APP: Final = Path(__file__).parent / "apps" / "waiters.py"
 NAMESPACE: Final = "default"
 LOOK: Final = 3  # the grant, the line, the holder's session
-CALLS: Final = 6  # release, leave the line; and the next: read the grant, the line and the floor, take
+CALLS: Final = 5  # release; and the next: read the grant, the line and the floor, take
 
 
 class Waiters:

@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from tests.faults.kit.waiting import LONG, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
     from typing import Self
 
 __all__ = ["NotInstalledError", "Server", "free_port"]
@@ -147,6 +147,8 @@ class Server(ABC):
     def pause(self) -> None:
         """Stop it where it is: the kernel goes on taking what is sent to it, and nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        # the kernel stops one thread after the other, and each may answer until then
+        until(lambda: all(_state(thread) in "TXZ" for thread in _threads(self.pid)), f"the stop of {self.pid}")
 
     def resume(self) -> None:
         """Let it go on."""
@@ -171,3 +173,14 @@ class Server(ABC):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _threads(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def _state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"

@@ -17,10 +17,11 @@ from locum.coordination.lookout import Lookout
 from locum.coordination.pause import Pause, pause_key
 from locum.coordination.settling import Settling
 from locum.coordination.turn import ALONE
+from locum.coordination.watching import hear
 from locum.errors import CoordinationError, NotOurTurnError, StoreError
 from locum.floor import Floor
 from locum.names import random_id
-from locum.scopes import Backoff, both, finish, happens
+from locum.scopes import Backoff, both, finish
 from locum.store import ABSENT, ANY
 from locum.telemetry import logger
 
@@ -81,7 +82,15 @@ class Candidacy(ABC):
         """The random id of this acquisition (R12)."""
         return self._attempt
 
+    @property
+    def _place_in_line(self) -> str | None:
+        """The key of our place in line; `None` if we have none."""
+        return self._entry_key if self._stands else None
+
     # -- what differs
+
+    _leaves_at_once = False
+    """Whether the place in line goes with the take, and not with the release."""
 
     @abstractmethod
     async def _floor(self) -> Floor:
@@ -203,13 +212,13 @@ class Candidacy(ABC):
         until = None if patience is None else begun + nanoseconds(patience)
         while until is None or self._clock.now() < until:
             waiting = self._clock.now()
-            told: list[Change] = []
-            if not await happens(_next(changes, told), within=None if until is None else seconds(until - waiting)):
+            told = await hear(changes, within=None if until is None else seconds(until - waiting))
+            if told is None:
                 break
             now = self._clock.now()
-            is_silence = not told[0].keys and seconds(now - waiting) >= 0.9 * guarantees.poll_interval
+            is_silence = not told and seconds(now - waiting) >= 0.9 * guarantees.poll_interval
             if not is_silence or lease.is_lost:
-                return told[0].keys
+                return told
             if guarantees.pushed_changes and view.place.ahead and now - begun < lease.budget.ttl:
                 continue
             if await self._concerns_us(view, seen, paused=paused):
@@ -250,6 +259,7 @@ class Candidacy(ABC):
                     if_open=lease.session if guarded else None,
                     if_gone=view.guard if guarded else None,
                     if_empty=None if self._stands else line_prefix(self._scope),
+                    drop=self._place_in_line if self._leaves_at_once else None,
                 )
             except BaseException:
                 if arming is not None:
@@ -258,6 +268,8 @@ class Candidacy(ABC):
                 raise
 
         record = await self._settling.write(send, self._has, lease)
+        if record is not None and self._leaves_at_once:
+            self._stands = False
         if arming is not None:
             await finish(arming)
         return record
@@ -277,10 +289,9 @@ class Candidacy(ABC):
         if handle is not None:
             self._commons.leases.disarm(handle)
 
-    async def _leave(self, lease: Lease, *, done: bool = True) -> None:
+    async def _leave(self, lease: Lease) -> None:
         """Leave the line: a place left behind would hold up each later turn for a claim window."""
-        if done:
-            self._commons.attempts.discard(self._attempt)
+        self._commons.attempts.discard(self._attempt)
         backoff = Backoff(0.02, seconds(lease.budget.beat))
         while self._stands and not lease.is_lost:  # then it goes with the session
             try:
@@ -291,10 +302,6 @@ class Candidacy(ABC):
                 await self._clock.sleep(backoff.delay())
             else:
                 return
-
-
-async def _next(changes: AsyncIterator[Change], told: list[Change]) -> None:
-    told.append(await anext(changes))
 
 
 def why_not(error: BaseException) -> str:

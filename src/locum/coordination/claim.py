@@ -175,10 +175,14 @@ class Claim(Candidacy):
                 value = self.value if self._habits.keeps_value else None
                 vacant = Grant(term.token, value=value).given_up(past, reserved)
                 record = await self._settling.write(
-                    lambda: self._store.write(self._key, vacant.to_bytes(), expect=term.revision),
+                    # its place in line goes with it: whoever is next is woken once, and finds both gone
+                    lambda: self._store.write(
+                        self._key, vacant.to_bytes(), expect=term.revision, drop=self._place_in_line
+                    ),
                     lambda grant: grant.holder is None and grant.is_done_with(self._attempt),
                     term.lease,
                 )
+                self._stands = self._stands and record is None
         except SessionLostError:
             pass  # the close of the session has ended it; the successor notes how
         else:

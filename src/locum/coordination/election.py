@@ -128,7 +128,9 @@ class Election(Contest[Term]):
         States between two looks are passed over. While the store does not answer nothing comes.
         """
         self._commons.origin.check()
-        return states(self._commons.store, grant_key(self.scope), lambda: accepting(self.leader, self._commons.session))
+        return states(
+            self._commons.store, grant_key(self.scope), lambda _: accepting(self.leader, self._commons.session)
+        )
 
     async def pause(self, why: str, *, by: str = "") -> None:
         """Forbid that it is taken over by itself: whoever leads goes on, and a transfer is carried out.

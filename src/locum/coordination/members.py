@@ -196,7 +196,8 @@ class Members:
         """
         self._commons.origin.check()
         known = Known(_member)
-        return states(self._commons.store, prefix_of(self._folder), lambda: self._nodes.list_as(self._folder, known))
+        nodes, folder = self._nodes, self._folder
+        return states(self._commons.store, prefix_of(folder), lambda told: nodes.list_as(folder, known, told))
 
     async def changes(self) -> AsyncGenerator[Difference, None]:
         """Who left, joined, or says something else: first who is here already, then what differs at each look.

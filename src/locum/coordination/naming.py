@@ -21,7 +21,7 @@ from locum.errors import ConfigurationError, CorruptRecordError
 from locum.names import check_name, join
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Collection, Iterable
 
     from locum.coordination.commons import Commons
     from locum.coordination.term import Term
@@ -132,18 +132,18 @@ class Naming:
         """
         known = Known(_endpoint)
 
-        async def look() -> Endpoint | None:
-            return active_of(await self._list(service, known))
+        async def look(told: frozenset[str]) -> Endpoint | None:
+            return active_of(await self._list(service, known, told))
 
         return states(self._commons.store, self._prefix(service), look)
 
     def watch_list(self, service: str) -> AsyncGenerator[tuple[Endpoint, ...], None]:
         """All endpoints of a service, just as `watch` shows one."""
         known = Known(_endpoint)
-        return states(self._commons.store, self._prefix(service), lambda: self._list(service, known))
+        return states(self._commons.store, self._prefix(service), lambda told: self._list(service, known, told))
 
-    async def _list(self, service: str, known: Known[Endpoint]) -> tuple[Endpoint, ...]:
-        return await self._nodes.list_as(join(FOLDER, _checked(service)), known)
+    async def _list(self, service: str, known: Known[Endpoint], told: Collection[str] = ()) -> tuple[Endpoint, ...]:
+        return await self._nodes.list_as(join(FOLDER, _checked(service)), known, told)
 
     def _prefix(self, service: str) -> str:
         self._commons.origin.check()

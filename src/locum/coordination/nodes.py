@@ -28,7 +28,7 @@ from locum.store import ABSENT, ANY
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from locum.store import Expect, Record, Store
 
@@ -200,23 +200,24 @@ class Nodes:
         """The nodes below a folder, at any depth, in the order of their creation; all without one."""
         return await self.list_as(folder, Known(Node.of))
 
-    async def list_as(self, folder: str, known: Known[T]) -> tuple[T, ...]:
-        """The same, read as something else, by one who has read it before."""
+    async def list_as(self, folder: str, known: Known[T], told: Collection[str] = ()) -> tuple[T, ...]:
+        """The same, read as something else, by one who may have read it before and was told what has changed."""
         prefix = prefix_of(folder)
-        listing = await self._accepting(lambda: self._store.list(prefix))
-        return known.of(listing.records)
+        return await known.look(
+            lambda after, named: self._accepting(lambda: self._store.list(prefix, after=after, named=named)), told
+        )
 
     def watch(self, path: str) -> AsyncIterator[Node | None]:
         """A node (`None` while it is not there): at once, and again after each change; the last state always comes.
 
         States between two looks are passed over. While the store does not answer nothing comes; then what is there.
         """
-        return states(self._store, key_of(path), lambda: self.get(path))
+        return states(self._store, key_of(path), lambda _: self.get(path))
 
     def watch_list(self, folder: str = "") -> AsyncIterator[tuple[Node, ...]]:
         """The nodes below a folder, in the order of their creation, just as `watch` shows one."""
         known = Known(Node.of)
-        return states(self._store, prefix_of(folder), lambda: self.list_as(folder, known))
+        return states(self._store, prefix_of(folder), lambda told: self.list_as(folder, known, told))
 
     async def _accepting(self, call: Callable[[], Awaitable[S]]) -> S:
         return await accepting(call, self._accept)

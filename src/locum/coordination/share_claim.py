@@ -53,8 +53,6 @@ class ShareClaim(Candidacy):
             SessionLostError: The session ended meanwhile.
         """
         _, record = await self._stand_and_take(lease, patient=patient)
-        # whoever is next watches this place, and may have room too
-        self._commons.settle(self._leave(lease, done=False), f"leave the line of {self._scope}")
         share = Share(self._name, scope=self._scope, instance=self._commons.instance, lease=lease, clock=self._clock)
         try:
             await self._arm(lease, Grant.of(record).token)
@@ -104,6 +102,8 @@ class ShareClaim(Candidacy):
         self._commons.attempts.discard(self._attempt)
 
     # -- what differs from a hold alone
+
+    _leaves_at_once = True  # whoever is next watches this place, and may have room too
 
     async def _floor(self) -> Floor:
         return Floor()  # no token is given out: the one that stands there stays

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from locum.store import Change, Expect, Guarantees, Health, Listing, Record, Seen, SessionInfo, Sessions, Store
 
@@ -133,12 +133,20 @@ class InterceptedStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set."""
 
         def make() -> Awaitable[Record]:
             return self.inner.write(
-                key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone, if_empty=if_empty
+                key,
+                value,
+                expect=expect,
+                session=session,
+                if_open=if_open,
+                if_gone=if_gone,
+                if_empty=if_empty,
+                drop=drop,
             )
 
         return cast("Record", await self.intercept(Call("write", key, make, value)))
@@ -147,9 +155,9 @@ class InterceptedStore:
         """Compare and delete."""
         await self._through("delete", key, lambda: self.inner.delete(key, expect=expect))
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix."""
-        return await self._through("list", prefix, lambda: self.inner.list(prefix))
+        return await self._through("list", prefix, lambda: self.inner.list(prefix, after=after, named=named))
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

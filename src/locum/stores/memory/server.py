@@ -25,7 +25,7 @@ from locum.store import (
 from locum.stores.sight import RENEWED, difference, is_successor, missing, revision_above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from locum.clock import Clock
     from locum.store import Expect
@@ -291,10 +291,12 @@ class MemoryServer:
         """The record of a key."""
         return self._of(namespace).records.get(key)
 
-    def list(self, namespace: str, prefix: str) -> Listing:
-        """The records under a prefix in order of creation."""
-        found = [record for key, record in self._of(namespace).records.items() if key.startswith(prefix)]
-        return Listing(sorted(found, key=lambda record: record.created), self._there.revision)
+    def list(self, namespace: str, prefix: str, after: int | None = None, named: Collection[str] = ()) -> Listing:
+        """Records under a prefix in order of creation."""
+        there = [record for key, record in self._of(namespace).records.items() if key.startswith(prefix)]
+        found = [one for one in there if after is None or one.revision > after or one.key in named]
+        found.sort(key=lambda record: record.created)
+        return Listing(found, self._there.revision, self._there.incarnation, len(there))
 
     def write(
         self,
@@ -307,6 +309,7 @@ class MemoryServer:
         if_open: str | None,
         if_gone: str | None,
         if_empty: str | None,
+        drop: str | None,
     ) -> Record:
         """Compare and set."""
         here = self._of(namespace)
@@ -318,6 +321,8 @@ class MemoryServer:
             raise ConflictError(key, current, f"the session {if_gone} is not closed")
         if if_empty is not None and any(other.startswith(if_empty) for other in here.records):
             raise not_empty(key, current, if_empty)
+        if drop is not None:
+            self.delete(namespace, drop, ANY)
         revision = self._count(namespace, key)
         record = Record(key, value, revision, current.created if current else revision, session)
         here.records[key] = record

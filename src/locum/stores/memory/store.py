@@ -31,7 +31,7 @@ from locum.stores.sight import Sight
 from locum.stores.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
     from locum.clock import Clock
 
@@ -168,6 +168,7 @@ class MemoryStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set, as one step."""
         check_key(key)
@@ -183,6 +184,7 @@ class MemoryStore:
                 if_open=if_open,
                 if_gone=if_gone,
                 if_empty=if_empty,
+                drop=drop,
             ),
         )
 
@@ -190,9 +192,9 @@ class MemoryStore:
         """Compare and delete."""
         await self._ask("delete", lambda: self._server.delete(self.namespace, key, expect))
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation."""
-        return await self._ask("list", lambda: self._server.list(self.namespace, prefix))
+        return await self._ask("list", lambda: self._server.list(self.namespace, prefix, after, named))
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

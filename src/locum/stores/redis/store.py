@@ -36,7 +36,7 @@ from locum.stores.wakeups import POLL_INTERVAL, Wakeups
 from locum.threads import apart
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from locum.clock import Clock
     from locum.errors import LocumError
@@ -209,11 +209,12 @@ class RedisStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set, as one script."""
         check_key(key)
         check_value(key, value)
-        guards = (session or "", if_open or "", if_gone or "", if_empty or "")
+        guards = (session or "", if_open or "", if_gone or "", if_empty or "", drop or "")
         answer = await self._ask(
             "write", key, value, _expected(expect), *guards, changes=True, key=key, gone=if_gone, empty=if_empty
         )
@@ -224,11 +225,13 @@ class RedisStore:
         """Compare and delete."""
         await self._ask("delete", key, _expected(expect), changes=True, key=key)
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation."""
-        answer = await self._ask("list", prefix, changes=False)
+        answer = await self._ask("list", prefix, "" if after is None else str(after), *named, changes=False)
         assert answer.found is not None  # noqa: S101 - it has been compared
-        return Listing(answers.records(answer.rest[0]), answer.found.revision)
+        return Listing(
+            answers.records(answer.rest[0]), answer.found.revision, answer.found.incarnation, int(answer.rest[1])
+        )
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

@@ -11,7 +11,7 @@ from locum.stores.sql.sessions import closed
 from locum.stores.sql.words import LONGEST_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from locum.store import Expect
     from locum.stores.sql.asking import Asking
@@ -47,6 +47,7 @@ class RecordTable:
         if_open: str | None,
         if_gone: str | None,
         if_empty: str | None,
+        drop: str | None,
     ) -> Record:
         """Compare and set."""
         _check(key)
@@ -72,6 +73,8 @@ class RecordTable:
                 if_gone=if_gone,
                 first=if_empty or "",
                 last=_past(if_empty or ""),
+                drop=drop or "",
+                keys=key if drop is None else f"{key} {drop}",
             )
             if row is not None:
                 return Record(key, value, row["revision"], row["created"], session)
@@ -96,9 +99,22 @@ class RecordTable:
             if at is not None and current.revision != at:
                 raise ConflictError(key, current)
 
-    async def under(self, prefix: str) -> Listing:
-        """The records under a prefix in order of creation."""
-        return await self._under(prefix, self._asking.deadline(), call="list")
+    async def under(self, prefix: str, after: int | None, named: Collection[str]) -> Listing:
+        """The records under a prefix in order of creation; all, or those after a revision and those that are named."""
+        deadline = self._asking.deadline()
+        if after is None:
+            return await self._under(prefix, deadline, call="list")
+        rows, found = await self._asking.look(
+            "list",
+            self._asking.say.list_after,
+            deadline=deadline,
+            first=prefix,
+            last=_past(prefix),
+            after=after,
+            named=" ".join(named),
+        )
+        records = [one for row in rows if (one := _record(row)) is not None]
+        return Listing(records, found.revision, found.incarnation, rows[0]["number"])
 
     # -- inside
 
@@ -110,7 +126,8 @@ class RecordTable:
         rows, found = await self._asking.look(
             call, self._asking.say.list, deadline=deadline, first=prefix, last=_past(prefix)
         )
-        return Listing([one for row in rows if (one := _record(row)) is not None], found.revision)
+        records = [one for row in rows if (one := _record(row)) is not None]
+        return Listing(records, found.revision, found.incarnation, len(records))
 
     async def _demand(
         self,

@@ -47,7 +47,7 @@ class Statements:
         self.first = self._first()
         self.look = _of(steps.look())
         self.read = _of(steps.read())
-        self.list = _of(steps.listing())
+        self.list, self.list_after = _of(steps.listing()), _of(steps.listing_after())
         self.follow = _of(self._tell_everywhere(steps.follow().returning(literal_column("1"))))
         self.lift = self._lift()
         self.begin = self._begin()
@@ -92,8 +92,9 @@ class Statements:
             change.returning(records.revision, records.created).cte(f"put_{at}") for at, change in enumerate(changes)
         ]
         put = puts[0] if len(puts) == 1 else union_all(*(select(one) for one in puts)).cte("put")
-        told = self._tell(put, bindparam("key", type_=Text()))
-        return _of(select(put.c.revision, put.c.created, told))
+        dropped = steps.drop(put).returning(literal_column("1").label("one")).cte("dropped")
+        told = self._tell(put, bindparam("keys", type_=Text()))
+        return _of(select(put.c.revision, put.c.created, told).add_cte(dropped))
 
     # -- inside
 

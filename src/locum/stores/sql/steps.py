@@ -106,9 +106,18 @@ class Steps:
     def listing(self) -> Select[Any]:
         """The store's row with each of the records under a prefix, in order of creation; once without, if none is."""
         store, records = self.store.c, self.records
-        there = and_(self._of(records), self._under_prefix(), self._alive(store.incarnation))
-        joined = self.store.outerjoin(records, there)
+        joined = self.store.outerjoin(records, self._listed(store.incarnation))
         return select(store.incarnation, store.revision, *self._record()).select_from(joined).order_by("created")
+
+    def listing_after(self) -> Select[Any]:
+        """The same of those written after a revision, or named, with the number of all under the prefix."""
+        store, records = self.store.c, self.records
+        wanted = or_(records.c.revision > _number("after"), _Among(_text("named"), records.c.key))
+        joined = self.store.outerjoin(records, and_(self._listed(store.incarnation), wanted))
+        # all are as they are in the one incarnation that a caller compares with
+        number = select(func.count()).select_from(records).where(self._listed(_text("incarnation"))).scalar_subquery()
+        found = select(store.incarnation, store.revision, number.label("number"), *self._record())
+        return found.select_from(joined).order_by("created")
 
     def statuses(self, *, named: bool) -> Select[Any]:
         """The store's row with each session of some ids, or with each open one; once without, if none is."""
@@ -351,6 +360,11 @@ class Steps:
             given.select_from(counted).where(absent, *guards),
         )
 
+    def drop(self, put: FromClause) -> Delete:
+        """Another record goes with what was put; none where no key is named."""
+        dropped = self.records.c.key == _text("drop")
+        return delete(self.records).where(self._of(self.records), dropped, self._under(put))
+
     def delete(self, counted: FromClause, *, at: bool) -> Delete:
         """No record any more, at this revision or at any."""
         which = self._at() if at else [self._one()]
@@ -388,6 +402,9 @@ class Steps:
     def _record(self) -> list[ColumnElement[Any]]:
         records = self.records.c
         return [records.key, records.value, records.revision.label("at"), records.created, records.session]
+
+    def _listed(self, incarnation: ColumnElement[str]) -> ColumnElement[bool]:
+        return and_(self._of(self.records), self._under_prefix(), self._alive(incarnation))
 
     def _under_prefix(self) -> ColumnElement[bool]:
         return and_(self.records.c.key >= _text("first"), self.records.c.key < _text("last"))

@@ -31,7 +31,7 @@ from locum.stores.wakeups import POLL_BLIND, POLL_INTERVAL, Wakeups
 from locum.threads import apart
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from locum.clock import Clock
 
@@ -192,19 +192,27 @@ class PostgresStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set, as one statement."""
         return await self._records.write(
-            key, value, expect=expect, session=session, if_open=if_open, if_gone=if_gone, if_empty=if_empty
+            key,
+            value,
+            expect=expect,
+            session=session,
+            if_open=if_open,
+            if_gone=if_gone,
+            if_empty=if_empty,
+            drop=drop,
         )
 
     async def delete(self, key: str, *, expect: Expect) -> None:
         """Compare and delete."""
         await self._records.delete(key, expect=expect)
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation."""
-        return await self._records.under(prefix)
+        return await self._records.under(prefix, after, named)
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

@@ -41,7 +41,8 @@ class Wording:
         self.first, self.sessions, self.open_sessions = (
             self._written[name] for name in ("first", "sessions", "open_sessions")
         )
-        self.look, self.read, self.list = (self._written[name] for name in ("look", "read", "list"))
+        self.look, self.read = (self._written[name] for name in ("look", "read"))
+        self.list, self.list_after = (self._written[name] for name in ("list", "list_after"))
         self.follow, self.lift, self.begin = (self._written[name] for name in ("follow", "lift", "begin"))
         self.open_session, self.beat = (self._written[name] for name in ("open_session", "beat"))
         self.close, self.close_if_silent = (self._written[name] for name in ("close", "close_if_silent"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +12,14 @@ from locum.stores.sqlite import changes
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
     from locum.store import Expect
 
 __all__ = ["RecordTable"]
 
 _RECORD: Final = "SELECT key, value, revision, created, session FROM locum_records WHERE namespace = ?"
+_COUNT: Final = "SELECT count(*) FROM locum_records WHERE namespace = ?"
 _UNDER: Final = " AND key >= ? AND key < ?"
 
 
@@ -39,10 +42,22 @@ class RecordTable:
         row = db.execute(f"{_RECORD} AND key = ?", (self.namespace, key)).fetchone()
         return Record(*row) if row else None
 
-    def list(self, db: sqlite3.Connection, prefix: str) -> list[Record]:
-        """The records under a prefix in order of creation."""
-        rows = db.execute(f"{_RECORD}{_UNDER} ORDER BY created", (self.namespace, *_under(prefix))).fetchall()
+    def list(
+        self, db: sqlite3.Connection, prefix: str, after: int | None = None, named: Collection[str] = ()
+    ) -> list[Record]:
+        """The records under a prefix in order of creation; all, or those after a revision and those that are named."""
+        given: list[object] = [self.namespace, *_under(prefix)]
+        which = ""
+        if after is not None:
+            which = " AND (revision > ? OR key IN (SELECT value FROM json_each(?)))"
+            given += [after, json.dumps(list(named))]
+        rows = db.execute(f"{_RECORD}{_UNDER}{which} ORDER BY created", given).fetchall()
         return [Record(*row) for row in rows]
+
+    def count(self, db: sqlite3.Connection, prefix: str) -> int:
+        """How many records are under a prefix."""
+        (number,) = db.execute(f"{_COUNT}{_UNDER}", (self.namespace, *_under(prefix))).fetchone()
+        return int(number)
 
     def is_empty(self, db: sqlite3.Connection, prefix: str) -> bool:
         """Whether no record is under a prefix."""

@@ -14,6 +14,7 @@ from locum.identity import MachineKey
 from locum.names import check_key
 from locum.scopes import Scope
 from locum.store import (
+    ANY,
     Change,
     Expect,
     Guarantees,
@@ -38,7 +39,7 @@ from locum.stores.sqlite.wakeups import Wakeups
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
     from locum.clock import Clock
     from locum.stores.sqlite.connection import Connection
@@ -199,12 +200,13 @@ class SqliteStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set, as one transaction."""
         check_key(key)
         check_value(key, value)
 
-        def work(db: Connection) -> Record:
+        def work(db: Connection) -> tuple[int | None, Record]:
             found = self._records.demand(db, key, expect)
             for guard in (session, if_open):
                 if guard is not None:
@@ -213,9 +215,12 @@ class SqliteStore:
                 raise ConflictError(key, found, f"the session {if_gone} is not closed")
             if if_empty is not None and not self._records.is_empty(db, if_empty):
                 raise not_empty(key, found, if_empty)
-            return self._records.put(db, key, value, current=found, session=session)
+            dropped = None if drop is None else self._records.delete(db, drop, ANY)
+            return dropped, self._records.put(db, key, value, current=found, session=session)
 
-        written = await self._transactions.write("write", work)
+        dropped, written = await self._transactions.write("write", work)
+        if drop is not None and dropped is not None:
+            self._wakeups.changed_here(drop, dropped)
         self._wakeups.changed_here(key, written.revision)
         return written
 
@@ -225,11 +230,14 @@ class SqliteStore:
         if revision is not None:
             self._wakeups.changed_here(key, revision)
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation."""
 
         def work(db: Connection) -> Listing:
-            return Listing(self._records.list(db, prefix), current(db, self.url).revision)
+            found = self._records.list(db, prefix, after, named)
+            number = len(found) if after is None else self._records.count(db, prefix)
+            now = current(db, self.url)
+            return Listing(found, now.revision, now.id, number)
 
         return await self._transactions.read("list", work)
 

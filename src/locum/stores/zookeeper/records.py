@@ -12,7 +12,7 @@ from locum.stores.zookeeper.layout import Kept
 from locum.stores.zookeeper.transactions import node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from locum.store import Expect
     from locum.stores.zookeeper.layout import Layout
@@ -64,6 +64,7 @@ class RecordTable:
         if_open: str | None,
         if_gone: str | None,
         if_empty: str | None,
+        drop: str | None,
     ) -> Record:
         """Compare and set."""
         while True:
@@ -88,8 +89,13 @@ class RecordTable:
                 continue
             offset = found.look.incarnation.offset
             kept = Kept(value, session, found.kept.made if found.kept else offset, offset)
+            dropping = [] if drop is None else self._delete(turn, drop, await self._find(turn, drop))
             changed = await turn.change(
-                found.look, *guards, *self._put(turn, key, kept, found), *self._bind(turn, key, session, found)
+                found.look,
+                *guards,
+                *self._put(turn, key, kept, found),
+                *self._bind(turn, key, session, found),
+                *dropping,
             )
             if changed is None:
                 continue
@@ -108,32 +114,33 @@ class RecordTable:
             changed = await turn.change(
                 found.look,
                 protocol.check(self._layout.counter(key), found.folder or 0),
-                protocol.delete(self._layout.record(key), found.version),
-                protocol.put(self._layout.counter(key), b""),
-                *self._bind(turn, key, None, found),
+                *self._delete(turn, key, found),
             )
             if changed is not None:
                 turn.note(found.look, changed)
                 return
 
-    async def under(self, turn: Turn, prefix: str) -> Listing:
+    async def under(self, turn: Turn, prefix: str, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation, as they were at one revision.
 
-        While others write all the time, some may be newer than that; none is older.
+        While others write all the time, some may be newer than that; none is older. All are read, also where only
+        those after a revision are wanted: only the records themselves say when they were written.
         """
         tries = 0
         while True:
-            before, records = await self._all_under(turn, prefix)
+            begun, records = await self._all_under(turn, prefix)
             alive = protocol.children(self._layout.alive)
-            after = await turn.look(alive)
-            dead = {one.session for one in records if one.session is not None} - set(after.names(0))
+            ended = await turn.look(alive)
+            dead = {one.session for one in records if one.session is not None} - set(ended.names(0))
             if dead and all([await self._sessions.bury(turn, one) for one in dead]):
                 continue
             records = [one for one in records if one.session not in dead]
             tries += 1
-            if before.seen == after.seen or tries == _TRIES:
-                turn.note(before)
-                return Listing(sorted(records, key=lambda record: record.created), before.seen.revision)
+            if begun.seen == ended.seen or tries == _TRIES:
+                turn.note(begun)
+                wanted = [one for one in records if after is None or one.revision > after or one.key in named]
+                wanted.sort(key=lambda record: record.created)
+                return Listing(wanted, begun.seen.revision, begun.incarnation.id, len(records))
 
     # -- inside
 
@@ -199,6 +206,12 @@ class RecordTable:
             return [protocol.create(path, kept.to_bytes(), turn.rights), protocol.put(counter, b"")]
         # a version begins again with a node that is made again; the counter's never does
         return [protocol.check(counter, found.folder or 0), protocol.put(path, kept.to_bytes(), found.version)]
+
+    def _delete(self, turn: Turn, key: str, found: _Found) -> list[Request]:
+        if found.record is None:
+            return []
+        gone = protocol.delete(self._layout.record(key), found.version)
+        return [gone, protocol.put(self._layout.counter(key), b""), *self._bind(turn, key, None, found)]
 
     def _bind(self, turn: Turn, key: str, session: str | None, found: _Found) -> list[Request]:
         before = found.record.session if found.record else None

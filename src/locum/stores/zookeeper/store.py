@@ -30,7 +30,7 @@ from locum.stores.sight import Sight
 from locum.stores.zookeeper.options import OPTIONS, told_reader, told_tick
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from locum.clock import Clock
     from locum.errors import LocumError
@@ -273,6 +273,7 @@ class ZooKeeperStore:
         if_open: str | None = None,
         if_gone: str | None = None,
         if_empty: str | None = None,
+        drop: str | None = None,
     ) -> Record:
         """Compare and set, as one change."""
         check_key(key)
@@ -288,6 +289,7 @@ class ZooKeeperStore:
                 if_open=if_open,
                 if_gone=if_gone,
                 if_empty=if_empty,
+                drop=drop,
             ),
         )
 
@@ -295,9 +297,9 @@ class ZooKeeperStore:
         """Compare and delete."""
         await self._change("delete", lambda turn: self._records.delete(turn, key, expect))
 
-    async def list(self, prefix: str) -> Listing:
+    async def list(self, prefix: str, *, after: int | None = None, named: Collection[str] = ()) -> Listing:
         """The records under a prefix in order of creation."""
-        return await self._ask("list", lambda turn: self._records.under(turn, prefix))
+        return await self._ask("list", lambda turn: self._records.under(turn, prefix, after, named))
 
     @asynccontextmanager
     async def changes(self, prefixes: Sequence[str]) -> AsyncIterator[AsyncIterator[Change]]:

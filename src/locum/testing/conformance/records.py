@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.errors import ConfigurationError, ConflictError, SessionClosedError
+from locum.names import random_id
 from locum.store import ABSENT, ANY, MAX_VALUE, Record, SessionState
 from locum.testing.conformance.contract import Contract
 from locum.testing.conformance.kit import (
@@ -214,6 +215,41 @@ class StoreContract(Contract):
         assert small is not None
         assert small.value == b"small"
 
+    # -- what goes with a write
+
+    async def test_what_is_dropped_goes_with_the_write_in_one_step(self, connect: Connect) -> None:
+        store, other = await connect(), await connect()
+        for turn in range(5):
+            session = await open_one(store)
+            await store.write("p/a", b"", expect=ABSENT, session=session if turn % 2 else None)
+            before = await store.list("p/")
+            written = await store.write("p/b", bytes([turn]), expect=ANY, drop="p/a")
+            assert (await other.list("p/")).records == [written]
+            assert written.revision > before.revision
+            await store.close_session(session, reason=b"")
+            assert (await store.list("p/")).records == [written]
+            await store.write("p/b", b"", expect=written.revision, drop="p/never")
+
+    async def test_a_write_that_is_refused_drops_nothing(self, store: Store) -> None:
+        other = await store.write("p/a", b"", expect=ABSENT)
+        first = await store.write("p/b", b"", expect=ABSENT)
+        with pytest.raises(ConflictError):
+            await store.write("p/b", b"", expect=ABSENT, drop="p/a")
+        with pytest.raises(ConflictError):
+            await store.write("p/b", b"", expect=other.revision, drop="p/a")
+        with pytest.raises(SessionClosedError):
+            await store.write("p/b", b"", expect=first.revision, session=random_id(), drop="p/a")
+        assert (await store.list("p/")).records == [other, first]
+
+    async def test_what_was_dropped_can_be_made_again_and_is_another(self, store: Store) -> None:
+        first = await store.write("p/a", b"", expect=ABSENT)
+        await store.write("p/b", b"", expect=ABSENT, drop="p/a")
+        again = await store.write("p/a", b"", expect=ABSENT)
+        assert again.revision > first.revision
+        assert again.created > first.created
+        with pytest.raises(ConflictError):
+            await store.delete("p/a", expect=first.revision)
+
     # -- lists
 
     async def test_a_list_is_in_order_of_creation(self, store: Store) -> None:
@@ -250,6 +286,44 @@ class StoreContract(Contract):
         newer = await store.write("p/b", b"", expect=ABSENT)
         second = await store.list("p/")
         assert first.revision < newer.revision <= second.revision
+
+    async def test_a_list_counts_all_and_names_the_incarnation(self, store: Store) -> None:
+        assert (await store.list("p/")).count == 0
+        for key in ("p/a", "p/b", "q"):
+            await store.write(key, b"", expect=ABSENT)
+        whole = await store.list("p/")
+        assert (len(whole.records), whole.count) == (2, 2)
+        assert store.seen is not None
+        assert whole.incarnation == store.seen.incarnation
+        assert (await store.list("p/", after=whole.revision)).count == 2
+
+    async def test_a_list_after_a_revision_has_what_was_written_since_and_what_is_named(self, store: Store) -> None:
+        session = await open_one(store)
+        for key in ("p/a", "p/b", "p/c", "q/a"):
+            await store.write(key, b"", expect=ABSENT, session=session if key == "p/a" else None)
+        before = await store.list("p/")
+        nothing = await store.list("p/", after=before.revision)
+        assert (nothing.records, nothing.count) == ([], 3)
+        changed = await store.write("p/b", b"new", expect=ANY)
+        made = await store.write("p/d", b"", expect=ABSENT)
+        await store.write("q/a", b"new", expect=ANY)
+        await store.write("p/c", b"", expect=ANY, drop="p/a")
+        since = await store.list("p/", after=made.revision - 1, named=["p/a", "p/b", "q/a"])
+        assert [record.key for record in since.records] == ["p/b", "p/c", "p/d"]
+        assert changed in since.records
+        assert since.count == 3
+        whole = await store.list("p/")
+        assert (await store.list("p/", after=0)).records == whole.records
+        assert since.revision == whole.revision
+
+    async def test_what_has_died_with_its_session_is_not_counted(self, store: Store) -> None:
+        session = await open_one(store)
+        await store.write("p/a", b"", expect=ABSENT, session=session)
+        await store.write("p/b", b"", expect=ABSENT)
+        before = await store.list("p/")
+        await store.close_session(session, reason=b"")
+        now = await store.list("p/", after=before.revision, named=["p/a"])
+        assert (now.records, now.count) == ([], 1)
 
     # -- namespaces
 

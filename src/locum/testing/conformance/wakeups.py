@@ -37,7 +37,7 @@ class WakeUpContract(Contract):
     # -- wake-ups
 
     @promises("pushed_changes")
-    @pytest.mark.parametrize("kind", ["create", "write", "delete", "bound"])
+    @pytest.mark.parametrize("kind", ["create", "write", "delete", "dropped", "bound"])
     async def test_every_kind_of_change_wakes(self, connect: Connect, kind: str) -> None:
         store, other = await connect(), await connect()
         session = await open_one(other)
@@ -48,6 +48,8 @@ class WakeUpContract(Contract):
                 await other.write("p/a", b"new", expect=ANY)
             elif kind == "delete":
                 await other.delete("p/a", expect=ANY)
+            elif kind == "dropped":
+                await other.write("q", b"", expect=ANY, drop="p/a")
             else:
                 await other.close_session(session, reason=b"")
             change = await heard(store, changes)

@@ -318,5 +318,6 @@ class Faults:
                 if_open=None,
                 if_gone=None,
                 if_empty=None,
+                drop=None,
             ),
         )

@@ -87,9 +87,10 @@ class WatchedServer(MemoryServer):
         if_open: str | None,
         if_gone: str | None,
         if_empty: str | None,
+        drop: str | None,
     ) -> Record:
         """Compare and set."""
-        guards = {"session": session, "if_open": if_open, "if_gone": if_gone, "if_empty": if_empty}
+        guards = {"session": session, "if_open": if_open, "if_gone": if_gone, "if_empty": if_empty, "drop": drop}
         record = super().write(namespace, key, value, expect=expect, **guards)
         if session is not None:
             self._history.note("bound", "store", key=key, session=session)

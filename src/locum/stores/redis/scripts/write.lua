@@ -1,6 +1,6 @@
 -- ARGV[3] the key, ARGV[4] the value, ARGV[5] what is expected: 'absent', 'any', or a revision; and, each empty if none,
 -- ARGV[6] the session with which the record dies, ARGV[7] one that must be open, ARGV[8] one that must be closed,
--- ARGV[9] what no key may begin with.
+-- ARGV[9] what no key may begin with, ARGV[10] another key that goes.
 local key, expect, session = ARGV[3], ARGV[5], ARGV[6]
 local other = replaced()
 if other then return other end
@@ -25,6 +25,13 @@ end
 local now, refused = count_first(key)
 if refused then return refused end
 created = created or now
+local dropped = ARGV[10] ~= '' and redis.call('HGET', space .. '/records', ARGV[10])
+if dropped then
+  local _, _, was_bound = fields(dropped)
+  forget(space, ARGV[10])
+  if was_bound ~= '-' then redis.call('SREM', bound_key(space, was_bound), ARGV[10]) end
+  changed[#changed + 1] = ARGV[10]
+end
 session = session == '' and '-' or session
 redis.call('HSET', space .. '/records', key, table.concat({now, created, session, ARGV[4]}, ' '))
 redis.call('ZADD', space .. '/keys', 0, key)
