@@ -38,8 +38,6 @@ class Context:
 
     def __init__(self, name: str, *, clock: Clock) -> None:
         self.name = name
-        self.log: logging.Logger = logger(f"service.{name}")
-        """A logger for the body."""
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._origin = Origin(f"what {name} was given")
@@ -50,6 +48,12 @@ class Context:
         self._listens = False
         self._sleeps_since_asked = 0
         self._on_going_on: Callable[[], object] | None = None
+
+    @property
+    def log(self) -> logging.Logger:
+        """A logger for the body."""
+        # made when it is asked for: loggers live as long as the process, and a name may be one of a million locks
+        return logger(f"service.{self.name}")
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -112,4 +113,6 @@ async def test_the_deadline_is_set_once_and_runs_down() -> None:
 
 
 async def test_a_context_has_a_logger_of_its_services_name() -> None:
-    assert Context("settlement", clock=Clock()).log.name == "locum.service.settlement"
+    context = Context("asked-later", clock=Clock())
+    assert "locum.service.asked-later" not in logging.root.manager.loggerDict, "a million names would leave as many"
+    assert context.log.name == "locum.service.asked-later"
