@@ -1,7 +1,8 @@
-"""What it takes to divide work anew: how long, how many writes, and what instances do more than a loop."""
+"""What it takes to divide work anew: how long, how many calls, and what instances do more than a loop."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import io
@@ -9,6 +10,7 @@ import json
 import os
 import signal
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
@@ -18,6 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import machine, report
 from benchmarks.figures import spread
+from locum.coordination import coordinator
+from locum.coordination.coordinator import Coordinator
+from locum.coordination.line import line_prefix
+from locum.coordination.shards import Sharding
+from locum.registry import make_store
+from locum.scopes import Scope
+from tests.faults.kit.calls import count_calls
 from tests.faults.kit.cluster import Cluster
 from tests.faults.kit.shards import ShardWatch
 
@@ -45,10 +54,15 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     facts = machine.facts(folder)
     place = folder / "shards"
     place.mkdir()
-    found = {"rebalance": rebalance(place, max(1, options.n // 4), options.ttl), "throughput": throughput()}
+    found = {
+        "rebalance": rebalance(place, max(1, options.n // 4), options.ttl),
+        "calls": {"to the store, a moved shard": asyncio.run(calls_of_a_move(place / "calls.db"))},
+        "throughput": throughput(max(1, options.n // 6)),
+    }
     report.show_machine(machine.describe(facts))
     report.show_costs(f"{_OF} shards on 3 instances, TTL {options.ttl:g} s", found["rebalance"])
-    report.show_costs("orders handled (wanted: 2 instances at least 1.8 x the loop)", found["throughput"])
+    report.show_costs("what the old owner and the next one ask of the store", found["calls"])
+    report.show_costs("orders handled a second (wanted: 2 instances at least 1.8 x the loop)", found["throughput"])
     results = {"family": "shards", "machine": facts, **found}
     return [report.keep(results, options.out / "shards.json")], True
 
@@ -95,10 +109,51 @@ def _revision(database: Path) -> int:
     return int(revision)
 
 
-def throughput() -> dict[str, Any]:
+async def calls_of_a_move(database: Path) -> float:
+    """The calls of both sides for one shard of many that go from one instance to another at the same moment.
+
+    What is asked to see the plan besides is some calls for all shards together.
+    """
+    stores = count_calls()
+    try:
+        url, sharding = f"sqlite:///{database}", Sharding(of=_OF)
+        async with (
+            Coordinator.connect(url, instance="web-1") as giving,
+            Coordinator.connect(url, instance="web-2") as taking,
+            Scope("move") as scope,
+        ):
+            old = [giving.shards("orders", sharding).contest(index) for index in range(_OF)]
+            new = [taking.shards("orders", sharding).contest(index) for index in range(_OF)]
+            held = [await contest.win() for contest in old]
+            own = stores[::2]  # without their keepers', whose beats are nobody's move
+            before = sum(store.count for store in own)
+            winning = [scope.spawn(contest.win(), name=contest.scope) for contest in new]
+            lines = [line_prefix(contest.scope) for contest in new]
+            while not all([(await stores[0].inner.list(line)).records for line in lines]):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+            for contest, shard in zip(old, held, strict=True):
+                await contest.resign(shard, "was given to web-2")
+            won = await asyncio.gather(*winning)
+            after = sum(store.count for store in own)
+            for contest, shard in zip(new, won, strict=True):
+                await contest.resign(shard, "was measured")
+        return round((after - before) / _OF, 1)
+    finally:
+        vars(coordinator)["make_store"] = make_store
+
+
+def throughput(rounds: int) -> dict[str, Any]:
     """Orders a second of the example, from which more come than anybody can handle, and of a loop without Locum."""
     command = [sys.executable, "run.py", "--seconds", "6", "--rate", "600", "--instances", "0,1,2,3", "--json"]
-    output = subprocess.run(command, cwd=_EXAMPLE, capture_output=True, check=False, text=True).stdout
-    runs = {run["instances"]: run["handled_per_second"] for run in json.loads(output)["runs"]}
-    named = {"a loop without Locum" if count == 0 else f"{count} instances": rate for count, rate in runs.items()}
-    return {**named, "2 instances / the loop": round(runs[2] / runs[0], 2)}
+    rates: dict[int, list[float]] = {0: [], 1: [], 2: [], 3: []}
+    for _ in range(rounds):
+        output = subprocess.run(command, cwd=_EXAMPLE, capture_output=True, check=True, text=True).stdout
+        for run in json.loads(output)["runs"]:
+            rates[run["instances"]].append(run["handled_per_second"])
+    names = {count: f"{count} instance{'s' * (count > 1)}" if count else "a loop without Locum" for count in rates}
+    shown = {names[count]: spread(found, "orders/s") for count, found in rates.items()}
+    loop = statistics.median(rates[0])
+    return {
+        **shown,
+        **{f"{names[count]} / the loop": round(statistics.median(rates[count]) / loop, 2) for count in (1, 2, 3)},
+    }

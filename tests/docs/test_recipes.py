@@ -35,6 +35,7 @@ PROGRAMS = [
         "jobs-slices.md",
         "jobs-limits.md",
         "shards.md",
+        "streams.md",
     )
     for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
@@ -48,7 +49,7 @@ SAYS = {
     ),
     ("jobs-slices.md", 0): "sum 499500 of 10 slices\n",
     ("shards.md", 0): "100 customers are done\n",
-    ("shards.md", 1): "each number was summed once by each shard\n",
+    ("streams.md", 0): "each number was summed once by each shard\n",
     ("locks.md", 0): "token 1\nb'sent'\n",
     ("read-write-locks.md", 0): "token 1\n",
     ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",

@@ -40,6 +40,7 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
         1,
         "docs/test_operations.py:test_systemd_has_nothing_against_the_unit",
     ),
+    ("how-to/streams.md", "text"): (1, "faults/test_streams.py:streaming"),
     ("how-to/systemd.md", "ini"): (1, "docs/test_operations.py:test_systemd_has_nothing_against_the_unit"),
     ("how-to/test-your-failover.md", "console"): (2, "docs/test_failover.py:test_the_test_of_the_page"),
     ("how-to/transfer-and-resign.md", "console"): (1, "docs/test_shown.py:test_the_page_on_transfers"),

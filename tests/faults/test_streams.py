@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.testing.conformance import demand_server
+from tests.docs.pages import programs
 from tests.faults.kit.cluster import Cluster
 from tests.faults.kit.runs import count
 from tests.faults.kit.shards import killed, started
@@ -45,8 +46,11 @@ def pair(books: Postgresql) -> Iterator[tuple[Postgresql, Postgresql]]:
 @contextmanager
 def streaming(folder: Path, *servers: Postgresql) -> Iterator[Cluster]:
     """Two instances that work on the stream, wherever its primary is."""
+    (said,) = programs("docs/how-to/streams.md", "text")
     hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in servers)
-    url = f"postgresql+asyncpg://owner:{servers[0].password}@/postgres?{hosts}&target_session_attrs=primary"
+    url = said.strip().replace("app@/orders", f"owner:{servers[0].password}@/postgres")
+    url = url.replace("host=db-1:5432&host=db-2:5432", hosts)
+    assert "db-" not in url
     with Cluster(folder, app="stream", environment={"FAULTS_DATABASE": url, "FAULTS_LAST": str(LAST)}) as cluster:
         started(cluster, 2)
         yield cluster
