@@ -90,8 +90,9 @@ class Checkpointing:
                     await self._write(self._token)
                 backoff.reset()
             except StaleTermError as error:
-                self._token = None
-                self._refused(error)
+                if self._token == error.token:  # else the term was over already
+                    self._token = None
+                    self._refused(error)
             except StoreError as error:
                 _log.warning("the checkpoint of %s cannot be written for now: %s", self._partition.name, error)
                 await asyncio.sleep(backoff.delay())

@@ -37,10 +37,12 @@ class Commit:
     Attributes:
         changes: What it wrote; nothing if it has only read, and wants to know whether it read from the primary.
         settled: Done when it is known: a result if it is in the log, an error if it is not.
+        is_awaited: Whether somebody still waits for it, so that it may be sent, or sent again.
     """
 
     def __init__(self, changes: Sequence[Change], settled: asyncio.Future[None]) -> None:
         self.changes, self.settled = changes, settled
+        self.is_awaited = True
         settled.add_done_callback(_see)  # who has waited for it may have been told that it is not known
 
     def fail(self, why: Exception) -> None:
@@ -81,7 +83,7 @@ class Commits:
         self._wanted, self._may_grow, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._may_grow.set()
         self._idle.set()
-        self._closed: NotPrimaryError | None = None
+        self._closed: Callable[[], NotPrimaryError] | None = None
         self._trouble = "it did not get its turn"
         self.unsettled: LogRecord | None = None
         """A record that was sent, and of which nobody knows yet what has become of it."""
@@ -95,7 +97,7 @@ class Commits:
             NotPrimaryError: It is not.
         """
         if self._closed is not None:
-            raise self._closed
+            raise self._closed()
         commit = Commit(changes, asyncio.get_running_loop().create_future())
         self._queue.append(commit)
         self._wanted.set()
@@ -113,13 +115,12 @@ class Commits:
         try:
             await asyncio.wait([commit.settled], timeout=timeout)
         finally:
+            commit.is_awaited = False
             if commit in self._queue:
                 self._queue.remove(commit)
-                commit.fail(
-                    StoreUnavailableError(self._partition.store, f"no commit in {timeout:g} s: {self._trouble}")
-                )
+                commit.fail(self._unsent())
         if not commit.settled.done():
-            raise OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", self._trouble)
+            raise self._unknown(self._trouble) if commit.changes else self._unsent()
         commit.settled.result()
 
     # -- for the state
@@ -131,12 +132,12 @@ class Commits:
         else:
             self._may_grow.clear()
 
-    def close(self, why: NotPrimaryError) -> None:
+    def close(self, why: Callable[[], NotPrimaryError]) -> None:
         """Send nothing more; what is on its way is still asked after."""
         self._closed = why
         waiting, self._queue = self._queue, deque()
         for one in waiting:
-            one.fail(why)
+            one.fail(why())
         self._may_grow.set()
 
     async def idle(self, *, within: float) -> bool:
@@ -156,8 +157,7 @@ class Commits:
             elif verdict is Verdict.REFUSED:
                 one.fail(self._stale(highest))
             else:
-                why = "its place in the log was truncated"
-                one.fail(OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", why))
+                one.fail(self._unknown("its place in the log was truncated"))
 
     async def find_out(self) -> None:
         """Ask what has become of the record that was sent last, without sending it again, until it is known."""
@@ -181,6 +181,8 @@ class Commits:
             while self._queue:
                 await self._may_grow.wait()
                 self._sent = self._next()
+                if not self._sent:
+                    break  # it was closed meanwhile
                 self._idle.clear()
                 try:
                     is_known = await (self._append() if any(one.changes for one in self._sent) else self._confirm())
@@ -208,8 +210,10 @@ class Commits:
         sent, self._sent = self._sent, []
         for one in reversed(sent):
             if self._closed is not None:
-                one.fail(self._closed)
-            elif not one.settled.done():
+                one.fail(self._closed())
+            elif not one.is_awaited:
+                one.fail(self._unsent())
+            else:
                 self._queue.appendleft(one)
 
     async def _append(self) -> bool:
@@ -260,6 +264,12 @@ class Commits:
     def _landed(self, record: LogRecord) -> None:
         self._apply(record)
         self.settle(Verdict.LANDED, self._token)
+
+    def _unsent(self) -> StoreUnavailableError:
+        return StoreUnavailableError(self._partition.store, f"nothing was sent to the log in time: {self._trouble}")
+
+    def _unknown(self, why: str) -> OutcomeUnknownError:
+        return OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", why)
 
     def _stale(self, highest: int) -> StaleTermError:
         return StaleTermError(self._partition.scope, self._token, highest)

@@ -153,10 +153,14 @@ async def opened(
     """
     async with opening.opened(url, _STATE, namespace=namespace, timeout=timeout) as database:
         shared = StateDatabase(database, clock or Clock())
-        async with Scope(f"the state in {without_secrets(url)}") as scope:
+        async with Scope(f"the state in {without_secrets(url)}", on_error=_failed) as scope:
             scope.spawn(shared.listen(), name="listen")
             scope.spawn(shared.look(), name="look")
             yield shared
+
+
+def _failed(task: str, error: BaseException) -> None:
+    _log.error("%s has failed: nothing that others write is seen here any more", task, exc_info=error)
 
 
 def _load() -> Callable[[str | None, str, str], Ledger]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from locum.errors import WaitTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
 __all__ = ["Locks", "Name"]
 
@@ -27,7 +27,7 @@ class Locks:
     def __init__(self) -> None:
         self._owners: dict[Name, Hashable] = {}
         self._waiting: dict[Name, deque[tuple[Hashable, asyncio.Future[None]]]] = {}
-        self._closed: Exception | None = None
+        self._closed: Callable[[], Exception] | None = None
 
     async def acquire(self, owner: Hashable, name: Name, *, timeout: float) -> None:
         """Have a key.
@@ -36,7 +36,7 @@ class Locks:
             WaitTimeoutError: Others have had it for so many seconds.
         """
         if self._closed is not None:
-            raise self._closed
+            raise self._closed()
         held_by = self._owners.setdefault(name, owner)
         if held_by is owner:
             return
@@ -57,13 +57,13 @@ class Locks:
             if self._owners.get(name) is owner:
                 self._pass_on(name)
 
-    def close(self, why: Exception) -> None:
+    def close(self, why: Callable[[], Exception]) -> None:
         """Tell all who wait, and all who come, why there is nothing to be had any more."""
         self._closed = why
         for waiting in self._waiting.values():
             for _, future in waiting:
                 if not future.done():
-                    future.set_exception(why)
+                    future.set_exception(why())
         self._waiting.clear()
 
     def _pass_on(self, name: Name) -> None:

@@ -46,6 +46,7 @@ class Replica:
         self._partition, self._clock, self._took = partition, clock, took
         self.contents = Contents()
         self.behind = asyncio.Event()
+        self._reading = asyncio.Lock()
         self._known_at: int | None = None
         self._dictionaries: dict[str, ReliableDictionary[Any]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -100,15 +101,17 @@ class Replica:
         Returns:
             How many records were read.
         """
-        asked_at = self._clock.now()
-        try:
-            records = await read_on(self._partition, self.position)
-        except LogGapError:
-            records = (await self._mend()).records
-        else:
-            self.take(records)
-        self.complete_as_of(asked_at)
-        return len(records)
+        async with self._reading:
+            asked_at = self._clock.now()
+            try:
+                records = await read_on(self._partition, self.position)
+            except LogGapError:
+                records = (await self._mend()).records
+            else:
+                self.take(records)
+            self.behind.clear()
+            self.complete_as_of(asked_at)
+            return len(records)
 
     def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
         """Take records that were followed, unless they do not follow."""
@@ -130,7 +133,7 @@ class Replica:
 
     def complete_as_of(self, asked_at: int) -> None:
         """All that there was at an instant is taken in."""
-        self._known_at = asked_at
+        self._known_at = asked_at if self._known_at is None else max(asked_at, self._known_at)
 
     async def mend(self) -> None:
         """Make good that the log goes on somewhere else, whenever it does; for ever."""
@@ -138,7 +141,9 @@ class Replica:
         while True:
             await self.behind.wait()
             try:
-                await self._mend()
+                async with self._reading:
+                    if self.behind.is_set():  # who was promoted meanwhile has read on
+                        await self._mend()
                 backoff.reset()
             except StoreError as error:
                 _log.debug("%s cannot catch up for now: %s", self._partition.name, error)

@@ -238,10 +238,9 @@ class State:
             return
         self._revoked_at = self._clock.now()
         self._replica.complete_as_of(self._revoked_at)
-        why = NotPrimaryError(f"{self._service}/{self._name}", "its term has ended")
-        self._locks.close(why)
+        self._locks.close(self._not_primary)
         if self._commits is not None:
-            self._commits.close(why)
+            self._commits.close(self._not_primary)
 
     async def demote(self) -> None:
         """Be a secondary again, once what is on its way to the log is known, or has not become so in time.
