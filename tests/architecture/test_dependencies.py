@@ -29,7 +29,7 @@ NOT_IN_KEEPER = {
 SEAMS = {
     "dishka": "locum.host.container",
     "pydantic_settings": "locum.host.models",
-    "uvicorn": "locum.integrations.asgi",
+    "uvicorn": "locum.services.asgi",
 }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from locum.coordination.commons import Commons
     from locum.coordination.naming import Endpoint
 
-__all__ = ["ACTIVE", "ENDED", "NO", "TOKEN", "ServiceClient"]
+__all__ = ["ACTIVE", "ENDED", "NO", "NOT_READY", "TOKEN", "ServiceClient"]
 
 TOKEN: Final = "Locum-Token"  # noqa: S105 - a header
 """The header that says in which term a request is to be answered, and in which it was."""
@@ -41,6 +41,9 @@ NO: Final = "no"
 
 ENDED: Final = "ended"
 """Its value where the term ended while the request was at work: it may have been done."""
+
+NOT_READY: Final = "not-ready"
+"""Its value where that instance is about to serve, and is to be asked again: nothing was done."""
 
 _TWICE_AS_ONCE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 
@@ -214,6 +217,8 @@ class ServiceClient:
     def _judged(self, endpoint: Endpoint, response: httpx2.Response) -> httpx2.Response | _Failure:
         """An answer, if it is one of the term that was asked, and of no earlier one than is known by now."""
         said = response.headers.get(ACTIVE)
+        if said == NOT_READY:
+            return _Failure(f"{endpoint.address} is not ready yet", done=False)
         if said == NO:
             return _Failure(f"{endpoint.address} says that it is not active in the term {endpoint.token}", done=False)
         if said is not None:

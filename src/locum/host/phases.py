@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import seconds
 from locum.errors import LocumError, StartError, StopTimeoutError
-from locum.host.lifecycle import BACK, THERE, Phase, StopTimes
-from locum.scopes import Scope, cancel_and_wait, finish, happens, told_by_result
-from locum.services.standing import SlowEnd, stacks_of, where
+from locum.host.lifecycle import BACK, THERE, Phase, StopTimes, would_not_stop
+from locum.scopes import Scope, finish, happens, told_by_result
+from locum.services.bounded import TimeIsUpError, bounded
 from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Limits", "Phases"]
 
 _log = logger("host")
-_PATIENCE: Final = 5.0  # for what was cancelled because its time was up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +149,7 @@ class Phases:
                 waits = True
                 rest = limit - seconds(self._clock.now() - begun)
                 await self._limited(runner.name, runner.until_ready(), rest)
-        except _TimeIsUpError as late:
+        except TimeIsUpError as late:
             what = "it has not said ready()" if waits else f"its {phase.value} has not ended; it stood {late.where},"
             raise StartError(runner.name, f"{what} within {limit:g} s") from None
         except Exception as error:
@@ -213,56 +212,20 @@ class Phases:
                     return
                 limit = times.limit(name, phase, now=self._clock.now())
             await self._limited(name, _step_back(phase, runner), limit)
-        except _TimeIsUpError:
+        except TimeIsUpError:
             errors.append(StopTimeoutError(name, self._limits[name].stop))
             self._would_not_stop.add(name)
         except Exception as error:
             errors.append(error)
-            if isinstance(error, StopTimeoutError):
+            if would_not_stop(error):
                 self._would_not_stop.add(name)
             if not isinstance(error, LocumError):
                 _log.error("%s failed in its %s", name, _HOOK_OF.get(phase, phase.value), exc_info=exc_info_of(error))
         finally:
             times.spend(name, self._clock.now() - begun)
 
-    # -- each step
-
     async def _limited(self, name: str, work: Coroutine[Any, Any, None], limit: float) -> None:
-        """Do something within its time; what ignores that its time is up is left behind, and told of.
-
-        Raises:
-            _TimeIsUpError: It has not ended in time.
-        """
-        task = self._scope.spawn(work, name=f"hook of {name}")
-        slow = SlowEnd(lambda passed: _log.warning("%s: %.0f s, and it still stands %s", name, passed, where([task])))
-        try:
-            await asyncio.wait([task], timeout=limit)
-            if task.done():
-                task.result()
-                return
-            late = _TimeIsUpError(where([task]))
-            if not await cancel_and_wait(task, timeout=_PATIENCE):
-                _log.error("%s ignored that its time was up. Where it stands:\n%s", name, stacks_of([task]))
-                self._scope.forget(task)
-            raise late
-        except asyncio.CancelledError:
-            if not await cancel_and_wait(task, timeout=_PATIENCE):
-                self._scope.forget(task)
-            raise
-        finally:
-            slow.close()
-
-
-class _TimeIsUpError(Exception):
-    """A step did not end in its time.
-
-    Attributes:
-        where: Where it stood.
-    """
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        super().__init__(where)
+        await bounded(work, name=name, limit=limit, scope=self._scope)
 
 
 _HOOK_OF: Final = {Phase.STOPPED: "close"}

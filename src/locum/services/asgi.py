@@ -1,0 +1,198 @@
+"""Web applications behind a service's own address: uvicorn on a socket of ours, and the listener made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from locum.errors import ConfigurationError
+from locum.scopes import Scope, finish, happens, told_by_result
+from locum.services.gate import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import uvicorn
+
+    from locum.services.gate import Application
+
+__all__ = ["AsgiListener", "Serving", "demand_uvicorn", "take_port"]
+
+
+def demand_uvicorn() -> None:
+    """Raise `ConfigurationError` if uvicorn is not installed."""
+    try:
+        import uvicorn  # noqa: F401 - whether it is there is told before anything runs
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("to serve a web application, uvicorn is needed: pip install 'locum[web]'") from error
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """A socket bound to an address; nobody is answered yet.
+
+    Raises:
+        ConfigurationError: The address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a worker may be started again at once
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"the application cannot listen on {host}:{port}: {error.strerror or error}; end who listens there, or"
+            " choose another port"
+        ) from error
+    return listener
+
+
+class Serving:
+    """An application, served by uvicorn on a socket; signals are left alone.
+
+    Args:
+        app: The application.
+        name: Whose it is, for the names of tasks.
+        drain: Seconds that requests have to be answered when it stops.
+        settings: Anything else that `uvicorn.Config` takes.
+    """
+
+    def __init__(self, app: Application, *, name: str, drain: float, **settings: Any) -> None:
+        self._scope = Scope(name, on_error=told_by_result)
+        self._asked, self._started = asyncio.Event(), asyncio.Event()
+        self._server = _server(app, {"log_config": None, "timeout_graceful_shutdown": drain, **settings}, self)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on this socket, which is closed at the end.
+
+        Raises:
+            RuntimeError: The application did not start.
+        """
+        self._task = self._scope.spawn(self._serve(listener), name="server")
+        started = self._scope.spawn(self._started.wait(), name="started")
+        try:
+            await asyncio.wait([self._task, started], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            started.cancel()
+        if self._task.done():
+            self._task.result()
+            raise RuntimeError("the application did not start: its lifespan failed, and has said why")
+
+    async def over(self) -> None:
+        """Wait until it serves no more, and raise what it failed with."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            self._task.result()
+
+    async def stop(self) -> None:
+        """Take nothing more in, answer what is there, and end."""
+        self._ask()
+        if self._task is not None:
+            await finish(self._task)
+        await self._scope.close()
+
+    def abort(self) -> None:
+        """Cut everyone off; it ends by itself then."""
+        self._server.force_exit = True
+        self._ask()
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+
+    def _ask(self) -> None:
+        self._server.should_exit = True
+        self._asked.set()
+
+    async def _serve(self, listener: socket.socket) -> None:
+        try:
+            await self._server.serve(sockets=[listener])
+        except SystemExit:  # uvicorn's word for an application that did not start; it must not end the host
+            pass
+        finally:
+            listener.close()
+
+
+class AsgiListener:
+    """An ASGI application at an address that is this replica's alone: asked before that is ready, it answers 503.
+
+    Args:
+        app: The application (Starlette, FastAPI, Django, ...); a stateful service's primary finds its term in
+            `scope["locum.term"]`.
+        host: The address to listen on.
+        port: The port; 0 takes any free one.
+        public: The host name or address that callers use; `host` if none is given.
+        drain: Seconds that requests have to be answered when it closes.
+        settings: Anything else that `uvicorn.Config` takes.
+
+    Attributes:
+        gate: Lets requests in; its service opens it.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        public: str | None = None,
+        drain: float = 5.0,
+        **settings: Any,
+    ) -> None:
+        self.gate = Gate(app)
+        self._host, self._port, self._public, self._drain = host, port, public or host, drain
+        self._settings = {"lifespan": "off", **settings}
+        self._serving: Serving | None = None
+
+    async def open(self) -> str:
+        """Listen.
+
+        Returns:
+            The URL.
+
+        Raises:
+            ConfigurationError: The address cannot be had, or uvicorn is not installed.
+        """
+        demand_uvicorn()
+        listener = take_port(self._host, self._port)
+        self._serving = Serving(self.gate, name="listener", drain=self._drain, **self._settings)
+        await self._serving.start(listener)
+        named = f"[{self._public}]" if ":" in self._public else self._public
+        return f"http://{named}:{listener.getsockname()[1]}"
+
+    async def close(self) -> None:
+        """Take nothing more in, and answer what is there."""
+        self.gate.close()
+        if self._serving is not None:
+            await self._serving.stop()
+
+    def abort(self) -> None:
+        """Cut everyone off at once."""
+        self.gate.close()
+        if self._serving is not None:
+            self._serving.abort()
+
+
+def _server(app: Application, settings: dict[str, Any], serving: Serving) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """They are the host's."""
+            yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                serving._started.set()
+
+        async def main_loop(self) -> None:
+            """As uvicorn's, which sleeps on for some time when it is told to end."""
+            turn = 0
+            while not await self.on_tick(turn):
+                turn = (turn + 1) % 864_000
+                await happens(serving._asked.wait(), within=0.1)
+
+    return Server(uvicorn.Config(app, **settings))
