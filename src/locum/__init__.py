@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from locum.jobs.run import Run
     from locum.service import Stopping
     from locum.services.active_passive import ActivePassiveService, Standby
+    from locum.services.asgi import AsgiListener
     from locum.services.background import BackgroundService
     from locum.services.consumer import ConsumerService
     from locum.services.dataflow import Batch, DataflowService
+    from locum.services.listeners import Listening
     from locum.services.periodic import PeriodicService
     from locum.services.sharded import ShardedService
+    from locum.services.stateless import StatelessService
     from locum.services.work_queue import WorkQueue
     from locum.telemetry import (
         InstanceJoined,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivePassiveService",
+    "AsgiListener",
     "BackgroundService",
     "Batch",
     "ConsumerService",
@@ -49,6 +53,7 @@ __all__ = [
     "Host",
     "InstanceJoined",
     "InstanceLost",
+    "Listening",
     "LocumError",
     "Misfire",
     "Options",
@@ -62,6 +67,7 @@ __all__ = [
     "ShardedService",
     "StaleTermError",
     "Standby",
+    "StatelessService",
     "Stopping",
     "StoreLost",
     "StoreRestored",
@@ -76,6 +82,7 @@ __all__ = [
 _ROOMS: Final = {
     "ActivePassiveService": "services.active_passive",
     "BackgroundService": "services.background",
+    "AsgiListener": "services.asgi",
     "Batch": "services.dataflow",
     "ConsumerService": "services.consumer",
     "Coordinator": "coordination.coordinator",
@@ -83,6 +90,7 @@ _ROOMS: Final = {
     "Host": "host.host",
     "InstanceJoined": "telemetry",
     "InstanceLost": "telemetry",
+    "Listening": "services.listeners",
     "LocumError": "errors",
     "Misfire": "jobs.misfires",
     "Options": "host.configuration",
@@ -96,6 +104,7 @@ _ROOMS: Final = {
     "ShardedService": "services.sharded",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",
+    "StatelessService": "services.stateless",
     "Stopping": "service",
     "StoreLost": "telemetry",
     "StoreRestored": "telemetry",

@@ -32,6 +32,8 @@ __all__ = ["FOLDER", "Endpoint", "Naming", "active_of"]
 FOLDER: Final = "endpoints"
 """The folder of the nodes that endpoints are."""
 
+_WHERE: Final = ("listener", "partition", "replica")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -42,6 +44,10 @@ class Endpoint:
         address: Whatever its callers understand, for example a URL.
         instance: Whose it is.
         token: The token of the term that it goes with; `None` if it goes with none.
+        listener: Tells it from the other addresses of the same service; empty for the first.
+        partition: The partition of a stateful service; empty if it has none.
+        replica: Tells it from the others of the partition.
+        id: A random id that no other endpoint has, had, or will have.
         number: Its place in the order of publishing.
     """
 
@@ -49,6 +55,10 @@ class Endpoint:
     address: str
     instance: str
     token: int | None = None
+    listener: str = ""
+    partition: str = ""
+    replica: str = ""
+    id: str = ""
     number: int = 0
 
     @classmethod
@@ -67,6 +77,8 @@ class Endpoint:
                 address=str(said["address"]),
                 instance=str(said["instance"]),
                 token=said["token"],
+                **{name: str(said.get(name, "")) for name in _WHERE},
+                id=node.path.rpartition("/")[2],
                 number=node.number,
             )
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -74,7 +86,8 @@ class Endpoint:
 
     def to_bytes(self) -> bytes:
         """As its node keeps it."""
-        return json.dumps({"address": self.address, "instance": self.instance, "token": self.token}).encode()
+        where = {name: said for name in _WHERE if (said := getattr(self, name))}
+        return json.dumps({"address": self.address, "instance": self.instance, "token": self.token, **where}).encode()
 
 
 def active_of(endpoints: Iterable[Endpoint]) -> Endpoint | None:
@@ -95,7 +108,16 @@ class Naming:
         self._commons = commons
         self._nodes = Nodes(commons.store, accept=commons.session)
 
-    def publish(self, service: str, address: str, *, term: Term | None = None) -> AbstractAsyncContextManager[None]:
+    def publish(
+        self,
+        service: str,
+        address: str,
+        *,
+        term: Term | None = None,
+        listener: str = "",
+        partition: str = "",
+        replica: str = "",
+    ) -> AbstractAsyncContextManager[None]:
         """Publish an endpoint for the length of the block.
 
         Args:
@@ -103,6 +125,9 @@ class Naming:
             address: Whatever its callers understand, for example a URL.
             term: With it, this is the endpoint of the one that is active: enter the block within the term's own, so
                 that it is withdrawn before the term is given up. Without it, it is published again under each session.
+            listener: Tells it from the other addresses of the same service.
+            partition: The partition of a stateful service.
+            replica: Tells it from the others of the partition.
 
         Raises:
             TermEndedError: The term is over; nothing is published.
@@ -114,6 +139,9 @@ class Naming:
             address=address,
             instance=self._commons.instance,
             token=None if term is None else term.token,
+            listener=listener,
+            partition=partition,
+            replica=replica,
         )
         return Presence(self._commons, join(FOLDER, service), endpoint.to_bytes(), under=term).kept()
 

@@ -20,6 +20,8 @@ from locum.scopes import Backoff
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locum.coordination.commons import Commons
     from locum.coordination.lookout import View
     from locum.coordination.turn import Manner
@@ -39,11 +41,14 @@ class ShareClaim(Candidacy):
         scope: What is to be held.
         name: What it is called, for people.
         manner: How it is held.
+        make_share: Makes the hold.
     """
 
-    def __init__(self, commons: Commons, scope: str, name: str, manner: Manner) -> None:
+    def __init__(
+        self, commons: Commons, scope: str, name: str, manner: Manner, make_share: Callable[..., Share] = Share
+    ) -> None:
         super().__init__(commons, scope, manner=manner, eyes=1)
-        self._name = name
+        self._name, self._make_share = name, make_share
 
     async def win(self, lease: Lease, *, patient: bool = True) -> Share:
         """Stand in line under a lease, join when it is our turn, and leave the line.
@@ -53,7 +58,9 @@ class ShareClaim(Candidacy):
             SessionLostError: The session ended meanwhile.
         """
         _, record = await self._stand_and_take(lease, patient=patient)
-        share = Share(self._name, scope=self._scope, instance=self._commons.instance, lease=lease, clock=self._clock)
+        share = self._make_share(
+            self._name, scope=self._scope, instance=self._commons.instance, lease=lease, clock=self._clock
+        )
         try:
             await self._arm(lease, Grant.of(record).token)
             if self._handle is None or not share.is_current:
@@ -72,6 +79,10 @@ class ShareClaim(Candidacy):
         share.end(why)
         self._disarm()
         return self._commons.settle(self._withdraw(share.lease), f"release {self._scope}")
+
+    def rest(self) -> None:
+        """The body has ended, and the share is kept."""
+        self._disarm()
 
     def abandon(self, share: Share) -> None:
         """It is over and the session with it, whose close tells: nothing is released."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from locum.coordination.contest import Contest
 from locum.coordination.grant import MOST_SHARES
@@ -14,6 +14,8 @@ from locum.errors import ConfigurationError
 from locum.names import join
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from locum.coordination.commons import Commons
     from locum.coordination.contest import Wishes
     from locum.coordination.turn import Manner
@@ -30,14 +32,28 @@ class Shared(Contest[Share]):
         name: What it is called, for people.
         manner: How it is held.
         wishes: How, besides.
+        make_share: Makes the holds.
     """
 
-    def __init__(self, commons: Commons, scope: str, name: str, manner: Manner, wishes: Wishes | None = None) -> None:
+    def __init__(
+        self,
+        commons: Commons,
+        scope: str,
+        name: str,
+        manner: Manner,
+        wishes: Wishes | None = None,
+        *,
+        make_share: Callable[..., Share] = Share,
+    ) -> None:
         super().__init__(commons, scope, wishes)
-        self.name, self._manner = name, manner
+        self.name, self._manner, self._make_share = name, manner, make_share
 
     def _claim(self) -> ShareClaim:
-        return ShareClaim(self._commons, self.scope, self.name, self._manner)
+        return ShareClaim(self._commons, self.scope, self.name, self._manner, self._make_share)
+
+    def rest(self, share: Share) -> None:
+        """Keep a hold whose work has ended: the kernel's timer need not stand any more."""
+        cast("ShareClaim", self._claims[share]).rest()
 
 
 class Semaphore(Shared):
@@ -52,18 +68,27 @@ class Semaphore(Shared):
         name: The name of the semaphore.
         permits: How many there are, 1 to 160.
         wishes: How they are held.
+        make_share: Makes the holds.
 
     Raises:
         ConfigurationError: There cannot be so many permits.
     """
 
-    def __init__(self, commons: Commons, name: str, permits: int, wishes: Wishes | None = None) -> None:
+    def __init__(
+        self,
+        commons: Commons,
+        name: str,
+        permits: int,
+        wishes: Wishes | None = None,
+        *,
+        make_share: Callable[..., Share] = Share,
+    ) -> None:
         if not 1 <= permits <= MOST_SHARES:
             raise ConfigurationError(
                 f"a semaphore of {permits} permits cannot be: all holders stand in one record, which has room for 1 to"
                 f" {MOST_SHARES}"
             )
-        super().__init__(commons, join("semaphore", name), name, Permit(permits), wishes)
+        super().__init__(commons, join("semaphore", name), name, Permit(permits), wishes, make_share=make_share)
 
 
 class ReadWriteLock:

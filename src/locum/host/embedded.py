@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from locum import exit_codes
-from locum.errors import ConfigurationError, SchemaError, StartError, StopTimeoutError
+from locum.errors import ConfigurationError, SchemaError, StartError
+from locum.host.lifecycle import would_not_stop
 from locum.host.notify import Notifier
 from locum.host.process import leave, set_logging_up, tell_failed_start
 from locum.host.runtime import Runtime, StoppedWhileStartingError
@@ -141,7 +142,7 @@ class _Embedded(Runtime):
 
     def stopped(self, errors: list[Exception]) -> None:
         """The exit code of what went wrong while the services were stopped."""
-        if any(isinstance(error, StopTimeoutError) for error in errors):
+        if any(map(would_not_stop, errors)):
             self.code = exit_codes.WOULD_NOT_STOP
             if self._enforcement == "kill":
                 leave(self.code)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.context import Context
-from locum.coordination.term import Term
+from locum.coordination.hold import Hold
 from locum.service import Mode
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class _Service:
 
     @property
     def is_active(self) -> bool:
-        """Whether it holds a term at this very moment."""
-        return self.mode in (Mode.ACTIVE, Mode.COMPLETED) and isinstance(self.context, Term) and self.context.is_current
+        """Whether it holds a term, or a permit, at this very moment."""
+        return self.mode in (Mode.ACTIVE, Mode.COMPLETED) and isinstance(self.context, Hold) and self.context.is_current
 
 
 class Health:

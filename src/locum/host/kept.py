@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from locum import exit_codes
-from locum.errors import ConfigurationError, StartError, StopTimeoutError
+from locum.errors import ConfigurationError, StartError
+from locum.host.lifecycle import would_not_stop
 from locum.host.notify import Notifier
 from locum.host.process import leave, set_logging_up, tell_failed_start
 from locum.host.runtime import Runtime, StoppedWhileStartingError
@@ -108,7 +109,7 @@ class _Worker(Runtime):
 
     def stopped(self, errors: list[Exception]) -> None:
         """The exit code of what went wrong while the services were stopped."""
-        if any(isinstance(error, StopTimeoutError) for error in errors):
+        if any(map(would_not_stop, errors)):
             leave(exit_codes.WOULD_NOT_STOP)  # what would not stop does not let the loop end either
         self._code = exit_codes.SERVICE_FAILED if errors or self.failures else exit_codes.CLEAN
 

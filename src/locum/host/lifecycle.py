@@ -10,12 +10,12 @@ import enum
 from typing import TYPE_CHECKING, Final
 
 from locum.clock import nanoseconds, seconds
-from locum.errors import ConfigurationError
+from locum.errors import ConfigurationError, StopTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["BACK", "THERE", "Order", "Phase", "StopTimes"]
+__all__ = ["BACK", "THERE", "Order", "Phase", "StopTimes", "would_not_stop"]
 
 _CLOSING: Final = 5.0
 
@@ -110,6 +110,13 @@ class Order:
         while path[-1] not in path[:-1]:
             path.append(next(name for name in rest if name in rest[path[-1]]))
         return path[path.index(path[-1]) :]
+
+
+def would_not_stop(error: BaseException) -> bool:
+    """Whether an error says that something did not end in its time, alone or among others."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(StopTimeoutError) is not None
+    return isinstance(error, StopTimeoutError)
 
 
 class StopTimes:

@@ -18,8 +18,10 @@ from locum.service import ServiceHooks
 from locum.services.active_passive import ActivePassiveService
 from locum.services.background import BackgroundService
 from locum.services.consumer import ConsumerService, Delivery, check_workers
+from locum.services.life import ReliableService
 from locum.services.periodic import PeriodicService, Rhythm
 from locum.services.sharded import ShardedService
+from locum.services.stateless import StatelessService
 from locum.services.work_queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -46,11 +48,11 @@ __all__ = [
     "workers_of",
 ]
 
-Kind = Literal["active_passive", "background", "sharded"]
+Kind = Literal["active_passive", "background", "sharded", "stateless"]
 Completion = Literal["keep_host", "stop_host", "stop_when_all_done"]
 _COMPLETIONS: Final = ("keep_host", "stop_host", "stop_when_all_done")
 _INFINITE: Final = float("inf")
-_ARTICLED: Final = {"active_passive": "an active-passive", "sharded": "a sharded"}
+_ARTICLED: Final = {"active_passive": "an active-passive", "sharded": "a sharded", "stateless": "a stateless"}
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -84,7 +86,7 @@ class Declaration:
     """One service as it was declared; the options are those of `ServiceOptions`.
 
     Attributes:
-        kind: `active_passive` or `background`: whether one instance works or all do.
+        kind: Where it works, and whether it has roles.
         what: Its class, an object of it, or a function.
         rhythm: When its turns come, if it is periodic.
         source: Where its messages come from, if it handles such and is no class.
@@ -143,6 +145,11 @@ class Declaration:
     def is_consumer(self) -> bool:
         """Whether it handles what comes from a source."""
         return self.source is not None or _is(self.what, ConsumerService)
+
+    @property
+    def has_roles(self) -> bool:
+        """Whether it works on some instances, and stands by on the others."""
+        return self.kind == "active_passive" or (self.kind == "stateless" and self.what.instances is not None)
 
     @property
     def comes_last(self) -> bool:
@@ -286,12 +293,13 @@ class Plan:
         raise ConfigurationError(f"{of.name} comes after {other!r}, which was not given to this host: name a service")
 
 
-_BODIES: Final[dict[type[ServiceHooks], tuple[str, ...]]] = {
+_BODIES: Final[dict[type, tuple[str, ...]]] = {
     ActivePassiveService: ("run_active", "run_passive"),
     BackgroundService: ("run",),
     PeriodicService: ("tick",),
     ConsumerService: ("handle",),
     ShardedService: ("run_shard",),
+    StatelessService: ("run",),
 }
 
 
@@ -301,7 +309,7 @@ def health_of(plan: Plan, instance: str, *, clock: Clock, changed: Callable[[], 
     Raises:
         ConfigurationError: Something is critical that is no service.
     """
-    services = {one.name: one.kind == "active_passive" for one in plan.declarations}
+    services = {one.name: one.has_roles for one in plan.declarations}
     for name in plan.critical:
         if name not in services:
             raise ConfigurationError(f"{name!r} is critical, and no service: the host has {', '.join(services)}")
@@ -326,11 +334,17 @@ def kind_of(service: Any, *, active_passive: bool) -> Kind:
         return "active_passive"
     if issubclass(cls, ShardedService) and not active_passive:
         return "sharded"
-    if not issubclass(cls, (BackgroundService, ShardedService)):
+    if issubclass(cls, ReliableService) and not active_passive:
+        if not inspect.isclass(service):
+            raise ConfigurationError(
+                f"{cls.__qualname__} is added as a class, and not as an object: each life of it has a new one"
+            )
+        return "stateless"
+    if not issubclass(cls, (BackgroundService, ShardedService, ReliableService)):
         raise ConfigurationError(
             f"{cls.__qualname__} is no service: derive it from ActivePassiveService, BackgroundService,"
-            " PeriodicService, ConsumerService or ShardedService, or decorate a function with @host.active_passive or"
-            " @host.background"
+            " PeriodicService, ConsumerService, ShardedService or StatelessService, or decorate a function with"
+            " @host.active_passive or @host.background"
         )
     if active_passive:
         raise ConfigurationError(f"{cls.__qualname__} runs on every instance: derive it from ActivePassiveService")

@@ -19,12 +19,14 @@ from locum.context import Context, under
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
+from locum.coordination.shared import Semaphore
 from locum.coordination.term import Term
 from locum.errors import ConfigurationError, CrashLoopError, LocumError, StartError, StopTimeoutError
+from locum.host import phases
 from locum.host.groups import Groups
 from locum.host.health import State
 from locum.host.notify import Notifier
-from locum.host.phases import Limits, Phases
+from locum.host.phases import Phases
 from locum.host.plan import health_of, hooks_of, queue_of
 from locum.host.reporting import Reporting, Reports
 from locum.host.restart import Restarts
@@ -36,8 +38,10 @@ from locum.scopes import Scope, told_by_result
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.services.background import BackgroundRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
+from locum.services.life import Limits, ReliableService
 from locum.services.periodic import Periodic
 from locum.services.sharded import Resting, ShardedRunner, ShardedService
+from locum.services.stateless import EVERYWHERE, Permit, Stateless
 from locum.telemetry import Events, InstanceLost, ServiceFailed, StoreLost, StoreRestored, logger
 
 if TYPE_CHECKING:
@@ -99,7 +103,7 @@ class Runtime(ABC):
         self._handlers: set[asyncio.Task[object]] = set()
         self._phases = Phases(
             plan.order,
-            {one.name: Limits(start=one.start_timeout, stop=one.stop_timeout) for one in plan.declarations},
+            {one.name: phases.Limits(start=one.start_timeout, stop=one.stop_timeout) for one in plan.declarations},
             clock=self.clock,
             host=plan.stop_limit(settings),
             drain=settings.drain_delay,
@@ -341,7 +345,7 @@ class Runtime(ABC):
 
     async def _runner(self, declaration: Declaration, coordinator: Coordinator) -> Runner:
         what = declaration.what
-        if isinstance(what, type):
+        if isinstance(what, type) and not issubclass(what, ReliableService):
             try:
                 what = await self._plan.container.build(what)
             except ConfigurationError:
@@ -355,6 +359,8 @@ class Runtime(ABC):
             "stop_timeout": declaration.stop_timeout,
             "says_ready": declaration.says_ready,
         }
+        if declaration.kind == "stateless":
+            return self._stateless(declaration, coordinator, options)
         active_passive = isinstance(what, ActivePassiveService)
         body: Callable[..., Any]
         if declaration.rhythm is not None:
@@ -377,6 +383,23 @@ class Runtime(ABC):
         passive = what.run_passive if overridden else None
         election = coordinator.election(declaration.name)
         return ActivePassiveRunner(declaration.name, body, passive, hooks, election=election, **options)
+
+    def _stateless(self, declaration: Declaration, coordinator: Coordinator, options: dict[str, Any]) -> Runner:
+        name, cls = declaration.name, declaration.what
+        stateless = Stateless(
+            name,
+            partial(self._plan.container.build, cls),
+            naming=coordinator.naming,
+            surroundings=self,
+            limits=Limits(start=declaration.start_timeout, stop=declaration.stop_timeout),
+            says_ready=declaration.says_ready,
+        )
+        options = {**options, "before_asked": stateless.silence, "says_ready": True}
+        if cls.instances is EVERYWHERE:
+            return BackgroundRunner(name, stateless.live, stateless, **options)
+        permits = Semaphore(self._commons, name, cls.instances, make_share=Permit)
+        options["says_ready"] = False  # it may wait for a permit for ever, and is ready for one
+        return ActivePassiveRunner(name, stateless.live, None, stateless, election=permits, **options)
 
     def _consumer(self, declaration: Declaration, what: Any) -> Consumer:
         is_class = isinstance(what, ConsumerService)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable  # in signatures that are read when the program runs
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from locum import exit_codes
 from locum.context import Context
+from locum.coordination.hold import Hold
 from locum.errors import StopTimeoutError
 from locum.scopes import cancel_and_wait
 from locum.service import Mode, ServiceHooks
 from locum.services.bodies import Body
 from locum.services.supervised import Supervised
-from locum.services.terms import Duty, Terms
+from locum.services.terms import Duty, Source, Terms
 from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from locum.coordination.election import Election
-    from locum.coordination.term import Term
     from locum.service import Restarting, Surroundings
     from locum.services.terms import Outcome
 
 __all__ = ["ActivePassiveRunner", "ActivePassiveService", "Standby"]
 
 _log = logger("services.active_passive")
+T = TypeVar("T", bound=Hold)
 
 
 class Standby(Context):
@@ -56,7 +56,14 @@ class ActivePassiveService(ServiceHooks):
         return None
 
 
-class ActivePassiveRunner(Supervised):
+class Contested(Source[T], Protocol[T]):
+    """What an instance stands in line for: an election, or one of so many permits."""
+
+    async def win(self) -> T:
+        """Wait for it."""
+
+
+class ActivePassiveRunner(Supervised, Generic[T]):
     """Runs an active-passive service: stands in line, works when it is its turn, gives the term up, and again.
 
     Args:
@@ -69,6 +76,7 @@ class ActivePassiveRunner(Supervised):
         restarts: Judges whether and when it stands in line again after an error.
         stop_timeout: Seconds a planned end may take.
         says_ready: Whether a body says when it is ready, the passive one or the active one.
+        before_asked: Called before the active body is asked to end, with the seconds that this may take.
     """
 
     def __init__(
@@ -78,11 +86,12 @@ class ActivePassiveRunner(Supervised):
         passive: Callable[..., object] | None,
         hooks: ServiceHooks | None,
         *,
-        election: Election,
+        election: Contested[T],
         surroundings: Surroundings,
         restarts: Restarting,
         stop_timeout: float,
         says_ready: bool = False,
+        before_asked: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -93,8 +102,9 @@ class ActivePassiveRunner(Supervised):
             says_ready=says_ready,
         )
         self._active, self._passive, self._election = active, passive, election
+        self._before_asked = before_asked
         self._terms = Terms(name, surroundings=surroundings, stop_timeout=stop_timeout)
-        self._term: Term | None = None
+        self._term: T | None = None
         self._work: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -141,7 +151,8 @@ class ActivePassiveRunner(Supervised):
     async def _one_turn(self) -> Outcome:
         """Stand by until the term is ours, and work."""
         term = await self._stand_in_line()
-        self._surroundings.show(self.name, Mode.ACTIVE, term.token)
+        token = getattr(term, "token", None)  # one of several permits has none
+        self._surroundings.show(self.name, Mode.ACTIVE, token)
         self._has_begun(term)
         try:
             return await self._terms.work(
@@ -150,13 +161,14 @@ class ActivePassiveRunner(Supervised):
                     source=self._election,
                     work=self._active,
                     what=self.name,
-                    on_rest=lambda: self._surroundings.show(self.name, Mode.COMPLETED, term.token),
+                    before_asked=self._before_asked,
+                    on_rest=lambda: self._surroundings.show(self.name, Mode.COMPLETED, token),
                 )
             )
         finally:
             self._term = None
 
-    async def _stand_in_line(self) -> Term:
+    async def _stand_in_line(self) -> T:
         """Stand by until the term is ours."""
         while True:
             self._surroundings.show(self.name, Mode.PASSIVE)

@@ -48,6 +48,7 @@ class BackgroundRunner(Supervised):
         restarts: Judges whether and when it is run again.
         stop_timeout: Seconds it may take to stop.
         says_ready: Whether its body says when it is ready; otherwise it is once it has begun.
+        before_asked: Called before the body is asked to end, with the seconds that it may take for that.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class BackgroundRunner(Supervised):
         restarts: Restarting,
         stop_timeout: float,
         says_ready: bool = False,
+        before_asked: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -69,7 +71,7 @@ class BackgroundRunner(Supervised):
             stop_timeout=stop_timeout,
             says_ready=says_ready,
         )
-        self._body = body
+        self._body, self._before_asked = body, before_asked
         self._scope = Scope(name, on_error=self._on_error)
         self._stopping = Stopping(name, clock=surroundings.clock)
         self._asked = asyncio.Event()
@@ -86,6 +88,8 @@ class BackgroundRunner(Supervised):
         self._surroundings.show(self.name, Mode.STOPPING)
         limit = self.stop_timeout if within is None else within
         self._asked.set()
+        if self._before_asked is not None:
+            limit -= await self._timed(self._before_asked(limit / 2))
         self._stopping.ask_to_stop(within=limit)
         body = self._running
         if body is None:
@@ -101,6 +105,11 @@ class BackgroundRunner(Supervised):
             error = StopTimeoutError(self.name, limit)
             self._surroundings.fail(str(error), exit_codes.WOULD_NOT_STOP)
             raise error from None
+
+    async def _timed(self, work: Awaitable[None]) -> float:
+        begun = self._surroundings.clock.now()
+        await work
+        return seconds(self._surroundings.clock.now() - begun)
 
     def hurry(self) -> None:
         """Cancel the body now, if it is ending by itself."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from locum import exit_codes
 from locum.clock import seconds
-from locum.coordination.term import Term
+from locum.coordination.hold import Hold
 from locum.errors import StopTimeoutError
 from locum.scopes import Scope
 from locum.service import Mode, grace_of
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Duty", "Outcome", "Source", "Terms"]
 
 _log = logger("services.terms")
-T = TypeVar("T", bound=Term)
-S = TypeVar("S", bound=Term, contravariant=True)
+T = TypeVar("T", bound=Hold)
+S = TypeVar("S", bound=Hold, contravariant=True)
 
 
 class Source(Protocol[S]):
@@ -57,6 +57,7 @@ class Duty(Generic[T]):
         source: Where it is given back.
         work: The body, called with the term.
         what: What works, for messages.
+        before_asked: Called before the body is asked to end, with the seconds that this may take.
         on_rest: Called when the body has returned, and its term is kept.
         on_failure: Gives the term up whose body has failed, told why, with what and after how many seconds; without it
             that is a release like any other.
@@ -67,6 +68,7 @@ class Duty(Generic[T]):
     source: Source[T]
     work: Callable[..., object]
     what: str
+    before_asked: Callable[[float], Awaitable[None]] | None = None
     on_rest: Callable[[], object] | None = None
     on_failure: Callable[[str, BaseException, float], Awaitable[None]] | None = None
     on_late_end: Callable[[], object] | None = None
@@ -195,6 +197,11 @@ class Terms:
         What listens has time to end by itself before that; so what it is in the middle of is still accepted.
         """
         term, limit = duty.term, self._limit
+        if duty.before_asked is not None:
+            limit -= await self._timed(duty.before_asked(limit / 2))
+            if term.is_lost:
+                await self._end_lost(duty, body, has_completed=False)
+                return
         term.ask_to_stop(within=limit)
         grace = grace_of(limit) if term.listens and not body.task.done() else 0.0
         if grace:
@@ -253,6 +260,11 @@ class Terms:
         _log.warning("%s has ended at last.", duty.what)
         if duty.on_late_end is not None:
             duty.on_late_end()
+
+    async def _timed(self, work: Awaitable[None]) -> float:
+        begun = self._surroundings.clock.now()
+        await work
+        return seconds(self._surroundings.clock.now() - begun)
 
     async def _ends_before_the_stop(self, task: asyncio.Task[object]) -> bool:
         asked = self.scope.spawn(self._asked_to_stop.wait(), name="stop")
