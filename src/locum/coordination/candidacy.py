@@ -144,6 +144,8 @@ class Candidacy(ABC):
 
     async def _wait_for_turn(self, lease: Lease, *, patient: bool) -> tuple[View, Record]:
         watch: tuple[str, ...] = (self._entry_key, self._key)
+        if self._scope in self._commons.crowded:  # whoever knows what to watch before it looks, looks once
+            watch = await self._settling.answer(self._lookout.foresee_watch, lease)
         again = Backoff(0.001, 0.02)
         while True:
             # the subscription stands before the look, so that nothing falls between the two

@@ -8,6 +8,7 @@ behind it watches one key only: it goes when the holder leaves, and when the hol
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from locum.coordination.turn import Manner
     from locum.store import Record
 
-__all__ = ["Entry", "Place", "check_successor", "entry_key", "find_place", "line_of", "line_prefix", "waiting_in"]
+__all__ = ["Entry", "Place", "before_in", "check_successor", "entry_key", "find_place", "line_of", "line_prefix", "waiting_in"]
 
 _log = logger("coordination.line")
 
@@ -112,6 +113,11 @@ def line_of(records: Iterable[Record]) -> list[Entry]:
     return sorted(entries, key=lambda entry: -entry.priority)  # a stable sort: those of one priority stay as they came
 
 
+def before_in(entries: Sequence[Entry], attempt: str) -> list[Entry]:
+    """Who stands before a candidate; all, if it has no place."""
+    return list(itertools.takewhile(lambda entry: entry.attempt != attempt, entries))
+
+
 def waiting_in(entries: Sequence[Entry], grant: Grant) -> list[str]:
     """The instances that wait in a line, the next one first: whoever holds or held the grant waits for nothing."""
     return [entry.instance for entry in entries if not grant.is_done_with(entry.attempt)]
@@ -166,7 +172,7 @@ def find_place(
     mine = next((entry for entry in entries if entry.attempt == attempt), None)
     if mine is None:
         return None
-    before = list(entries[: entries.index(mine)])
+    before = before_in(entries, attempt)
     waiting = [entry for entry in before if not grant.is_done_with(entry.attempt)]
     if mine.instance == kept_for:
         waiting = [entry for entry in waiting if entry.instance == kept_for]

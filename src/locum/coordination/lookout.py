@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import seconds
 from locum.coordination.grant import Grant, grant_key
-from locum.coordination.line import Place, find_place, line_of, line_prefix
+from locum.coordination.line import Place, before_in, entry_key, find_place, line_of, line_prefix
 from locum.coordination.turn import ALONE
 from locum.errors import ConflictError, SessionLostError
 from locum.keeper.owner import Ending
@@ -177,6 +177,12 @@ class Lookout:
         if kept is not None and not kept.is_ours:
             return replace(view, kept_for=kept.left), foreseen
         return self._judge(view, sessions, now), foreseen
+
+    async def foresee_watch(self) -> tuple[str, ...]:
+        """What a look will most likely find that is to be watched: our place, the one before, and near it the grant."""
+        before = before_in(line_of((await self._store.list(line_prefix(self._scope))).records), self._attempt)
+        watch = entry_key(self._scope, self._attempt), *(entry.key for entry in before[-1:])
+        return (*watch, self._key) if len(before) <= self._eyes else watch
 
     async def _sessions(self, grant: Grant, standing: Collection[str]) -> Sessions | None:
         """The sessions that a grant names; `None` where none needs to be read and quarantine is known to be over.

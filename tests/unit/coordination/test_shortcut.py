@@ -15,9 +15,9 @@ from locum.coordination.shared import ReadWriteLock
 from locum.errors import WaitTimeoutError
 from locum.floor import Floor
 from locum.scopes import Scope
-from locum.store import ABSENT
+from locum.store import ABSENT, ANY
 from locum.testing.faults import answer_lost, request_lost
-from tests.unit.kit import instance, soon, turns
+from tests.unit.kit import instance, soon, turns, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,6 +107,27 @@ async def test_a_holder_without_a_place_in_line_is_followed_when_it_dies(one: In
         await turns()
         await one.leases.die("was killed")
         assert (await soon(waiting)).token == 2
+
+
+async def test_one_that_has_met_others_knows_what_to_watch_before_it_looks(one: Instance, other: Instance) -> None:
+    async with lock_of(one):
+        with pytest.raises(WaitTimeoutError):
+            await lock_of(other).win(timeout=0)
+    one.commons.crowded.add(SCOPE)
+    # in each turn of two that contend one waits for the other: nine calls, of which the holder's release is one
+    async with Scope("waiter") as scope:
+        async with lock_of(one):
+            async with other.store.changes(["sentinel"]) as changes:
+                await one.store.write("sentinel", b"", expect=ANY)
+                await soon(anext(changes))  # it has been told of the take by now, and is not woken by it later
+            other.store.calls.clear()
+            before = other.store.answered("list", LINE)
+            waiting = scope.spawn(lock_of(other).win(), name="waiter")
+            await until(lambda: other.store.answered("list", LINE) >= before + 2, "its look, after the line was listed")
+            await turns()
+            assert calls_of(other) == ["write", "list", "read", "list"], "its place, what to watch, one look"
+        await soon(waiting)
+    assert calls_of(other) == ["read", "list", "read", "write"], "the look, the floor, the take"
 
 
 @pytest.mark.parametrize("fault", [request_lost, answer_lost])

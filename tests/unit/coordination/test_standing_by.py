@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from locum.coordination.lock import Lock
 from locum.scopes import Scope
 from locum.store import ABSENT, ANY
 from locum.stores.sqlite import store as driver
@@ -119,3 +120,22 @@ async def test_a_lost_wake_up_of_a_death_is_made_up_for_where_many_wait(
         await there.other.store.close_session(there.terms[0].lease.session, reason=b"")  # no grant has changed by that
         won = [await soon(waiting) for waiting in there.waiting]
         assert [term.token for term in won] == [term.token + 1 for term in there.terms]
+
+
+async def test_f61_a_lost_watch_of_a_holders_session_costs_no_more_than_a_poll(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds a lock that it has taken at once has no place in line: only its session tells of its death."""
+    path = tmp_path / "store.db"
+    async with instance(path, "web-1") as one, instance(path, "web-2") as other, Scope("waiting") as scope:
+        async with Lock(one.commons, "any"):
+            pass  # it knows from here on that the store is open for grants
+        held = await soon(Lock(one.commons, "invoice-42").win())
+        assert not (await one.store.list("line/")).records
+        waiting = scope.spawn(Lock(other.commons, "invoice-42").win(), name="waiter")
+        await asked_about_all(other.store, more=2)
+        loses_wake_ups(other, monkeypatch)
+        asked = other.store.answered("sessions", "")
+        await other.store.close_session(held.lease.session, reason=b"")
+        assert (await soon(waiting)).token == held.token + 1
+        assert other.store.answered("sessions", "") - asked <= 2, "the first poll that begins after it finds it"
