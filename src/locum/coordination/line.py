@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from locum.coordination.turn import Manner
     from locum.store import Record
 
-__all__ = ["Entry", "Place", "before_in", "check_successor", "entry_key", "find_place", "line_of", "line_prefix", "waiting_in"]
+__all__ = [
+    "Entry",
+    "Place",
+    "before_in",
+    "check_successor",
+    "entry_key",
+    "find_place",
+    "line_of",
+    "line_prefix",
+    "waiting_in",
+]
 
 _log = logger("coordination.line")
 

@@ -766,7 +766,8 @@ async def test_the_one_that_is_named_is_woken_wherever_it_stands_and_few_others(
     await election_of(instances[0]).resign(term, "was transferred to web-6")
     assert (await soon(waiting[4])).instance == "web-6"
     await until(lambda: ("write", entry.key) in instances[0].store.calls[asked:], "its entry to be written anew")
-    assert not instances[0].store.count("delete", LINE), "its place in line has gone with the release"
+    assert not instances[0].store.count("delete", LINE)
+    assert len((await instances[6].store.list(LINE)).records) == 6, "its place in line has gone with the release"
     written = [what for name, what in instances[0].store.calls[asked:] if name == "write" and LINE in str(what)]
     assert written == [entry.key], "its own entry wakes it"
     again = await instances[0].store.read(entry.key)
