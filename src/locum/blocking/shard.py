@@ -40,6 +40,15 @@ class Shard(Term):
         self._handle.lag = lag
 
     @property
+    def has_progressed(self) -> bool:
+        """Whether its work got on under this owner, so that a failure is the first in a row."""
+        return self._handle.has_progressed
+
+    @has_progressed.setter
+    def has_progressed(self, has_progressed: bool) -> None:
+        self._handle.has_progressed = has_progressed
+
+    @property
     def position(self) -> Any:
         """The last checkpoint, of this owner or one before; `None` if there is none. No I/O."""
         return self._handle.position

@@ -109,6 +109,8 @@ class Shard(Term):
         index: Which one it is, from 0.
         of: How many there are.
         lag: How far its work is behind, in whatever the body counts; shown by `locum status shards`. `None` if unknown.
+        has_progressed: Whether its work got on under this owner, so that a failure is the first in a row: a checkpoint
+            says so, and who keeps its position elsewhere may.
     """
 
     def __init__(self, name: str, *, contest: ShardContest, **fields: Any) -> None:
@@ -116,6 +118,7 @@ class Shard(Term):
         self._contest = contest
         self.index, self.of = contest.index, contest.of
         self.lag: float | None = None
+        self.has_progressed = False
 
     @property
     def position(self) -> Any:
@@ -138,6 +141,7 @@ class Shard(Term):
         self.check()
         claim = self._contest.claim_of(self)
         await claim.set_value(self, replace(claim.state.well(), position=position).to_bytes())
+        self.has_progressed = True
 
 
 class ShardContest(Contest[Shard]):

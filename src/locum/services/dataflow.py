@@ -186,6 +186,7 @@ class DataflowService(ShardedService):
                 async with shard.transaction(course.target) as connection:
                     await self.process(shard, items, connection)
                     await fence_of(connection).keep_position(connection, shard.scope, kept)
+            shard.has_progressed = True
             course.position = json.loads(kept)  # as another owner would read it
             course.pace.took(len(batch.items), seconds(self._clock.now() - begun))
             return True

@@ -285,7 +285,7 @@ class ShardedRunner(Supervised):
     async def _failed(self, contest: ShardContest, shard: Shard, why: str, error: BaseException, ran: float) -> None:
         """It rests, whoever has it next; after one failure too many nobody runs it any more."""
         state = contest.claim_of(shard).state
-        if ran >= self._resting.healthy_after:
+        if shard.has_progressed or ran >= self._resting.healthy_after:
             state = state.well()
         state = state.failed(why, most=self._resting.most)
         pause = None if state.dead else self._resting.pause(state.failures)

@@ -208,6 +208,19 @@ async def test_a_batch_that_is_wrong_is_undone_and_its_shard_fails(tmp_path: Pat
     assert rows(books) == []
 
 
+async def test_a_batch_that_was_done_is_progress_and_one_that_failed_is_none(tmp_path: Path, books: Path) -> None:
+    for last, progress in ((2, True), (4, False)):
+        async with shard_of(tmp_path) as shard:
+            stream = Stream(books, last=last)
+            stream.fails = [] if progress else [ValueError("no such customer")]
+            try:
+                await run(stream, shard)
+            except ValueError:
+                pass
+            assert shard.has_progressed is progress
+    assert rows(books) == [1, 2]
+
+
 async def test_without_a_database_the_store_keeps_the_position(tmp_path: Path) -> None:
     async with shard_of(tmp_path) as shard:
         await run(Stream(None), shard)

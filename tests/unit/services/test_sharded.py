@@ -216,6 +216,25 @@ async def test_h05_a_shard_that_fails_for_ever_dies_alone_and_can_be_revived(
     assert not await revive(web_1.one.store, "orders", 2)
 
 
+async def test_a_shard_that_gets_on_between_its_failures_does_not_die(start: Callable[..., Awaitable[Running]]) -> None:
+    runs: list[Shard] = []
+
+    async def body(shard: Shard) -> None:
+        runs.append(shard)
+        shard.has_progressed = len(runs) < 6
+        raise ValueError("no such customer")
+
+    one = await start("web-1", body, Sharding(of=1, join_delay=0.0))
+
+    async def is_dead() -> None:
+        while not (await state_of(one, 0)).dead:  # noqa: ASYNC110 - a store tells a reader nothing
+            await asyncio.sleep(0.005)
+
+    assert await happens(is_dead(), within=LONG)
+    assert len(runs) == 7, "the last one that got on, and two more"
+    assert (await state_of(one, 0)).failures == 3
+
+
 async def test_a_stop_while_a_failed_shard_is_given_up_waits_for_no_pause(
     start: Callable[..., Awaitable[Running]],
 ) -> None:
