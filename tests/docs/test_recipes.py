@@ -27,6 +27,7 @@ PROGRAMS = [
         "nodes.md",
         "members.md",
         "service-clients.md",
+        "blocking-code.md",
         "fences.md",
         "fence-redis-and-http.md",
         "jobs.md",
@@ -54,6 +55,7 @@ SAYS = {
     ("read-write-locks.md", 0): "token 1\n",
     ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",
     ("members.md", 0): ("web-1 1.4 0.7 {'zone': 'a'}\nweb-2 1.5 None {}\n['web-1', 'web-2']\nleft 0 joined 1\n"),
+    ("blocking-code.md", 0): "3 orders, each under a token of its own\nb'5' True\n",
     ("service-clients.md", 0): "200 served in term 1\n",
     ("fences.md", 0): (
         "the fence of shop/lock/books refuses token 1: it has seen 2; roll back and stop working under it\n[(1,)]\n"
