@@ -10,7 +10,9 @@ over: run as many of these as you like, on as many machines as the store allows.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -60,10 +62,12 @@ class Server(ThreadingHTTPServer):
 
 
 def main(url: str, port: int) -> None:
-    """Serve for ever."""
+    """Serve until asked to stop."""
     with locum.blocking.connect(url, namespace="note", ttl=2.0) as coordinator:
         Note.coordinator = coordinator
         server = Server(("127.0.0.1", port), Note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
         print(server.server_port, flush=True)
         server.serve_forever()
 

@@ -112,6 +112,10 @@ def test_f60_two_have_their_turns_and_few_calls_a_hand_over(waiters: Waiters) ->
     goes_round(waiters, processes=2, each=1)
 
 
+def test_f60_ten_have_their_turns_and_each_change_of_hands_wakes_one(waiters: Waiters) -> None:
+    goes_round(waiters, processes=2, each=5)
+
+
 @pytest.mark.stores(thorough=True)
 @pytest.mark.timeout(400)
 def test_f60_200_have_their_turns_in_the_order_of_coming_and_few_calls_a_hand_over(waiters: Waiters) -> None:
