@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select
 
-from locum.errors import LogGapError
+from locum.errors import LogGapError, StaleTermError
 from locum.state import checkpointing, idempotency
 from locum.state.checkpointing import AHEAD
+from locum.state.checkpoints import Item
 from locum.state.database import opened
 from locum.state.loading import catch_up
-from tests.unit.state.test_state import _LONG, add, state, two
+from locum.state.record import Change
+from tests.unit.state.test_state import _LONG, add, error_of, state, two
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -132,6 +134,19 @@ async def test_a_repeated_transaction_is_known_after_truncation_and_the_oldest_a
             async with next_one.transaction(key="request 20") as tx:
                 assert not tx.is_repeated, "the oldest is forgotten first"
             assert next_one.dictionary("counts").read("a") == 30
+
+
+async def test_s02_a_stale_primary_writes_no_checkpoint(url: str) -> None:
+    async with two(url) as (old, new):
+        await old.promote(1)
+        await add(old, "a")
+        await new.promote(2)
+        stale = Item(Change("counts", "a", "17"), 99)
+        assert isinstance(await error_of(old._partition.write_items(1, [stale])), StaleTermError)
+        assert isinstance(await error_of(old._partition.move(1, to=1, kept=2, horizon=0)), StaleTermError)
+        assert await new._partition.page(("", ""), 10) == []
+        assert (await new._partition.head()).checkpoint == 0
+        assert await records(new._database) == 1
 
 
 async def test_transactions_wait_when_the_log_is_too_far_ahead(
