@@ -111,13 +111,12 @@ class Steps:
 
     def listing_after(self) -> Select[Any]:
         """The same of those written after a revision, or named, with the number of all under the prefix."""
-        store, records = self.store.c, self.records
-        wanted = or_(records.c.revision > _number("after"), _Among(_text("named"), records.c.key))
-        joined = self.store.outerjoin(records, and_(self._listed(store.incarnation), wanted))
-        # all are as they are in the one incarnation that a caller compares with
-        number = select(func.count()).select_from(records).where(self._listed(_text("incarnation"))).scalar_subquery()
-        found = select(store.incarnation, store.revision, number.label("number"), *self._record())
-        return found.select_from(joined).order_by("created")
+        # looked up once, for the number too; in the one incarnation that a caller compares with
+        listed = select(*self._record()).where(self._listed(_text("incarnation"))).cte("listed")
+        wanted = or_(listed.c.at > _number("after"), _Among(_text("named"), listed.c.key))
+        number = select(func.count()).select_from(listed).scalar_subquery().label("number")
+        found = select(self.store.c.incarnation, self.store.c.revision, number, *listed.c)
+        return found.select_from(self.store.outerjoin(listed, wanted)).order_by(listed.c.created)
 
     def statuses(self, *, named: bool) -> Select[Any]:
         """The store's row with each session of some ids, or with each open one; once without, if none is."""

@@ -9,7 +9,7 @@ for first = 1, #keys, 1000 do
   local last = math.min(first + 999, #keys)
   for at, record in ipairs(redis.call('HMGET', space .. '/records', unpack(keys, first, last))) do
     local key = keys[first + at - 1]
-    if record and (ARGV[4] == '' or named[key] or less(ARGV[4], (fields(record)))) then
+    if record and (ARGV[4] == '' or named[key] or less(ARGV[4], string.match(record, '^%d+'))) then
       found[#found + 1] = key
       found[#found + 1] = record
     end
