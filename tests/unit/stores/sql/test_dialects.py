@@ -29,7 +29,9 @@ def every_step() -> dict[str, CompilerElement]:
         if name.startswith("_") or name == "guards":
             continue
         wanted = inspect.signature(step).parameters
-        fixed: dict[str, Any] = {one: counted for one in ("counted", "begun", "closed", "put", "turned") if one in wanted}
+        fixed: dict[str, Any] = {
+            one: counted for one in ("counted", "begun", "closed", "put", "turned") if one in wanted
+        }
         fixed |= {"guards": guards} if "guards" in wanted else {}
         switch = next((one for one in given if one in wanted), None)
         for choice in given[switch] if switch else [None]:
