@@ -136,15 +136,28 @@ class ZooKeeperConnection:
         await self._writer.drain()
         return [await self._answer(xid, request) for xid, request in sent]
 
-    async def get_each(self, paths: Sequence[str]) -> list[Answer | Refusal]:
-        """The node at each path, or why there is none to be had, in few messages."""
-        found: list[Answer | Refusal] = []
-        parts = (paths[begin : begin + _READS] for begin in range(0, len(paths), _READS))
-        for answer in await self.ask_all(*(protocol.get_each(*part) for part in parts)):
+    async def get_each(
+        self, paths: Sequence[str], *, before: Sequence[Request] = (), after: Sequence[Request] = ()
+    ) -> tuple[list[Answer | Refusal], list[Answer | Refusal]]:
+        """The node at each path, or why there is none to be had, in few messages of one trip.
+
+        Args:
+            paths: They are read in their order.
+            before: What is asked besides, before that.
+            after: What is asked besides, after that.
+
+        Returns:
+            The nodes, and what was answered to what was asked besides.
+        """
+        parts = [paths[begin : begin + _READS] for begin in range(0, len(paths), _READS)]
+        answers = await self.ask_all(*before, *(protocol.get_each(*part) for part in parts), *after)
+        begin, end = len(before), len(before) + len(parts)
+        nodes: list[Answer | Refusal] = []
+        for answer in answers[begin:end]:
             if isinstance(answer, Refusal):
                 raise answer
-            found += answer.what
-        return found
+            nodes += answer.what
+        return nodes, [*answers[:begin], *answers[end:]]
 
     async def hear(self) -> str | None:
         """The path of the next wake-up; `None` for the answer to a `ping`. Nothing else is asked from here on."""

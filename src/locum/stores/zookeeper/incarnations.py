@@ -97,7 +97,8 @@ async def _begin(turn: Turn, layout: Layout, found: Look, seen: Seen | None, max
     """Begin a new incarnation in the place of the one found; `None` if somebody else was first."""
     (names,) = await turn.connection.ask_all(protocol.children(layout.namespaces))
     namespaces = [Layout(layout.root, name) for name in getattr(names, "what", [])]
-    nodes = map(node_of, await turn.connection.get_each([one.namespace for one in namespaces]))
+    answers, _ = await turn.connection.get_each([one.namespace for one in namespaces])
+    nodes = map(node_of, answers)
     longest = [int(node.value or b"0") for node in nodes if node is not None]
     before = [found.incarnation.id, *([seen.incarnation] if seen else []), *found.incarnation.after]
     begun = Incarnation(

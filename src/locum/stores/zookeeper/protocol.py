@@ -54,7 +54,6 @@ __all__ = [
     "content",
     "create",
     "delete",
-    "get",
     "get_each",
     "greeting",
     "login",
@@ -164,7 +163,7 @@ class _MultiRead(NamedTuple):
 
     def serialize(self) -> bytes:
         head = bytes(MultiHeader(GetData.type, False, -1).serialize())
-        asked = [head + bytes(get(path).serialize()) for path in self.paths]
+        asked = [head + bytes(GetData(path, None).serialize()) for path in self.paths]
         return b"".join(asked) + bytes(MultiHeader(-1, True, -1).serialize())
 
 
@@ -187,11 +186,6 @@ def login(scheme: str, secret: str) -> bytes:
 def sync(path: str) -> Request:
     """Have the server catch up with the ensemble."""
     return Sync(path)
-
-
-def get(path: str) -> Request:
-    """A `Node`."""
-    return GetData(path, None)
 
 
 def get_each(*paths: str) -> Request:
@@ -266,8 +260,6 @@ def content(request: Request, zxid: int, code: int, text: bytes) -> Answer:
         return Answer(zxid, None)
     if code:
         raise Refusal(code)
-    if isinstance(request, GetData):
-        return Answer(zxid, _node(text, 0)[0])
     if isinstance(request, _MultiRead):
         return Answer(zxid, _each(zxid, text))
     if isinstance(request, GetChildren):

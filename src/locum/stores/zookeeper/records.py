@@ -9,15 +9,14 @@ from locum.errors import ConflictError
 from locum.store import ABSENT, ANY, Listing, Record, not_empty
 from locum.stores.zookeeper import protocol
 from locum.stores.zookeeper.layout import Kept
-from locum.stores.zookeeper.transactions import node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from locum.store import Expect
     from locum.stores.zookeeper.layout import Layout
     from locum.stores.zookeeper.protocol import Request
-    from locum.stores.zookeeper.sessions import SessionTable
+    from locum.stores.zookeeper.sessions import Known, SessionTable
     from locum.stores.zookeeper.transactions import Look, Turn
 
 __all__ = ["RecordTable"]
@@ -29,7 +28,6 @@ _TRIES = 3  # of a list, to be read while nothing changes: in a crowd each would
 class _Found:
     """A key as a look has found it: its record and node, and the version of its folder's counter."""
 
-    look: Look
     record: Record | None
     kept: Kept | None
     version: int
@@ -49,8 +47,8 @@ class RecordTable:
 
     async def read(self, turn: Turn, key: str) -> Record | None:
         """The latest record of a key."""
-        found = await self._find(turn, key)
-        turn.note(found.look)
+        look, _, (found,) = await self._find(turn, [key])
+        turn.note(look)
         return found.record
 
     async def write(
@@ -67,18 +65,19 @@ class RecordTable:
         drop: str | None,
     ) -> Record:
         """Compare and set."""
+        open_ids = [one for one in dict.fromkeys((session, if_open)) if one is not None]
+        named = open_ids if if_gone is None else [*open_ids, if_gone]
+        dropped = [] if drop is None else [drop]
         while True:
-            found = await self._find(turn, key)
+            look, known, (found, *dropping) = await self._find(turn, [key, *dropped], named)
             _demand(key, expect, found.record)
             guards: list[Request] = []
-            for guard in {session, if_open} - {None}:
-                assert guard is not None  # noqa: S101 - taken out
-                guards += await self._sessions.guard_open(turn, guard)
+            for one in open_ids:
+                guards += self._sessions.guard_open(known[one])
             if if_gone is not None:
-                held = await self._sessions.guard_gone(turn, if_gone)
-                if held is None:
+                if not known[if_gone].status.is_closed:
                     raise ConflictError(key, found.record, f"the session {if_gone} is not closed")
-                guards += held
+                guards.append(self._sessions.guard(known[if_gone]))
             if if_empty is not None:
                 alone = await self._guard_empty(turn, if_empty)
                 if alone is None:
@@ -87,37 +86,33 @@ class RecordTable:
             if found.folder is None:
                 await self._make_folder(turn, key)
                 continue
-            offset = found.look.incarnation.offset
+            offset = look.incarnation.offset
             kept = Kept(value, session, found.kept.made if found.kept else offset, offset)
-            dropping = [] if drop is None else self._delete(turn, drop, await self._find(turn, drop))
-            changed = await turn.change(
-                found.look,
-                *guards,
-                *self._put(turn, key, kept, found),
-                *self._bind(turn, key, session, found),
-                *dropping,
-            )
+            operations = [*self._put(turn, key, kept, found), *self._bind(turn, key, session, found)]
+            for other, entry in zip(dropped, dropping, strict=True):
+                operations += self._delete(turn, other, entry)
+            changed = await turn.change(look, *guards, *operations)
             if changed is None:
                 continue
-            turn.note(found.look, changed)
+            turn.note(look, changed)
             created = found.record.created if found.record else offset + changed
             return Record(key, value, offset + changed, created, session)
 
     async def delete(self, turn: Turn, key: str, expect: Expect) -> None:
         """Compare and delete."""
         while True:
-            found = await self._find(turn, key)
-            turn.note(found.look)
+            look, _, (found,) = await self._find(turn, [key])
+            turn.note(look)
             if found.record is None:
                 return
             _demand(key, expect, found.record)
             changed = await turn.change(
-                found.look,
+                look,
                 protocol.check(self._layout.counter(key), found.folder or 0),
                 *self._delete(turn, key, found),
             )
             if changed is not None:
-                turn.note(found.look, changed)
+                turn.note(look, changed)
                 return
 
     async def under(self, turn: Turn, prefix: str, after: int | None = None, named: Collection[str] = ()) -> Listing:
@@ -126,11 +121,14 @@ class RecordTable:
         While others write all the time, some may be newer than that; none is older. All are read, also where only
         those after a revision are wanted: only the records themselves say when they were written.
         """
-        tries = 0
+        layout, tries = self._layout, 0
         while True:
-            begun, records = await self._all_under(turn, prefix)
-            alive = protocol.children(self._layout.alive)
-            ended = await turn.look(alive)
+            first, folders = await self._folders(turn, prefix)
+            look = await turn.look(children=[f"{layout.records}/{folder}" for folder in folders])
+            begun, keys = first or look, self._keys(look, folders, prefix)
+            ended = await turn.look(before=[layout.record(key) for key in keys], children=[layout.alive])
+            nodes = [(key, ended.node(at)) for at, key in enumerate(keys)]
+            records = [Kept.from_node(key, node)[1] for key, node in nodes if node is not None]
             dead = {one.session for one in records if one.session is not None} - set(ended.names(0))
             if dead and all([await self._sessions.bury(turn, one) for one in dead]):
                 continue
@@ -144,36 +142,27 @@ class RecordTable:
 
     # -- inside
 
-    async def _all_under(self, turn: Turn, prefix: str) -> tuple[Look, list[Record]]:
-        layout, folders = self._layout, await self._folders(turn, prefix)
-        look = await turn.look(*(protocol.children(f"{layout.records}/{folder}") for folder in folders))
-        keys = self._keys(look, folders, prefix)
-        answers = await turn.connection.get_each([layout.record(key) for key in keys])
-        nodes = zip(keys, map(node_of, answers), strict=True)
-        return look, [Kept.from_node(key, node)[1] for key, node in nodes if node is not None]
-
-    async def _folders(self, turn: Turn, prefix: str) -> list[str]:
-        """In which the keys are that begin with a prefix."""
+    async def _folders(self, turn: Turn, prefix: str) -> tuple[Look | None, list[str]]:
+        """In which the keys are that begin with a prefix, and the look that has shown it, if one was needed."""
         layout = self._layout
         if "/" in prefix:
-            return [layout.folder(prefix)]
-        names = (await turn.look(protocol.children(layout.records))).names(0)
-        return [one for one in names if one == layout.folder("") or one.startswith(prefix)]
+            return None, [layout.folder(prefix)]
+        look = await turn.look(children=[layout.records])
+        return look, [one for one in look.names(0) if one == layout.folder("") or one.startswith(prefix)]
 
-    def _keys(self, look: Look, folders: Sequence[str], prefix: str, *, first: int = 0) -> list[str]:
-        """The keys of a look that has asked for these folders' children, from a place on."""
-        found = (self._layout.key(folder, name) for at, folder in enumerate(folders, first) for name in look.names(at))
+    def _keys(self, look: Look, folders: Sequence[str], prefix: str) -> list[str]:
+        """The keys of a look that has asked for these folders' children."""
+        found = (self._layout.key(folder, name) for at, folder in enumerate(folders) for name in look.names(at))
         return [key for key in found if key.startswith(prefix)]
 
     async def _guard_empty(self, turn: Turn, prefix: str) -> list[Request] | None:
         """What fails a change unless no record is under a prefix; `None` if one is."""
-        folders = await self._folders(turn, prefix)
+        _, folders = await self._folders(turn, prefix)
         counters = [f"{self._layout.made}/{folder}" for folder in folders]
         while True:
-            children = [protocol.children(f"{self._layout.records}/{folder}") for folder in folders]
-            # the counters are read first: what they say is not newer than the children
-            look = await turn.look(*map(protocol.get, counters), *children)
-            if not self._keys(look, folders, prefix, first=len(counters)):
+            # what the counters say is not newer than the children
+            look = await turn.look(*counters, children=[f"{self._layout.records}/{folder}" for folder in folders])
+            if not self._keys(look, folders, prefix):
                 break
             if (await self.under(turn, prefix)).records:
                 return None
@@ -181,24 +170,30 @@ class RecordTable:
         nodes = ((path, look.node(at)) for at, path in enumerate(counters))
         return [protocol.check(path, node.version) for path, node in nodes if node is not None]
 
-    async def _find(self, turn: Turn, key: str) -> _Found:
+    async def _find(
+        self, turn: Turn, keys: Sequence[str], sessions: Sequence[str] = ()
+    ) -> tuple[Look, Mapping[str, Known], list[_Found]]:
+        """One look at keys, and after them at sessions."""
+        layout = self._layout
+        # a counter is read first: what it says is not newer than the record
+        nodes = [path for key in keys for path in (layout.counter(key), layout.record(key))]
         while True:
-            # the counter is read first: what it says is not newer than the record
-            look = await turn.look(
-                protocol.get(self._layout.counter(key)),
-                protocol.get(self._layout.record(key)),
-                protocol.children(self._layout.alive),
-            )
-            counter, node = look.node(0), look.node(1)
-            folder = counter.version if counter else None
-            if node is None:
-                return _Found(look, None, None, -1, folder)
-            kept, record = Kept.from_node(key, node)
-            if record.session is not None and record.session not in look.names(2):
-                if await self._sessions.bury(turn, record.session):
-                    continue
-                return _Found(look, None, None, -1, folder)
-            return _Found(look, record, kept, node.version, folder)
+            look = await turn.look(*nodes, *self._sessions.nodes(*sessions), children=[layout.alive])
+            known = await self._sessions.known(turn, look, sessions, first=len(nodes))
+            found = [await self._found(turn, look, key, at) for at, key in enumerate(keys)]
+            if known is not None and None not in found:
+                return look, known, [one for one in found if one is not None]
+
+    async def _found(self, turn: Turn, look: Look, key: str, at: int) -> _Found | None:
+        """What a look has found of a key; `None` if that died with its session, and is to be looked at again."""
+        counter, node = look.node(2 * at), look.node(2 * at + 1)
+        folder = counter.version if counter else None
+        if node is None:
+            return _Found(None, None, -1, folder)
+        kept, record = Kept.from_node(key, node)
+        if record.session is not None and record.session not in look.names(0):
+            return None if await self._sessions.bury(turn, record.session) else _Found(None, None, -1, folder)
+        return _Found(record, kept, node.version, folder)
 
     def _put(self, turn: Turn, key: str, kept: Kept, found: _Found) -> list[Request]:
         path, counter = self._layout.record(key), self._layout.counter(key)

@@ -40,13 +40,15 @@ class Look:
         incarnation: What `store` says.
         version: Its version.
         zxid: Of the last change.
-        rest: What else was asked for, in order; a refusal is in the place of what is not there.
+        nodes: Those that were asked for, in the order of reading; a refusal is in the place of what is not there.
+        children: The same of whose children were asked for.
     """
 
     incarnation: Incarnation
     version: int
     zxid: int
-    rest: Sequence[Answer | Refusal]
+    nodes: Sequence[Answer | Refusal]
+    children: Sequence[Answer | Refusal]
 
     @property
     def seen(self) -> Seen:
@@ -54,12 +56,12 @@ class Look:
         return self.incarnation.seen(self.zxid)
 
     def node(self, place: int) -> Node | None:
-        """What was asked for there; `None` if there is none."""
-        return node_of(self.rest[place])
+        """The node that was asked for there; `None` if there is none."""
+        return node_of(self.nodes[place])
 
     def names(self, place: int) -> list[str]:
         """The children that were asked for there."""
-        answer = self.rest[place]
+        answer = self.children[place]
         if isinstance(answer, Answer):
             return list(answer.what)
         if answer.code != protocol.NO_NODE:
@@ -98,31 +100,41 @@ class Turn:
         """Those of the nodes that are made."""
         return self.connection.rights
 
-    async def look(self, *requests: Request) -> Look:
-        """The latest of the store, and of what is asked for besides; compared with what was seen (R24).
+    async def look(self, *nodes: str, before: Sequence[str] = (), children: Sequence[str] = ()) -> Look:
+        """The latest of the store, and of what is asked for besides, in one trip; compared with what was seen (R24).
+
+        What is read later is as new or newer.
+
+        Args:
+            nodes: The paths of nodes, which are read after the store and in their order.
+            before: The paths of nodes that are read before the store.
+            children: The paths of nodes whose children are read after all that.
 
         Raises:
             StoreReplacedError: It is not the one that was seen.
             SchemaError: It was written by a newer release.
         """
-        found = await self.look_as_it_is(*requests)
+        found = await self.look_as_it_is(*nodes, before=before, children=children)
         if found is None:
             raise self._sight.replaced("it is gone", seen=self._seen)
         self._sight.compare(self._seen, found.seen)
         return found
 
-    async def look_as_it_is(self, *requests: Request) -> Look | None:
+    async def look_as_it_is(self, *nodes: str, before: Sequence[str] = (), children: Sequence[str] = ()) -> Look | None:
         """The same without comparing; `None` if there is no store."""
         layout = self._layout
-        first = protocol.sync(layout.root or "/"), protocol.get(layout.store), protocol.get(layout.tick)
-        _, store, tick, *rest = await self.connection.ask_all(*first, *requests)
-        said, touched = node_of(store), node_of(tick)
+        found, (_, *names) = await self.connection.get_each(
+            [*before, layout.store, layout.tick, *nodes],
+            before=[protocol.sync(layout.root or "/")],
+            after=[protocol.children(path) for path in children],
+        )
+        said, touched = (node_of(found.pop(len(before))) for _ in range(2))
         if said is None or touched is None:
             return None
         incarnation = Incarnation.from_bytes(said.value)
         if incarnation.least_reader > SCHEMA:
             raise SchemaError(self._url, incarnation.least_reader, SCHEMA)
-        return Look(incarnation, said.version, touched.changed, rest)
+        return Look(incarnation, said.version, touched.changed, found, names)
 
     async def change(self, look: Look, *operations: Request) -> int | None:
         """Do all of it, if the store is in the incarnation that was looked at.
@@ -145,7 +157,7 @@ class Turn:
     async def make_all(self, paths: Sequence[str]) -> None:
         """Make those nodes that are not there, in one change; parents stand before their children."""
         while True:
-            nodes = map(node_of, await self.connection.get_each(paths))
+            nodes = map(node_of, (await self.connection.get_each(paths))[0])
             missing = [path for path, node in zip(paths, nodes, strict=True) if node is None]
             made = [protocol.create(path, b"", self.rights) for path in missing]
             if not made or await self.change_as_it_is(*made) is not None:
