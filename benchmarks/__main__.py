@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import costs, shards
+from benchmarks import costs, shards, state
 from benchmarks.jobs import family as jobs
 from benchmarks.locks import family as locks
 from benchmarks.options import parsed
@@ -29,6 +29,7 @@ _FAMILIES: Final[dict[str, Callable[[Path, Options], tuple[list[Path], bool]]]] 
     "jobs": jobs.measure,
     "costs": costs.measure,
     "shards": shards.measure,
+    "state": state.measure,
 }
 
 

@@ -1,4 +1,4 @@
-"""S02, S03, S05: the state of a partition, whose replicas are frozen, killed and demoted while they write."""
+"""S02, S03, S05, S07: the state of a partition, whose replicas are frozen, killed and demoted while they write."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from locum.state.checkpointing import AHEAD
 from locum.state.commits import LIMIT
+from locum.state.database import opened
+from locum.state.state import State
 from tests.faults.kit.places import ServerPlace
 from tests.faults.kit.replicas import Replicas
 from tests.faults.kit.runs import count
-from tests.faults.kit.waiting import pass_by, until
+from tests.faults.kit.waiting import LONG, pass_by, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,3 +150,30 @@ def test_s05_the_engine_is_away_and_comes_back(replicas: Replicas, place: Place)
     assert max(line.get("seconds", 0) for line in replicas.said()) < 2 * LIMIT
     until(lambda: secondary.do("read")["counts"] == primary.do("read")["counts"], "the secondary to have all")
     assert secondary.do("promote", token=2)["records"] == 0
+
+
+@pytest.mark.stores("sqlite", "postgresql")
+@pytest.mark.timeout(1800)
+async def test_s07_a_promotion_reads_a_thousand_records_at_most(place: Place) -> None:
+    keys, together = count(1_000_000, 20_000), 1000
+    async with opened(place.url, namespace="faults", timeout=LONG) as database:
+        async with State(database, "counter", "0") as first:
+            await first.promote(1)
+            counts = first.dictionary("counts")
+            for at in range(0, keys, together):
+                async with first.transaction(timeout=LONG) as tx:
+                    for number in range(at, at + together):
+                        await counts.set(tx, f"{number:08}", number)
+            for number in range(2 * AHEAD + AHEAD // 2):  # one record each
+                async with first.transaction(timeout=LONG) as tx:
+                    await counts.set(tx, f"{number:08}", "new")
+        async with State(database, "counter", "0") as second:
+            await second.promote(2)
+            assert second.opened is not None
+            assert second.promoted is not None
+            assert second.opened.keys == keys
+            assert second.opened.records + second.promoted.records <= AHEAD
+            left = await second._partition.after((await second._partition.head()).checkpoint, 100_000)
+            assert len(left) == second.opened.records, "they were really counted"
+            counts = second.dictionary("counts")
+            assert [counts.read(f"{number:08}") for number in (0, 2 * AHEAD, keys - 1)] == ["new", "new", keys - 1]

@@ -161,18 +161,19 @@ class PostgresDatabase(Generic[L]):
         def told(*_: object) -> None:
             wake()
 
+        connection: _Library | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
                 connection.add_termination_listener(lambda _: broken.set())
                 await connection.add_listener(self._channel, told)
-        except _FAILURES as error:
-            raise self._told(error, committing=False) from error
-        try:
             wake()  # what was told before is not told again
             await broken.wait()
+        except _FAILURES as error:
+            raise self._told(error, committing=False) from error
         finally:
-            connection.terminate()
+            if connection is not None:
+                connection.terminate()
 
     async def close(self) -> None:
         """Leave."""

@@ -69,7 +69,7 @@ class Replica:
         begun, tx = time.monotonic(), None
         try:
             async with self._state.transaction(key=name) as tx:
-                key = f"key {self._number % 7}"
+                key = f"key {self._number % 41}"
                 await counts.set(tx, key, await counts.get(tx, key, 0) + 1)
                 await notes.set(tx, name, key)
         except LocumError as error:

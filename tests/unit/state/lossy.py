@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ class Lossy:
 
     Attributes:
         is_away: Nothing gets through.
+        gate: What changes something waits for it.
         next: What becomes of the next statements that change something: `lost` (it is done, and its answer does not
             come), `stuck` (neither), `late` (it is done when `deliver` is called).
     """
@@ -37,6 +39,8 @@ class Lossy:
     def __init__(self, database: Database[Ledger]) -> None:
         self._database, self.ledger = database, database.ledger
         self.is_away = False
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.next: list[str] = []
         self._late: list[Callable[[Connection], Any]] = []
 
@@ -47,6 +51,7 @@ class Lossy:
 
     async def tell(self, statement: Callable[[Connection], T]) -> T:
         self._check()
+        await self.gate.wait()
         if not self.next:
             return await self._database.tell(statement)
         fault = self.next.pop(0)
@@ -58,6 +63,7 @@ class Lossy:
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         self._check()
+        await self.gate.wait()
         return await self._database.transact(work)
 
     async def ask(self, question: Callable[[Connection], T]) -> T:

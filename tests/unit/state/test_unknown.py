@@ -13,12 +13,13 @@ from locum.state import checkpointing
 from locum.state.database import opened
 from tests.unit.state.lossy import lossy
 from tests.unit.state.test_checkpoints import checkpoint
-from tests.unit.state.test_state import _LONG, add, state
+from tests.unit.state.test_state import _LONG, add, error_of, state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from locum.state.state import State
+    from locum.state.transaction import Transaction
     from tests.unit.state.lossy import Lossy
 
 _SHORT = 0.2
@@ -35,6 +36,18 @@ async def behind(url: str, **options: Any) -> AsyncIterator[tuple[State, Lossy, 
     ):
         await one.promote(1)
         yield one, network, other
+
+
+async def set_to_10(state: State) -> tuple[Exception | None, Transaction]:
+    """Have `a` be 10, or not; what is raised in that case."""
+    begun: list[Transaction] = []
+
+    async def work() -> None:
+        async with state.transaction(timeout=_SHORT) as tx:
+            begun.append(tx)
+            await state.dictionary("counts").set(tx, "a", 10)
+
+    return await error_of(work()), begun[0]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +71,8 @@ async def test_s05_what_is_not_known_in_time_is_known_later_and_nobody_builds_on
     async with behind(url) as (one, network, _):
         await add(one, "a")
         network.next = [fault, *["stuck"] * 1000]
-        with pytest.raises(OutcomeUnknownError):
-            async with one.transaction(timeout=_SHORT) as tx:
-                await one.dictionary("counts").set(tx, "a", 10)
+        error, tx = await set_to_10(one)
+        assert isinstance(error, OutcomeUnknownError)
         following = asyncio.ensure_future(add(one, "a", timeout=_LONG))
         await asyncio.sleep(_SHORT)
         assert not following.done(), "the key is not free before it is known"
@@ -87,9 +99,8 @@ async def test_s03_a_later_primary_has_it_or_it_never_comes(url: str, fault: str
     async with behind(url, on_refused=refused.append) as (one, network, other):
         await add(one, "a")
         network.next = [fault, *["stuck"] * 1000]
-        with pytest.raises(OutcomeUnknownError):
-            async with one.transaction(timeout=_SHORT) as tx:
-                await one.dictionary("counts").set(tx, "a", 10)
+        error, tx = await set_to_10(one)
+        assert isinstance(error, OutcomeUnknownError)
         network.is_away = True
         await other.promote(2)
         assert other.dictionary("counts").read("a") == (10 if is_there else 1)
@@ -101,8 +112,7 @@ async def test_s03_a_later_primary_has_it_or_it_never_comes(url: str, fault: str
             async with asyncio.timeout(_LONG):
                 while not refused:  # noqa: ASYNC110 - told from within
                     await asyncio.sleep(0.01)
-            (error,) = refused
-            assert isinstance(error, StaleTermError)
+            assert [type(error) for error in refused] == [StaleTermError]
         with pytest.raises((StaleTermError, NotPrimaryError)):
             await add(one, "a", timeout=_LONG)
         await one.demote()
@@ -146,9 +156,7 @@ async def test_s03_what_was_truncated_cannot_be_told_any_more(url: str, monkeypa
     monkeypatch.setattr(checkpointing, "_KEPT", 1)
     async with behind(url) as (one, network, other):
         network.next = ["lost", *["stuck"] * 1000]
-        with pytest.raises(OutcomeUnknownError):
-            async with one.transaction(timeout=_SHORT) as tx:
-                await one.dictionary("counts").set(tx, "a", 10)
+        _, tx = await set_to_10(one)
         network.is_away = True
         await other.promote(2)
         for _ in range(10):
@@ -157,3 +165,33 @@ async def test_s03_what_was_truncated_cannot_be_told_any_more(url: str, monkeypa
         network.is_away, network.next = False, []
         with pytest.raises(OutcomeUnknownError, match="truncated"):
             await tx.settled()
+
+
+async def test_s03_what_waits_is_not_sent_after_a_revocation(url: str) -> None:
+    async with behind(url) as (one, network, other):
+        network.gate.clear()
+        sent = asyncio.ensure_future(add(one, "a"))
+        await asyncio.sleep(_SHORT / 4)
+        waiting = asyncio.ensure_future(error_of(add(one, "b")))
+        await asyncio.sleep(_SHORT / 4)
+        one.revoke()
+        assert isinstance(await waiting, NotPrimaryError)
+        network.gate.set()
+        assert await sent == 1
+        await asyncio.sleep(_SHORT / 4)
+        await one.demote()
+        await other.promote(2)
+        assert dict(other.dictionary("counts").items()) == {"a": 1}
+
+
+async def test_s02_who_is_promoted_has_read_all_that_was_acknowledged_until_the_fence_rose(url: str) -> None:
+    async with lossy(url) as (here, network), behind(url) as (old, _, _), state(here) as new:
+        await add(old, "a")
+        network.gate.clear()
+        promoting = asyncio.ensure_future(new.promote(2))
+        await asyncio.sleep(_SHORT)
+        assert await add(old, "a") == 2
+        network.gate.set()
+        await promoting
+        assert new.dictionary("counts").read("a") == 2
+        assert isinstance(await error_of(add(old, "a")), StaleTermError)
