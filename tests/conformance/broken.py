@@ -17,7 +17,7 @@ from tests.conformance.test_memory import TestMemory as Memory
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from locum.store import Change, Expect, Guarantees, Record, Store
+    from locum.store import Change, Expect, Guarantees, Listing, Record, Store
     from locum.stores.memory import MemoryServer
 
 
@@ -29,6 +29,23 @@ class ReadsThenWrites(MemoryStore):
         if expect is not ANY and (current.revision if current else ABSENT) != expect:
             raise ConflictError(key, current)
         return await super().write(key, value, expect=ANY, **guards)
+
+
+class DropsFirst(MemoryStore):
+    """What is to go with a write goes before it, in a step of its own."""
+
+    async def write(self, key: str, value: bytes, *, drop: str | None = None, **given: Any) -> Record:
+        if drop is not None:
+            await self.delete(drop, expect=ANY)
+        return await super().write(key, value, **given)
+
+
+class CountsWhatItShows(MemoryStore):
+    """It counts the records of a listing, and not all that stand there."""
+
+    async def list(self, prefix: str, **given: Any) -> Listing:
+        listing = await super().list(prefix, **given)
+        return replace(listing, count=len(listing.records))
 
 
 class ForgetsTheDead(MemoryStore):
@@ -77,6 +94,14 @@ def harness_of(driver: type[MemoryStore]) -> Any:
 
 class TestReadsThenWrites(Memory):
     harness = harness_of(ReadsThenWrites)
+
+
+class TestDropsFirst(Memory):
+    harness = harness_of(DropsFirst)
+
+
+class TestCountsWhatItShows(Memory):
+    harness = harness_of(CountsWhatItShows)
 
 
 class TestForgetsTheDead(Memory):

@@ -40,6 +40,8 @@ def _contract_of(test: str) -> str:
     ("driver", "named"),
     [
         ("ReadsThenWrites", "StoreContract.test_of_many_writers_on_one_revision_one_wins"),
+        ("DropsFirst", "StoreContract.test_a_write_that_is_refused_drops_nothing"),
+        ("CountsWhatItShows", "StoreContract.test_a_list_counts_all_and_names_the_incarnation"),
         ("ForgetsTheDead", "SessionContract.test_a_closed_id_never_comes_back"),
         ("ClearsBeforeItWaits", "WakeUpContract.test_a_change_before_the_wait_begins_is_not_lost"),
     ],
