@@ -126,7 +126,7 @@ async def test_a_current_term_writes_and_its_token_is_the_highest(database: Data
     assert database.highest() == 7
 
 
-async def test_a_stale_term_is_refused_and_nothing_is_written(database: Database, one: Instance) -> None:
+async def test_f69_a_stale_term_is_refused_and_nothing_is_written(database: Database, one: Instance) -> None:
     old, new = await term_of(one, 7), await term_of(one, 8)
     await old.raise_fence(await opened(database))
     await new.raise_fence(await opened(database))
@@ -191,7 +191,7 @@ async def test_a_current_term_is_let_through_in_the_users_transaction(database: 
     assert database.orders() == [1]
 
 
-async def test_a_stale_term_is_refused_in_the_users_transaction(database: Database, one: Instance) -> None:
+async def test_f69_a_stale_term_is_refused_in_the_users_transaction(database: Database, one: Instance) -> None:
     old, new = await term_of(one, 7), await term_of(one, 8)
     await old.raise_fence(await opened(database))
     await new.raise_fence(await opened(database))

@@ -114,7 +114,9 @@ async def waits(database: Database) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-async def test_a_stale_term_is_refused_and_nothing_is_written(library: str, database: Database, one: Instance) -> None:
+async def test_f69_a_stale_term_is_refused_and_nothing_is_written(
+    library: str, database: Database, one: Instance
+) -> None:
     old, new = await term_of(one, 7), await term_of(one, 1 << 40)
     async with database.reached_by(library) as target:
         await old.raise_fence(await opened(target))
@@ -242,7 +244,7 @@ async def test_a_check_outside_a_transaction_is_refused(database: Database, one:
 
 
 @pytest.mark.parametrize("library", ["psycopg", "psycopg async"])
-async def test_psycopg_is_fenced_in_the_users_own_transaction_too(
+async def test_f69_psycopg_is_fenced_in_the_users_own_transaction_too(
     library: str, database: Database, one: Instance
 ) -> None:
     old, new = await term_of(one, 7), await term_of(one, 8)
