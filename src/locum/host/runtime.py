@@ -441,9 +441,9 @@ class Runtime(ABC):
             await self._modes_changed.wait()
             await self.clock.sleep(0.05)
             self._modes_changed.clear()
-            # what is shown goes with the session: when that is lost, it is shown again under the next one
-            (await leases.lease()).on_end(self._show_again)
             try:
+                # what is shown goes with the session: when that is lost, it is shown again under the next one
+                (await leases.lease()).on_end(self._show_again)
                 await coordinator.publish(self._modes)
             except LocumError as error:
                 _log.debug("the modes were not shown: %s", error)
