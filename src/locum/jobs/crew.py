@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from locum.clock import seconds
 from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.jobs.aftercare import Aftercare
 from locum.jobs.cover import Cover
@@ -81,6 +82,7 @@ class Crew:
         self._stuck: set[tuple[str, int]] = set()
         self._enlisted = ""
         self._is_quiet = False
+        self._looked_at = 0
         self._nudge = asyncio.Event()
         self._scribe = Scribe(roster.jobs, self._clock, self._nudge.set)
         self._aftercare = Aftercare(store, self._clock)
@@ -148,6 +150,7 @@ class Crew:
     async def _look(self, stopping: Stopping) -> None:
         """One look: decide, claim, begin, recover; then wait until something is to be done."""
         self._nudge.clear()
+        self._looked_at = self._clock.now()
         lease = await self._lease(stopping)
         if lease is None:
             return
@@ -197,27 +200,27 @@ class Crew:
             await self._clock.sleep(backoff.delay())
 
     async def _pause(self, duration: float) -> None:
-        """Wait, unless something has happened here that is a reason to look."""
-        await happens(self._nudge.wait(), within=duration)
+        """Wait, unless something has happened here that is a reason to look; for what happens together, once."""
+        if duration and await happens(self._nudge.wait(), within=duration):
+            await self._clock.sleep(max(0.0, _SHORTEST - seconds(self._clock.now() - self._looked_at)))
 
     async def _hear(self, stopping: Stopping) -> None:
         await stopping.asked()
         self._nudge.set()
 
     async def _take(self, lease: Lease) -> Taken:
-        room = max(0, self._roster.at_once - len(self._here)) if lease.is_current else 0
-        ledger, begun = self._database.ledger, self._clock.now()
-        taken = None
-        if self._is_quiet:
-            taken = await self._database.ask(functools.partial(ledger.peek, session=lease.session))
+        room = self._room if lease.is_current else 0
+        ledger, begun, taken = self._database.ledger, self._clock.now(), None
+        mine: dict[str, Any] = {"session": lease.session, "room": room, "patience": self._roster.patience}
+        if self._is_quiet or not room:
+            taken = await self._database.ask(functools.partial(ledger.peek, **mine))
         if taken is None:
             begun = self._clock.now()
+            instance = self._surroundings.instance
             taken = await self._database.transact(
-                lambda db: ledger.take(
-                    db, self._roster.jobs, session=lease.session, instance=self._surroundings.instance, room=room
-                )
+                functools.partial(ledger.take, jobs=self._roster.jobs, instance=instance, **mine)
             )
-        self._is_quiet = not (taken.has_moved or self._here)
+        self._is_quiet = not taken.has_moved
         stepped = self._steadiness.step(taken.now, begun, self._clock.now())
         if stepped:
             _log.warning(
@@ -227,12 +230,19 @@ class Crew:
             )
         return taken
 
+    @property
+    def _room(self) -> int:
+        """How many runs may begin here."""
+        return max(0, self._roster.at_once - len(self._here))
+
     def _until_next(self, taken: Taken) -> float:
         if taken.is_full:
             return 0.0
         if taken.next_at is None:
             return _LONGEST
         left = (taken.next_at - taken.now) / 1e6
+        if not self._room:  # what ends here says so
+            return min(_LONGEST, max(_SHORTEST, left + self._roster.patience))
         if taken.has_moved:
             return min(_LONGEST, max(_SHORTEST, left))
         # what is due, and about which nothing could be decided, is in another's hands at this moment

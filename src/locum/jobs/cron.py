@@ -70,6 +70,8 @@ class Pattern:
         self.text = " ".join(
             _with_places(field, kind, expression, seed) for field, kind in zip(fields, kinds, strict=True)
         )
+        self.grain = timedelta(seconds=1 if len(fields) == 6 else 60)
+        """The shortest that two times can be apart."""
         minute, hour = self.text.split()[-5:-3]
         self.names_a_time = not (minute.startswith("*") or hour.startswith("*"))
         """Whether it says when on a day, rather than how often: such a time comes once a day, however it is shifted."""

@@ -29,6 +29,11 @@ class Elsewhere:
         self.names: dict[str, None] = {}
         self.triggers: dict[str, None] = {}
 
+    @property
+    def known(self) -> dict[str, list[str]]:
+        """Both, as lists."""
+        return {"names": list(self.names), "triggers": list(self.triggers)}
+
     def __len__(self) -> int:
         return len(self.names) + len(self.triggers)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import BigInteger, Integer, String, Text, bindparam, delete, or_, select, update
 
+from locum.jobs.many import Many, Sentence
 from locum.jobs.rows import SECOND, storable
 from locum.jobs.slices import Slices
 from locum.jobs.steps import READY, RUNNING
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection, Row
+    from sqlalchemy.types import TypeEngine
 
     from locum.jobs.finish import Finish
     from locum.jobs.job import Job
+    from locum.jobs.many import Words
+    from locum.jobs.tables import Tables
 
 __all__ = ["Ends"]
 
@@ -24,10 +28,31 @@ _MOST_LOSSES: Final = 5
 _KEPT: Final = {"succeeded": 7, "skipped": 7, "cancelled": 30}  # days; dead letters are kept until somebody decides
 _DAY: Final = 86_400 * SECOND
 _TOGETHER: Final = 1000
+_OF_WHAT_WAITS: Final[dict[str, TypeEngine[Any]]] = {
+    "id": String(),
+    "slot": Integer(),
+    "attempt": Integer(),
+    "failures": Integer(),
+    "losses": Integer(),
+    "not_before": BigInteger(),
+    "error": Text(),
+}
+_OF_AN_EXECUTION: Final[dict[str, TypeEngine[Any]]] = {"run": String(), "token": BigInteger()}
 
 
 class Ends(Slices):
     """How runs end, and come back."""
+
+    def __init__(self, tables: Tables, namespace: str, store: str) -> None:
+        super().__init__(tables, namespace, store)
+        told = tables.progress
+        self._which_are_ours = Sentence(self._ours)
+        self._let_wait = Many(_OF_WHAT_WAITS, self._waiting_again)
+        self._say_progress = Many.into(told)
+        self._forget_progress = Many(
+            _OF_AN_EXECUTION,
+            lambda one: delete(told).where(told.c.run == one("run"), told.c.token == one("token")),
+        )
 
     def finish(
         self, db: Connection, finishes: Iterable[Finish], *, session: str, jobs: Mapping[str, Job] | None = None
@@ -47,17 +72,12 @@ class Ends(Slices):
         for one in ended:
             if one.floor:
                 self._lift(db, one)
-        claimed = self._select_runs(
-            self._among(db, self._runs.c.id, sorted({one.id for one in ended})),
-            self._runs.c.session == session,
-            self._runs.c.state == RUNNING,
-        )
         # in one order, so that two who end the same runs do not wait for each other
-        rows = db.execute(claimed.order_by(self._runs.c.id).with_for_update())
+        rows = self._which_are_ours.say(db, ids=sorted({one.id for one in ended}), session=session)
         ours = {(row.id, row.token): row for row in rows}
         if any(row.limit_key for row in ours.values()):
             self.wake(db)  # another instance may have what waits for that key
-        over: list[dict[str, Any]] = []
+        over: list[tuple[Row[Any], dict[str, Any]]] = []
         again: list[dict[str, Any]] = []
         cut: list[tuple[Row[Any], Finish]] = []
         for one in ended:
@@ -66,35 +86,47 @@ class Ends(Slices):
                 continue
             if one.is_final or row.cancelling:  # it was to end, and has
                 outcome = one.outcome if one.is_final else "cancelled"
-                over.append(self._over(dict(row._mapping), outcome, one.error, now, result=one.result))
+                over.append((row, self._over(row.id, outcome, one.error, now, result=one.result)))
             elif one.outcome == "cut":
                 cut.append((row, one))
             else:
                 again.append(self._again(one, row, now))
-        if over:
-            db.execute(delete(self._runs).where(self._among(db, self._runs.c.id, [one["id"] for one in over])))
-            db.execute(insert(self._history), over)
-        if again:
-            ready: dict[str, Any] = {name: bindparam(f"b_{name}") for name in again[0] if name != "id"}
-            db.execute(
-                update(self._runs).where(self._runs.c.id == bindparam("b_id")).values(ready),
-                [{f"b_{name}": value for name, value in columns.items()} for columns in again],
-            )
+        self._end(db, [end for _, end in over])
+        self._let_wait.say(db, again)
         for row, one in cut:
             self._cut(db, row, one, now)
-        self._follow(db, [columns for columns in over if columns["outcome"] == "succeeded"], now, jobs or {})
-        self._conclude(db, [row.id for row, _ in cut] + _parents(over), now, jobs)
+        self._follow(db, [row for row, end in over if end["outcome"] == "succeeded"], now, jobs or {})
+        parents = [row.parent for row, _ in over if row.parent]
+        self._conclude(db, [row.id for row, _ in cut] + parents, now, jobs)
         return self._refused(db, [one for one in ended if (one.id, one.token) not in ours])
 
-    def _again(self, finish: Finish, row: Row[Any], now: int) -> dict[str, Any]:
-        return self._ready(
-            id=row.id,
-            slot=row.slot if row.parent else None,  # the place of a slice is its run's
-            attempt=row.attempt + int(finish.has_begun),
-            failures=row.failures + int(finish.outcome == "again"),
-            not_before=now + round(finish.pause * SECOND),
-            error=storable(finish.error),
+    def _ours(self, words: Words) -> Any:
+        """Runs that a session executes, in the order in which they are locked."""
+        runs = self._runs.c
+        read = (runs.job, runs.fire_at, runs.nonce, runs.slot, runs.parent, runs.limit_key, runs.cancelling)
+        ours = select(runs.id, runs.token, runs.attempt, runs.failures, runs.losses, *read).where(
+            self._of_ours(self._runs),
+            words.among(runs.id, "ids"),
+            runs.session == bindparam("session", type_=String()),
+            runs.state == RUNNING,
         )
+        return ours.order_by(runs.id).with_for_update()
+
+    def _waiting_again(self, one: Any) -> Any:
+        """Have a run wait, whose attempt is over, and which is not: it has no executor."""
+        told = {name: one(name) for name in _OF_WHAT_WAITS if name != "id"}
+        return update(self._runs).where(self._runs.c.id == one("id")).values(state=READY, session=None, **told)
+
+    def _again(self, finish: Finish, row: Row[Any], now: int) -> dict[str, Any]:
+        return {
+            "id": row.id,
+            "slot": row.slot if row.parent else None,  # the place of a slice is its run's
+            "attempt": row.attempt + int(finish.has_begun),
+            "failures": row.failures + int(finish.outcome == "again"),
+            "losses": row.losses,
+            "not_before": now + round(finish.pause * SECOND),
+            "error": storable(finish.error),
+        }
 
     def _refused(self, db: Connection, others: Collection[Finish]) -> frozenset[str]:
         """Those whose end was not written before, by a call whose answer was lost."""
@@ -157,17 +189,13 @@ class Ends(Slices):
 
     def tell(self, db: Connection, said: Mapping[tuple[str, int], str], *, over: Iterable[tuple[str, int]]) -> None:
         """Write down how far executions are, each by its run and its token; and let go of what others have said."""
-        table = self._tables.progress
         gone = sorted({*said, *over})
-        if gone:
-            is_it = (table.c.run == bindparam("b_run"), table.c.token == bindparam("b_token"))
-            db.execute(delete(table).where(*is_it), [{"b_run": run, "b_token": token} for run, token in gone])
-        if said:
-            rows = [
-                {"run": run, "token": token, "namespace": self._namespace, "said": text}
-                for (run, token), text in sorted(said.items())
-            ]
-            db.execute(insert(table), rows)
+        self._forget_progress.say(db, [{"run": run, "token": token} for run, token in gone])
+        rows = [
+            {"run": run, "token": token, "namespace": self._namespace, "said": text}
+            for (run, token), text in sorted(said.items())
+        ]
+        self._say_progress.say(db, rows)
 
     # -- of sessions
 
@@ -204,18 +232,17 @@ class Ends(Slices):
         lost = self._claimed(db, session, but)
         if lost:
             self.wake(db)
+        again: list[dict[str, Any]] = []
         for row in lost:
-            is_it = self._runs.c.id == row.id
             losses = row.losses + 1
             if losses > _MOST_LOSSES or row.cancelling:
-                db.execute(delete(self._runs).where(is_it))
                 outcome = "cancelled" if row.cancelling else "dead"
                 why = f"its executor was lost {losses} times, the last time on {row.instance}"
-                db.execute(insert(self._history).values(self._over(dict(row._mapping), outcome, why, now)))
+                self._end(db, [self._over(row.id, outcome, why, now)])
                 self._conclude(db, [row.parent] if row.parent else [], now)
             else:
-                again = self._ready(slot=row.slot, losses=losses, attempt=row.attempt + 1, not_before=now)
-                db.execute(update(self._runs).where(is_it).values(again))
+                again.append({**row._mapping, "losses": losses, "attempt": row.attempt + 1, "not_before": now})
+        self._let_wait.say(db, again)
         return len(lost)
 
     def put_back(self, db: Connection, session: str, *, but: Collection[tuple[str, int]]) -> int:
@@ -230,10 +257,7 @@ class Ends(Slices):
             How many runs.
         """
         unknown = self._claimed(db, session, but)
-        if unknown:
-            ids = [row.id for row in unknown]
-            slot = case((self._runs.c.parent.is_not(None), self._runs.c.slot), else_=None)
-            db.execute(update(self._runs).where(self._runs.c.id.in_(ids)).values(self._ready(slot=slot)))
+        self._let_wait.say(db, [{**row._mapping, "slot": row.slot if row.parent else None} for row in unknown])
         return len(unknown)
 
     def _claimed(self, db: Connection, session: str, but: Collection[tuple[str, int]]) -> list[Row[Any]]:
@@ -284,7 +308,3 @@ class Ends(Slices):
                 db.execute(delete(self._history).where(self._history.c.id.in_(ids)))
             is_full = is_full or len(ids) == _TOGETHER
         return is_full
-
-
-def _parents(over: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [columns["parent"] for columns in over if columns["parent"]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from locum.errors import ConfigurationError, ScheduleError
 from locum.jobs.cron import place_by_hash
-from locum.jobs.misfires import Misfire
+from locum.jobs.misfires import Misfire, unharmed
 from locum.jobs.overlap import Overlap
 from locum.jobs.retry import Retry
 from locum.names import check_name
@@ -29,6 +29,7 @@ Executor = Literal["asyncio", "thread", "process"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_JOBS: Final = 100_000
+_PATIENCE: Final = 5.0
 _LONGEST_KEY: Final = 200
 _TOGETHER: Final = 1000
 MOST_SLICES: Final = 10_000
@@ -130,6 +131,13 @@ class Job:
             self.limit_of(default, 0)
 
     @property
+    def patience(self) -> float:
+        """For how many seconds a time of it may be left to an instance that has room, and nothing comes of it."""
+        if self.overlap.replaces:
+            return 0.0  # what goes is cancelled at once, though it may be what takes the room
+        return _PATIENCE if self.trigger is None else unharmed(self.trigger, self.misfire, most=_PATIENCE)
+
+    @property
     def bodies(self) -> list[Callable[..., object]]:
         """The user's functions."""
         body = None if self.executor == "process" else self.body  # it is given its params, and no collaborators
@@ -218,6 +226,7 @@ class Roster:
 
     Attributes:
         jobs: By name.
+        patience: For how many seconds a time of any of them may be left to an instance that has room.
 
     Args:
         at_once: How many runs one instance has at once.
@@ -230,7 +239,7 @@ class Roster:
         if at_once < 1:
             raise ConfigurationError(f"jobs_at_once={at_once!r}: one run must be able to go")
         self.jobs: dict[str, Job] = {}
-        self.at_once = at_once
+        self.at_once, self.patience = at_once, _PATIENCE
 
     @property
     def bodies(self) -> list[Callable[..., object]]:
@@ -259,3 +268,4 @@ class Roster:
         if job.name in self.jobs:
             raise ConfigurationError(f"there is a job {job.name!r} already: give one of them another name=")
         self.jobs[job.name] = job
+        self.patience = min(self.patience, job.patience)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import BigInteger, Integer, Text, delete, insert, select
 
 from locum.jobs.claims import Claims, Taken
 from locum.jobs.ends import Ends
 from locum.jobs.job import instant, micros
+from locum.jobs.many import Sentence
 from locum.jobs.wishes import BACKFILL, MANUAL, Wishes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from locum.jobs.job import Job
+    from locum.jobs.tables import Tables
 
 __all__ = ["BACKFILL", "MANUAL", "Ledger", "Taken"]
 
@@ -35,6 +37,12 @@ class Ledger(Claims, Ends, Wishes):
     Assumes: a transaction is atomic, and one that locks a job's row is alone with it.
     On loss: a transaction that did not commit has left nothing; one that did, something that any instance goes on with.
     """
+
+    def __init__(self, tables: Tables, namespace: str, store: str) -> None:
+        super().__init__(tables, namespace, store)
+        self._which_are_known = Sentence(lambda words: self._select_jobs(words.among(self._jobs.c.name, "names")))
+        self._plan_anew = self._changed({"trigger_text": Text(), "next_at": BigInteger()})
+        self._change_places = self._changed({"places": Integer()})
 
     def is_prepared(self, db: Connection) -> bool:
         """Whether the tables are there, of a schema that this release knows or a newer one that it may work on.
@@ -56,28 +64,23 @@ class Ledger(Claims, Ends, Wishes):
         """Write down what is declared; a trigger that has changed is worked out anew from now on."""
         # in one order, so that instances that start together do not wait for each other
         declared = sorted(jobs, key=lambda job: job.name)
-        named = self._among(db, self._jobs.c.name, [job.name for job in declared])
-        known = {row.name: row for row in db.execute(self._select_jobs(named))}
+        known = {row.name: row for row in self._which_are_known.say(db, names=[job.name for job in declared])}
         new = [job for job in declared if job.name not in known]
         if new:
             now, floor = self.now(db), self._floor(db)
             db.execute(self._insert_unknown(db, self._jobs), [self._as_row(job, now, floor) for job in new])
         changed = [
-            {"b_name": job.name, "b_trigger": job.trigger_text, "b_next": _unplanned(job)}
+            {"name": job.name, "trigger_text": job.trigger_text, "next_at": _unplanned(job)}
             for job in declared
             if job.name in known and known[job.name].trigger_text != job.trigger_text
         ]
-        this = (self._jobs.c.namespace == self._namespace, self._jobs.c.name == bindparam("b_name"))
-        if changed:
-            planned: dict[str, Any] = {"trigger_text": bindparam("b_trigger"), "next_at": bindparam("b_next")}
-            db.execute(update(self._jobs).where(*this).values(planned), changed)
+        self._plan_anew.say(db, changed)
         places = [
-            {"b_name": job.name, "b_places": job.overlap.places}
+            {"name": job.name, "places": job.overlap.places}
             for job in declared
             if job.name in known and known[job.name].places != job.overlap.places
         ]
-        if places:
-            db.execute(update(self._jobs).where(*this).values(places=bindparam("b_places")), places)
+        self._change_places.say(db, places)
 
     def enlist(self, db: Connection, names: Iterable[str], *, session: str, instance: str) -> None:
         """Write down which jobs an instance has declared, for as long as its session lives."""

@@ -16,7 +16,7 @@ from locum.errors import ScheduleError
 if TYPE_CHECKING:
     from locum.jobs.triggers import Trigger
 
-__all__ = ["Due", "Misfire", "MisfirePolicy", "due"]
+__all__ = ["Due", "Misfire", "MisfirePolicy", "due", "unharmed"]
 
 MisfirePolicy = Literal["latest", "none", "earliest", "all"]
 _POLICIES: Final = ("latest", "none", "earliest", "all")
@@ -88,6 +88,21 @@ def due(trigger: Trigger, planned: datetime, now: datetime, misfire: Misfire) ->
             begin = max(planned, now - timedelta(seconds=misfire.window))
             fires = _backwards(trigger, last, at_least=begin, most=misfire.most)
     return Due(tuple(fires), _dropped(trigger, planned, last, fires, misfire), following)
+
+
+def unharmed(trigger: Trigger, misfire: Misfire, *, most: float) -> float:
+    """For how many seconds it may be left open whether a time fires, and nothing comes of it but that.
+
+    It is not missed by then, and no other one has come.
+
+    Args:
+        trigger: When it fires.
+        misfire: When a time is missed.
+        most: The answer is never more.
+    """
+    if trigger.grain is not None:
+        most = min(most, trigger.grain.total_seconds() / 4)
+    return min(most, misfire.window / 2, most if misfire.grace is None else misfire.grace / 2)
 
 
 def _grace(trigger: Trigger, planned: datetime, misfire: Misfire) -> timedelta:

@@ -49,6 +49,11 @@ class Overlap:
             raise ScheduleError(f"most={self.most!r}: at least one run must have a place, and 100,000 at most")
 
     @property
+    def replaces(self) -> bool:
+        """Whether what is there makes way for what comes."""
+        return self.policy == "cancel_running"
+
+    @property
     def places(self) -> int:
         """How many runs of the job may go at once."""
         return self.most if self.policy == "allow" else 1

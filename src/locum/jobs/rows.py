@@ -5,25 +5,34 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import String, any_, bindparam, select, update
+from sqlalchemy import BigInteger, String, Text, delete, insert, select, update
 
 from locum.databases.database import wake_others
 from locum.errors import UnknownJobError
-from locum.jobs.steps import READY, JobRow, LiveRun
+from locum.jobs.many import Many, Sentence
+from locum.jobs.steps import JobRow, LiveRun
 from locum.jobs.tables import micros_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Row, Table
+    from sqlalchemy.types import TypeEngine
 
     from locum.jobs.tables import Tables
 
-__all__ = ["SECOND", "Rows", "job_of", "run_of", "storable"]
+__all__ = ["SECOND", "Rows", "columns_of_a_run", "job_of", "run_of", "storable"]
 
 SECOND: Final = 1_000_000
 _LONGEST_ERROR: Final = 2000
 _OF_A_RUN: Final = tuple(one.name for one in fields(LiveRun) if one.name != "is_new")
+_OF_AN_END: Final[dict[str, TypeEngine[Any]]] = {
+    "id": String(),
+    "outcome": String(),
+    "error": Text(),
+    "finished_at": BigInteger(),
+    "result": Text(),
+}
 
 
 class Rows:
@@ -40,23 +49,18 @@ class Rows:
     def __init__(self, tables: Tables, namespace: str, store: str) -> None:
         self._namespace, self._store = namespace, store
         self._tables, self._jobs, self._runs, self._history = tables, tables.jobs, tables.runs, tables.history
+        self._what_time_is_it = Sentence(lambda _: select(micros_now()))
+        self._insert_runs, self._insert_history = Many.into(tables.runs), Many.into(tables.history)
+        self._delete_runs = Many({"id": String()}, lambda one: delete(tables.runs).where(tables.runs.c.id == one("id")))
+        self._write_over = Many(_OF_AN_END, self._over_of)
 
     def now(self, db: Connection) -> int:
         """The database's time, in microseconds."""
-        return int(db.execute(select(micros_now())).scalar_one())
+        return int(self._what_time_is_it.say(db).scalar_one())
 
     def wake(self, db: Connection) -> None:
         """Have other instances look at once, when the transaction is committed: there is something for them."""
         wake_others(db)
-
-    @staticmethod
-    def _among(db: Connection, column: Any, texts: Iterable[str]) -> Any:
-        """Whether a column is one of some texts; on PostgreSQL in the same words however many they are."""
-        if db.dialect.name == "postgresql":
-            from sqlalchemy.dialects.postgresql import ARRAY
-
-            return column == any_(bindparam(None, list(texts), type_=ARRAY(String)))
-        return column.in_(list(texts))
 
     @staticmethod
     def _insert_unknown(db: Connection, table: Table) -> Any:
@@ -96,6 +100,16 @@ class Rows:
     def _change(self, db: Connection, job: str, **values: Any) -> None:
         db.execute(update(self._jobs).where(self._of_ours(self._jobs), self._jobs.c.name == job).values(**values))
 
+    def _changed(self, kinds: Mapping[str, TypeEngine[Any]]) -> Many:
+        """What changes columns of jobs, each by its name."""
+        jobs = self._jobs
+
+        def change(one: Any) -> Any:
+            changed = update(jobs).where(self._of_ours(jobs), jobs.c.name == one("name"))
+            return changed.values({name: one(name) for name in kinds})
+
+        return Many({"name": String(), **kinds}, change)
+
     def _columns(self, run: LiveRun) -> dict[str, Any]:
         """A run that nobody executes."""
         return {
@@ -108,15 +122,22 @@ class Rows:
             "completes": None,
         }
 
-    def _over(
-        self, columns: dict[str, Any], outcome: str, error: str, now: int, *, result: str | None = None
-    ) -> dict[str, Any]:
-        kept = {name: value for name, value in columns.items() if name in self._history.c}
-        return {**kept, "error": storable(error), "outcome": outcome, "finished_at": now, "result": result}
+    def _end(self, db: Connection, ends: Sequence[dict[str, Any]]) -> None:
+        """Have runs be over, each as `_over` says it."""
+        self._write_over.say(db, ends)
+        self._delete_runs.say(db, ends)
 
-    def _ready(self, **others: Any) -> dict[str, Any]:
-        """What becomes of a run whose attempt is over, and which is not: it has no place until it begins again."""
-        return {"state": READY, "session": None, "slot": None, **others}
+    @staticmethod
+    def _over(run: str, outcome: str, why: str, now: int, *, result: str | None = None) -> dict[str, Any]:
+        """How a run is over that is there."""
+        return {"id": run, "outcome": outcome, "error": storable(why), "finished_at": now, "result": result}
+
+    def _over_of(self, one: Any) -> Any:
+        """The row of a run as it is kept, with how it is over: it need not come here for that."""
+        told = _OF_AN_END.keys() - {"id"}
+        names = [column.name for column in self._history.c]
+        found = select(*(one(name) if name in told else self._runs.c[name] for name in names))
+        return insert(self._history).from_select(names, found.where(self._runs.c.id == one("id")))
 
 
 def job_of(row: Row[Any]) -> JobRow:
@@ -126,9 +147,14 @@ def job_of(row: Row[Any]) -> JobRow:
     )
 
 
+def columns_of_a_run(runs: Any) -> list[Any]:
+    """What is read of a run, in the order of `run_of`."""
+    return [runs.c[name] for name in _OF_A_RUN]
+
+
 def run_of(row: Row[Any]) -> LiveRun:
-    """A run's row."""
-    return LiveRun(**{name: row._mapping[name] for name in _OF_A_RUN})
+    """A run's row, of which these columns were read first."""
+    return LiveRun(*row[: len(_OF_A_RUN)])
 
 
 def storable(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import case, func, select, update
 
 from locum.jobs.rows import Rows
 from locum.jobs.steps import CUT, READY, RUNNING, LiveRun
@@ -52,7 +52,7 @@ class Slices(Rows):
             if part not in done
         ]
         if made:
-            db.execute(insert(self._runs), [self._columns(one) for one in made])
+            self._insert_runs.say(db, [self._columns(one) for one in made])
             self.wake(db)
         db.execute(
             update(self._runs)
@@ -82,27 +82,21 @@ class Slices(Rows):
                 continue
             outcome = "cancelled" if run.cancelling else "dead" if dead else "succeeded"
             why = f"{len(dead)} of {run.parts} slices have not succeeded, the first of them: {dead[0]}" if dead else ""
-            db.execute(delete(self._runs).where(self._runs.c.id == parent))
-            db.execute(insert(self._history).values(self._over(dict(run._mapping), outcome, why, now)))
+            self._end(db, [self._over(parent, outcome, why, now)])
             if outcome == "succeeded":
-                self._follow(db, [dict(run._mapping)], now, jobs or {})
+                self._follow(db, [run], now, jobs or {})
 
-    def _follow(
-        self, db: Connection, succeeded: Iterable[Mapping[str, Any]], now: int, jobs: Mapping[str, Job]
-    ) -> None:
+    def _follow(self, db: Connection, succeeded: Iterable[Row[Any]], now: int, jobs: Mapping[str, Job]) -> None:
         """Make the runs that follow on whole runs that have succeeded, in the transaction that says so."""
         following: dict[str, list[Job]] = {}
         for job in jobs.values():
             if job.after is not None:
                 following.setdefault(job.after, []).append(job)
         made = [
-            _following(job, run, now)
-            for run in succeeded
-            if run["parent"] is None
-            for job in following.get(run["job"], ())
+            _following(job, run, now) for run in succeeded if run.parent is None for job in following.get(run.job, ())
         ]
         if made:
-            db.execute(insert(self._runs), [self._columns(one) for one in made])
+            self._insert_runs.say(db, [self._columns(one) for one in made])
             self.wake(db)
 
     def _lost_of(self, db: Connection, parent: str) -> Sequence[str]:
@@ -117,12 +111,7 @@ class Slices(Rows):
         ids = sorted(set(runs))
         family = (self._runs.c.parent.in_(ids), self._runs.c.state == READY)
         waiting = db.execute(self._select_runs(*family).order_by(self._runs.c.id).with_for_update()).all()
-        if waiting:
-            db.execute(delete(self._runs).where(self._runs.c.id.in_([row.id for row in waiting])))
-            why = "cancelled before it began"
-            db.execute(
-                insert(self._history), [self._over(dict(row._mapping), "cancelled", why, now) for row in waiting]
-            )
+        self._end(db, [self._over(row.id, "cancelled", "cancelled before it began", now) for row in waiting])
         self.wake(db)
         # the slices before their run, in the order in which who ends one locks them
         for going in (
@@ -153,14 +142,14 @@ class Slices(Rows):
         return {row.parent: (row.many, int(row.before)) for row in db.execute(counted)}
 
 
-def _following(job: Job, run: Mapping[str, Any], now: int) -> LiveRun:
+def _following(job: Job, run: Row[Any], now: int) -> LiveRun:
     """The run of a job that follows on a run of another one, for the same time."""
-    params = job.params_at(run["fire_at"])
+    params = job.params_at(run.fire_at)
     return LiveRun.waiting(
         job.name,
-        run["fire_at"],
-        nonce=f"{AFTER}{run['id']}",
+        run.fire_at,
+        nonce=f"{AFTER}{run.id}",
         not_before=now,
         params=params,
-        **job.limit_of(params, run["fire_at"]),
+        **job.limit_of(params, run.fire_at),
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from locum.jobs.job import Job
 
-__all__ = ["CUT", "READY", "RUNNING", "JobRow", "LiveRun", "Step", "step"]
+__all__ = ["CUT", "READY", "RUNNING", "JobRow", "LiveRun", "Step", "Unfinished", "step"]
 
 READY: Final = "ready"
 RUNNING: Final = "running"
@@ -97,6 +97,26 @@ class LiveRun:
 
 
 @dataclass(slots=True)
+class Unfinished:
+    """What of one job is not over, as far as it was read.
+
+    Attributes:
+        runs: What goes, and of what waits as much as could begin.
+        able: How many whole runs wait that could begin, whether they were read or not.
+        scheduled: How many wait for which nobody has asked, whether they were read or not.
+    """
+
+    runs: list[LiveRun] = field(default_factory=list)
+    able: int = 0
+    scheduled: int = 0
+
+    @property
+    def unread(self) -> int:
+        """How many wait besides, for which nobody has asked."""
+        return self.scheduled - sum(_is_scheduled(run) for run in self.runs)
+
+
+@dataclass(slots=True)
 class Step:
     """What is to be done.
 
@@ -128,27 +148,35 @@ class Step:
 
 
 def step(
-    job: Job, row: JobRow, live: Iterable[LiveRun], *, now: int, room: int, keys: dict[str, int] | None = None
+    job: Job,
+    row: JobRow,
+    live: Iterable[LiveRun],
+    *,
+    now: int,
+    room: int,
+    keys: dict[str, int] | None = None,
+    unread: int = 0,
 ) -> Step:
     """What is to be done.
 
     Args:
         job: As it is declared here.
         row: As the database knows it.
-        live: Its runs that are not over.
+        live: Its runs that are not over; of those that wait, at least as many as may begin.
         now: The database's time.
         room: How many runs may begin here.
         keys: How often each key is used that may be given here; it is counted on.
+        unread: How many wait besides, for which nobody has asked.
     """
     found = Step(row.next_at, row.decided_until, row.token)
     runs = list(live)
     if not row.paused and job.trigger is not None and row.trigger_text == job.trigger_text:
-        _fire(job, found, runs, now)
+        _fire(job, found, runs, now, unread)
     _begin(job, found, runs, now, room, {} if keys is None else keys)
     return found
 
 
-def _fire(job: Job, found: Step, runs: list[LiveRun], now: int) -> None:
+def _fire(job: Job, found: Step, runs: list[LiveRun], now: int, unread: int) -> None:
     """The scheduled times that are due, each decided once."""
     assert job.trigger is not None  # noqa: S101 - whoever calls has looked
     if found.next_at == _WORKED_OUT_ANEW:
@@ -167,15 +195,15 @@ def _fire(job: Job, found: Step, runs: list[LiveRun], now: int) -> None:
         decided.append(last)
     for fire_at in map(micros, what.fires):
         if fire_at > before:  # decided already, under another trigger or with another clock: never again
-            _admit(job, found, runs, _run_of(job, fire_at))
+            _admit(job, found, runs, _run_of(job, fire_at), unread)
     found.decided_until = max([before, *decided])
     found.next_at = None if what.next is None else micros(what.next)
 
 
-def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun) -> None:
+def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun, unread: int) -> None:
     running = [one for one in runs if one.state != READY and one.parent is None]
-    waiting = [one for one in runs if one.state == READY and not one.nonce]
-    answer = admit(job.overlap, running=len(running), waiting=len(waiting))
+    waiting = [one for one in runs if _is_scheduled(one)]
+    answer = admit(job.overlap, running=len(running), waiting=len(waiting) + unread)
     if answer is Admission.SKIP:
         found.left_out.append((run, f"left out, by overlap={job.overlap.policy}: another run is not over"))
         return
@@ -214,6 +242,11 @@ def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int, keys
         found.token += 1
         run.state, run.slot, run.token = RUNNING, free, found.token
         found.begun.append(run)
+
+
+def _is_scheduled(run: LiveRun) -> bool:
+    """Whether it waits for its time's sake; slices have a nonce."""
+    return run.state == READY and not run.nonce
 
 
 def _may_have_key(run: LiveRun, keys: dict[str, int]) -> bool:

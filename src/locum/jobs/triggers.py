@@ -33,6 +33,10 @@ class Trigger(Protocol):
     def text(self) -> str:
         """What it is, in a text that changes with its meaning."""
 
+    @property
+    def grain(self) -> timedelta | None:
+        """The shortest that two of its times can be apart; `None` if there are not two."""
+
     def next_after(self, instant: datetime) -> datetime | None:
         """The first time after an instant; `None` if there is none any more."""
 
@@ -58,6 +62,7 @@ class Every:
         if not _LEAST.total_seconds() <= seconds < 1e9:
             raise ScheduleError(f"every={seconds!r}: a schedule fires every 0.1 seconds or less often")
         self._step, self._since = timedelta(seconds=seconds), _in_utc(since, "since")
+        self.grain = self._step
         self.text = f"every {self._step.total_seconds():g} s since {self._since.isoformat()}"
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -86,6 +91,7 @@ class Once:
 
     def __init__(self, at: datetime) -> None:
         self._at = _in_utc(at, "at")
+        self.grain = None
         self.text = f"once at {self._at.isoformat()}"
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -119,6 +125,7 @@ class Cron:
         if gap not in ("after", "skip"):
             raise ScheduleError(f"gap={gap!r} is not known: it is after or skip")
         self._pattern, self._zone, self._gap = Pattern(expression, seed=seed), Zone(tz), gap
+        self.grain = self._pattern.grain
         self.text = f"cron {self._pattern.text} in {tz}" + (", none in a gap" if gap == "skip" else "")
 
     def next_after(self, instant: datetime) -> datetime | None:

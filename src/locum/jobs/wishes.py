@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
 
 from locum.errors import ConfigurationError, UnknownJobError
 from locum.jobs.slices import Slices
@@ -50,7 +50,7 @@ class Wishes(Slices):
                 return str(found)
         run = self._asked(job, self.now(db), name, params, limit)
         self.wake(db)
-        db.execute(insert(self._runs).values(self._columns(run)))
+        self._insert_runs.say(db, [self._columns(run)])
         return run.id
 
     def backfill(self, db: Connection, job: str, times: Iterable[tuple[Any, ...]]) -> int:
@@ -84,7 +84,7 @@ class Wishes(Slices):
         now = self.now(db)
         runs = [self._asked(job, fire_at, BACKFILL, *given, not_before=now) for fire_at, given in wanted.items()]
         self.wake(db)
-        db.execute(insert(self._runs), [self._columns(run) for run in runs])
+        self._insert_runs.say(db, [self._columns(run) for run in runs])
         return len(runs)
 
     def pause(self, db: Connection, job: str, *, reason: str, author: str) -> None:
@@ -115,9 +115,7 @@ class Wishes(Slices):
         if row.state != READY:
             self._cancel(db, [run_id], now)
             return
-        db.execute(delete(self._runs).where(self._runs.c.id == run_id))
-        over = self._over(dict(row._mapping), "cancelled", "cancelled before it began", now)
-        db.execute(insert(self._history).values(over))
+        self._end(db, [self._over(run_id, "cancelled", "cancelled before it began", now)])
         self._conclude(db, [row.parent] if row.parent else [], now)
 
     def redrive(self, db: Connection, run_id: str) -> None:
@@ -135,11 +133,12 @@ class Wishes(Slices):
             (self._history.c.parent == row.id) & (self._history.c.outcome != "succeeded")
         )
         db.execute(delete(self._history).where(gone))
-        columns = {name: value for name, value in row._mapping.items() if name in self._runs.c}
-        columns |= self._ready(attempt=row.attempt + 1, failures=0, losses=0, not_before=self.now(db), cancelling=0)
-        columns |= {"parts": None, "completes": None} if whole is None else {"slot": whole.slot}
+        columns = {name: row._mapping.get(name) for name in self._runs.c.keys()}  # noqa: SIM118 - of a collection of columns
+        columns |= {"state": READY, "attempt": row.attempt + 1, "failures": 0, "losses": 0, "cancelling": 0}
+        columns |= {"not_before": self.now(db), "slot": None if whole is None else whole.slot}
+        columns |= {"parts": None, "completes": None} if whole is None else {}
         self.wake(db)
-        db.execute(insert(self._runs).values(columns))
+        self._insert_runs.say(db, [columns])
 
     def remove(self, db: Connection, job: str) -> None:
         """Let go of a job that no instance declares any more, with what waits of it; its history stays.
@@ -166,9 +165,8 @@ class Wishes(Slices):
         db.execute(raised)
         if runs:
             now = self.now(db)
-            over = [self._over(dict(run._mapping), "cancelled", "its job was removed", now) for run in runs]
-            db.execute(delete(self._runs).where(self._of_ours(self._runs), self._runs.c.job == job))
-            db.execute(insert(self._history), over)
+            self._end(db, [self._over(run.id, "cancelled", "its job was removed", now) for run in runs])
+        db.execute(delete(self._runs).where(self._of_ours(self._runs), self._runs.c.job == job))  # come meanwhile
         db.execute(delete(self._jobs).where(self._of_ours(self._jobs), self._jobs.c.name == job))
 
     def declared_by(self, db: Connection) -> dict[str, list[str]]:

@@ -41,14 +41,14 @@ async def test_j01_of_many_who_look_at_once_one_has_each_run(url: str) -> None:
 
         async def work(book: Book, session: str) -> None:
             await book.declare(*jobs)
-            for _ in range(12):
+            while len(claimed) < 48:
                 for run in await book.take(*jobs, session=session, room=5):
                     claimed.append(run)
                     assert await book.finish(run, session=session)
 
-        await asyncio.gather(*(work(book, str(number) * 32) for number, book in enumerate(books)))
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(work(book, str(number) * 32) for number, book in enumerate(books)))
         done = [row for one in jobs for row in await books[0].history(one.name) if row.outcome == "succeeded"]
-    assert claimed
     identities = Counter((run.job, run.fire_at) for run in claimed)
     assert max(identities.values()) == 1, identities.most_common(3)
     tokens = Counter((run.job, run.token) for run in claimed)
@@ -281,7 +281,7 @@ async def test_once_is_once(book: Book) -> None:
 
 
 async def test_what_was_missed_is_recorded(book: Book) -> None:
-    of = job(trigger=Every(1), misfire=Misfire(policy="none"))
+    of = job(trigger=Every(60), misfire=Misfire(policy="none"))
     await book.declare(of)
     await book.take(of)
     at = await book.plan(3 * 3600)

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from locum.errors import ScheduleError
+from locum.jobs.job import Roster
 from locum.jobs.misfires import Misfire, due
 from locum.jobs.overlap import Admission, Overlap, admit
 from locum.jobs.retry import Retry
-from locum.jobs.triggers import Every, between
+from locum.jobs.triggers import Cron, Every, between
+from tests.unit.jobs.book import job
 
 PLANNED = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOURLY = Every(3600)
@@ -143,3 +145,24 @@ def test_what_is_not_tried_again_is_given_up() -> None:
 def test_j10_what_cannot_be_is_told_at_once(make: Any) -> None:
     with pytest.raises(ScheduleError):
         make()
+
+
+@pytest.mark.parametrize(
+    ("options", "patience"),
+    [
+        ({"trigger": None}, 5.0),
+        ({"trigger": Every(3600)}, 5.0),
+        ({"trigger": Every(4)}, 1.0),
+        ({"trigger": Cron("* * * * *")}, 5.0),
+        ({"trigger": Cron("* * * * * *")}, 0.25),
+        ({"trigger": Every(3600), "misfire": Misfire(grace=0.5)}, 0.25),
+        ({"trigger": Every(3600), "misfire": Misfire(policy="all", window=1.0)}, 0.5),
+        ({"trigger": Every(3600), "overlap": Overlap(policy="cancel_running")}, 0.0),
+    ],
+)
+def test_how_long_a_time_may_be_left_to_others(options: Any, patience: float) -> None:
+    """It is not missed by then, no other one has come, and what it cancels is cancelled at once."""
+    roster = Roster()
+    roster.declare(job("other"))
+    roster.declare(job("sum", **options))
+    assert roster.patience == patience

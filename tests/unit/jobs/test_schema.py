@@ -166,7 +166,7 @@ async def test_the_statements_can_be_said_to_mysql(tmp_path: Path) -> None:
             table: Any = statement.table
             statement = Ledger._insert_unknown(spoken, table)  # each dialect has words of its own
         keys = list((many or [values])[0]) or None
-        text = statement.compile(dialect=dialect, column_keys=keys, compile_kwargs={"render_postcompile": True})
+        text = statement.compile(dialect=dialect, column_keys=keys)
         said.add(str(text).split(" ", 1)[0])
 
     async with opened(f"sqlite:///{tmp_path}/jobs.db", namespace="billing", timeout=30) as database:
