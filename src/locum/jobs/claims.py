@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import BigInteger, Integer, String, update
 
 from locum.errors import ScheduleError
+from locum.jobs.begins import begin
 from locum.jobs.elsewhere import Elsewhere
 from locum.jobs.many import Many
 from locum.jobs.questions import Questions
 from locum.jobs.rows import SECOND, job_of, run_of
-from locum.jobs.steps import CUT, READY, RUNNING, Unfinished, step
+from locum.jobs.shares import kept_free
+from locum.jobs.steps import CUT, READY, RUNNING, Unfinished, decide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,6 +89,7 @@ class Claims(Questions):
         instance: str,
         room: int,
         patience: float = 0.0,
+        going: Mapping[str, int] | None = None,
     ) -> Taken:
         """Decide what is due, make its runs, claim as many as there is room for, plan the next time: all at once.
 
@@ -97,6 +100,7 @@ class Claims(Questions):
             instance: Whose.
             room: How many runs may begin here.
             patience: Seconds for which what is due, and for which there is no room here, is left to whoever has some.
+            going: How many runs of each job go here.
         """
         now = self.now(db)
         self._elsewhere.forget(jobs)
@@ -105,13 +109,16 @@ class Claims(Questions):
         live = self._live_of(db, jobs, [row.name for row in rows], now, room)
         has_given = self._give_keys(db, jobs, live)
         keys = self._lock_keys(db, live)
-        begun: list[tuple[LiveRun, str | None]] = []
-        steps: list[tuple[JobRow, Step]] = []
-        for row in rows:
-            one = live[row.name]
-            found = step(jobs[row.name], row, one.runs, now=now, room=room - len(begun), keys=keys, unread=one.unread)
-            begun += [(run, row.checkpoint if run.parent is None else run.checkpoint) for run in found.begun]
-            steps.append((row, found))
+        steps = [(row, decide(jobs[row.name], row, live[row.name], now=now)) for row in rows]
+        here = going or {}
+        kept = kept_free(room + sum(here.values()), is_alone=len(jobs) == 1)
+        deciding = [(jobs[row.name], found) for row, found in steps]
+        begin(deciding, now=now, room=room, keys=keys, going=here, kept=kept)
+        begun = [
+            (run, row.checkpoint if run.parent is None else run.checkpoint)
+            for row, found in steps
+            for run in found.begun
+        ]
         escaped = self._write(db, steps, session=session, instance=instance, now=now)
         cancelling, next_at = self._to_come(db, session, now)
         has_moved = has_given or any(found.changes(row) for row, found in steps) or len(self._elsewhere) != known

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -212,13 +213,14 @@ class Crew:
         room = self._room if lease.is_current else 0
         ledger, begun, taken = self._database.ledger, self._clock.now(), None
         mine: dict[str, Any] = {"session": lease.session, "room": room, "patience": self._roster.patience}
+        going = Counter(execution.run.name for execution in self._here.values())
         if self._is_quiet or not room:
             taken = await self._database.ask(functools.partial(ledger.peek, **mine))
         if taken is None:
             begun = self._clock.now()
             instance = self._surroundings.instance
             taken = await self._database.transact(
-                functools.partial(ledger.take, jobs=self._roster.jobs, instance=instance, **mine)
+                functools.partial(ledger.take, jobs=self._roster.jobs, instance=instance, going=going, **mine)
             )
         self._is_quiet = not taken.has_moved
         stepped = self._steadiness.step(taken.now, begun, self._clock.now())

@@ -141,11 +141,16 @@ class Questions(Slices):
         )
 
     def _slices(self, words: Words) -> Any:
-        """As many slices of some jobs as could begin, who has waited longest first."""
+        """Of each of some jobs as many slices as could begin, who has waited longest first."""
         runs = self._runs
-        waits = and_(runs.c.parent.is_not(None), runs.c.state == READY, runs.c.not_before <= _NOW)
-        found = select(*columns_of_a_run(runs)).where(self._of_ours(runs), words.among(runs.c.job, "jobs"), waits)
-        return found.order_by(runs.c.fire_at, runs.c.part).limit(_MOST)
+        turn = func.row_number().over(partition_by=runs.c.job, order_by=[runs.c.fire_at, runs.c.part])
+        waiting = (
+            select(*columns_of_a_run(runs), turn.label("turn"))
+            .where(self._of_ours(runs), words.among(runs.c.job, "jobs"), runs.c.parent.is_not(None))
+            .where(runs.c.state == READY, runs.c.not_before <= _NOW)
+            .subquery("waiting")
+        )
+        return select(waiting).where(waiting.c.turn <= _MOST).order_by(waiting.c.turn)
 
     def _still_waiting(self, words: Words) -> Any:
         """Which of some runs wait, locked in one order: nobody else takes or cancels them from now on."""

@@ -1,4 +1,4 @@
-"""What is to be done about one job at one moment: which runs come to be, begin, are left out or are cancelled. Pure."""
+"""What is to be done about one job at one moment: which runs come to be, are left out or are cancelled. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from locum.jobs.overlap import Admission, admit
 from locum.names import random_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from locum.jobs.job import Job
 
-__all__ = ["CUT", "READY", "RUNNING", "JobRow", "LiveRun", "Step", "Unfinished", "step"]
+__all__ = ["CUT", "READY", "RUNNING", "JobRow", "LiveRun", "Step", "Unfinished", "decide"]
 
 READY: Final = "ready"
 RUNNING: Final = "running"
@@ -124,6 +124,7 @@ class Step:
         next_at: When it is planned next.
         decided_until: Up to which time it is decided what fires.
         token: The last token.
+        runs: What is not over then.
         made: Runs that come to be; some of them begin at once.
         begun: Runs that begin, the new ones included.
         left_out: Runs that do not begin, or never came to be: with the reason.
@@ -133,6 +134,7 @@ class Step:
     next_at: int | None
     decided_until: int
     token: int
+    runs: list[LiveRun] = field(default_factory=list)
     made: list[LiveRun] = field(default_factory=list)
     begun: list[LiveRun] = field(default_factory=list)
     left_out: list[tuple[LiveRun, str]] = field(default_factory=list)
@@ -147,36 +149,23 @@ class Step:
         return self.plans(row) or bool(self.made or self.begun or self.left_out)
 
 
-def step(
-    job: Job,
-    row: JobRow,
-    live: Iterable[LiveRun],
-    *,
-    now: int,
-    room: int,
-    keys: dict[str, int] | None = None,
-    unread: int = 0,
-) -> Step:
-    """What is to be done.
+def decide(job: Job, row: JobRow, live: Unfinished, *, now: int) -> Step:
+    """What is to be done, but for which runs begin.
 
     Args:
         job: As it is declared here.
         row: As the database knows it.
         live: Its runs that are not over; of those that wait, at least as many as may begin.
         now: The database's time.
-        room: How many runs may begin here.
-        keys: How often each key is used that may be given here; it is counted on.
-        unread: How many wait besides, for which nobody has asked.
     """
-    found = Step(row.next_at, row.decided_until, row.token)
-    runs = list(live)
+    found = Step(row.next_at, row.decided_until, row.token, list(live.runs))
     if not row.paused and job.trigger is not None and row.trigger_text == job.trigger_text:
-        _fire(job, found, runs, now, unread)
-    _begin(job, found, runs, now, room, {} if keys is None else keys)
+        _fire(job, found, now, live.unread)
+    _leave_out_late(job, found, now)
     return found
 
 
-def _fire(job: Job, found: Step, runs: list[LiveRun], now: int, unread: int) -> None:
+def _fire(job: Job, found: Step, now: int, unread: int) -> None:
     """The scheduled times that are due, each decided once."""
     assert job.trigger is not None  # noqa: S101 - whoever calls has looked
     if found.next_at == _WORKED_OUT_ANEW:
@@ -195,12 +184,13 @@ def _fire(job: Job, found: Step, runs: list[LiveRun], now: int, unread: int) -> 
         decided.append(last)
     for fire_at in map(micros, what.fires):
         if fire_at > before:  # decided already, under another trigger or with another clock: never again
-            _admit(job, found, runs, _run_of(job, fire_at), unread)
+            _admit(job, found, _run_of(job, fire_at), unread)
     found.decided_until = max([before, *decided])
     found.next_at = None if what.next is None else micros(what.next)
 
 
-def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun, unread: int) -> None:
+def _admit(job: Job, found: Step, run: LiveRun, unread: int) -> None:
+    runs = found.runs
     running = [one for one in runs if one.state != READY and one.parent is None]
     waiting = [one for one in runs if _is_scheduled(one)]
     answer = admit(job.overlap, running=len(running), waiting=len(waiting) + unread)
@@ -216,32 +206,11 @@ def _admit(job: Job, found: Step, runs: list[LiveRun], run: LiveRun, unread: int
     runs.append(run)
 
 
-def _begin(job: Job, found: Step, runs: list[LiveRun], now: int, room: int, keys: dict[str, int]) -> None:
-    """Those that may begin, the oldest first."""
-    taken = {one.slot for one in runs if one.slot is not None and one.parent is None}
-    for run in sorted(runs, key=_turn):
-        if run.state != READY or run.not_before > now:
-            continue
-        if _is_too_late(job, run, now):
-            _leave_out(found, run, f"not begun within {job.begin_within:g} s")
-            continue
-        if run.waits_for_key and not _may_have_key(run, keys):
-            continue
-        if run.slot is None:
-            free = next((slot for slot in range(job.overlap.places) if slot not in taken), None)
-            if free is None:
-                continue
-        else:
-            free = run.slot
-        if len(found.begun) >= room:
-            break
-        if run.waits_for_key:
-            keys[str(run.limit_key)] += 1
-        if run.parent is None:
-            taken.add(free)
-        found.token += 1
-        run.state, run.slot, run.token = RUNNING, free, found.token
-        found.begun.append(run)
+def _leave_out_late(job: Job, found: Step, now: int) -> None:
+    """What should have begun by now is left out."""
+    for run in [one for one in found.runs if one.state == READY and _is_too_late(job, one, now)]:
+        found.runs.remove(run)
+        _leave_out(found, run, f"not begun within {job.begin_within:g} s")
 
 
 def _is_scheduled(run: LiveRun) -> bool:
@@ -249,19 +218,10 @@ def _is_scheduled(run: LiveRun) -> bool:
     return run.state == READY and not run.nonce
 
 
-def _may_have_key(run: LiveRun, keys: dict[str, int]) -> bool:
-    return run.limit_key in keys and keys[run.limit_key] < (run.key_places or 1)
-
-
 def _leave_out(found: Step, run: LiveRun, why: str) -> None:
     if run.is_new:
         found.made.remove(run)
     found.left_out.append((run, why))
-
-
-def _turn(run: LiveRun) -> tuple[bool, bool, int]:
-    """What has a place, such as slices, then scheduled ones, then those that were asked for; each by their times."""
-    return run.slot is None, bool(run.nonce), run.fire_at
 
 
 def _is_too_late(job: Job, run: LiveRun, now: int) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from locum.databases.postgresql import PostgresDatabase
 from locum.errors import ScheduleError
 from locum.jobs.database import opened
 from locum.jobs.overlap import Overlap
@@ -85,6 +86,39 @@ async def test_of_many_who_look_at_once_none_gives_a_key_away_twice(url: str) ->
         async with asyncio.timeout(60):
             await asyncio.gather(*(work(book, str(number) * 32) for number, book in enumerate(books)))
     assert (most, done) == (1, 12)
+
+
+async def test_j08_a_key_that_somebody_counts_at_this_moment_is_given_by_nobody_else(book: Book, url: str) -> None:
+    """On a server: who would count it now does not see what the other one has given away, and not committed yet.
+
+    Each of the two knows only one of the jobs that share the key, so that no row of a job stands between them.
+    """
+    loads, sums = keyed("load"), keyed("sum")
+    async with opened(url, namespace="billing", timeout=30) as database:
+        other = Book(database)
+        await book.declare(loads, sums)
+        second = await ask(book, sums, "x")
+        assert await book.take(loads) == []  # from now on it leaves the other job alone
+        await ask(book, loads, "x")
+        (before,) = await book.take(loads)  # the key has a row from now on
+        assert await book.finish(before)
+        first = await ask(book, loads, "x")
+        if not isinstance(book.database, PostgresDatabase):  # on a file one is after the other
+            begun = [*await book.take(loads), *await other.take(sums, session=B)]
+        else:
+            assert book.database._engine is not None
+            async with book.database._engine.connect() as slow:
+                taken = await slow.run_sync(
+                    lambda db: book.ledger.take(db, {"load": loads}, session=A, instance="a", room=1)
+                )
+                looked = await other.look(sums, session=B)
+                assert looked.runs == (), "a key with one place was given away twice"
+                assert looked.next_at == looked.now, "it would look again only after a while"
+                await slow.commit()
+            begun = [run for run, _ in taken.runs] + await other.take(sums, session=B)
+        assert [run.id for run in begun] == [first]
+        assert await book.finish(begun[0])
+        assert [run.id for run in await other.take(sums, session=B)] == [second]
 
 
 async def test_what_waits_for_a_key_keeps_nobody_else_waiting(book: Book) -> None:

@@ -93,7 +93,8 @@ async def test_runs_whose_key_is_used_up_stand_before_nobody(book: Book) -> None
     for _ in range(12):
         await ask("x")
     await ask("y")
-    begun, looks = [], 0
+    begun: list[str | None] = []
+    looks = 0
     while not begun:
         looked = await book.look(of, session=B, room=5)
         begun = [run.limit_key for run, _ in looked.runs]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from locum.errors import ConfigurationError, ScheduleError
+from locum.jobs.begins import begin
 from locum.jobs.declaring import job_of, trigger_of
 from locum.jobs.job import Job, instant, micros
 from locum.jobs.overlap import Overlap
-from locum.jobs.steps import READY, RUNNING, JobRow, LiveRun, Step, step
+from locum.jobs.steps import READY, RUNNING, JobRow, LiveRun, Step, Unfinished, decide
 from locum.jobs.triggers import Every
 
 SECOND = 1_000_000
@@ -51,7 +52,10 @@ def live(state: str, *, slot: int | None = None, fire_at: int = NOON - 60 * SECO
 
 
 def done(of: Job, *runs: LiveRun, now: int = NOON + SECOND, room: int = 10, **values: Any) -> Step:
-    return step(of, row(of, **values), runs, now=now, room=room)
+    scheduled = sum(run.state == READY and not run.nonce for run in runs)
+    found = decide(of, row(of, **values), Unfinished(list(runs), scheduled=scheduled), now=now)
+    begin([(of, found)], now=now, room=room, keys={}, going={})
+    return found
 
 
 def test_what_is_due_is_made_begins_under_the_next_token_and_the_next_time_is_planned() -> None:
