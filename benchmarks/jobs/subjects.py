@@ -38,6 +38,8 @@ __all__ = ["CONTENDERS", "Contender", "JobSubject"]
 _ROOT: Final = Path(__file__).parents[2]
 _WORKERS: Final = (1, 2, 4)
 _SETTLED: Final = 2.0  # seconds of fires that are not counted
+_CATCH_UP: Final = 15.0  # seconds, at most, for what has become due while the workers came
+_UP_TO_DATE: Final = 0.2
 _PATIENCE: Final = 120.0
 _GRACE: Final = 10.0
 
@@ -163,14 +165,16 @@ class JobSubject:
     def _late(self, rate: int) -> dict[str, float]:
         """How late the bodies begin: as many schedules as there are fires a second, spread evenly over it."""
         workers = 1 if self._contender.library is not None else 2
-        with self._group(workers, many=rate, period=1.0, seconds=self._seconds + 2 * _SETTLED) as group:
+        with self._group(workers, many=rate, period=1.0, seconds=self._seconds + 2 * _SETTLED + _CATCH_UP) as group:
             pass_by(max(0.0, group.at + _SETTLED - time.time()))
+            catch_up(group)
+            begin = time.time_ns()
             before = group.asked()
             pass_by(self._seconds)
             asked = [after - earlier for earlier, after in zip(before, group.asked(), strict=True)]
+            end = time.time_ns()
             pass_by(_SETTLED / 2)
             notes = group.notes()
-        begin, end = (round((group.at + after) * 1e9) for after in (_SETTLED, _SETTLED + self._seconds))
         counted = [(number, due, begun) for number, due, begun in notes if begin <= due < end]
         assert counted, (
             f"{self.name}: nothing that was due in {self._seconds:g} s has begun: {rate:,} a second are too many"
@@ -183,7 +187,7 @@ class JobSubject:
             "late max ms": late.max,
             "early": sum(begun < due for _, due, begun in counted),
             "begun twice": sum(many > 1 for many in times.values()),
-            "missing": round(rate * self._seconds) - len(times),
+            "missing": round(rate * (end - begin) / 1e9) - len(times),
             "statements a fire": asked[0] / len(counted),
             "commits a fire": asked[1] / len(counted),
         }
@@ -208,6 +212,13 @@ class JobSubject:
             until(lambda: group.count() == 2, "the run to begin again", pause=0.002)
             (again,) = [begun for attempt, _, begun in group.notes() if attempt == 2]
         return {"ms": (again - killed) / 1e6}
+
+
+def catch_up(group: Workers) -> None:
+    """Wait until what has become due while the workers came is worked off; who never gets there is late."""
+    deadline = time.monotonic() + _CATCH_UP
+    while time.monotonic() < deadline and group.behind() > _UP_TO_DATE:
+        pass_by(0.1)
 
 
 class Workers:
@@ -286,6 +297,11 @@ class Workers:
         """What they have noted: which schedule, when it was due, and when the body began (ns)."""
         said = self._notes.read_bytes()
         return [NOTE.unpack_from(said, at) for at in range(0, len(said) // NOTE.size * NOTE.size, NOTE.size)]
+
+    def behind(self) -> float:
+        """How late the body was that has begun last (s)."""
+        last = self.notes()[-1:]
+        return (last[0][2] - last[0][1]) / 1e9 if last else float("inf")
 
     def run_now(self, job: str) -> None:
         """Have one of Locum's jobs run."""

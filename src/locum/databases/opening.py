@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from locum.databases.database import Database
 
-__all__ = ["TIMEOUT", "Purpose", "beside", "opened"]
+__all__ = ["TIMEOUT", "Purpose", "beside", "is_file", "opened"]
 
 L = TypeVar("L", bound=Preparing)
 
@@ -60,6 +60,11 @@ def beside(store: str, name: str) -> str | None:
         stem, dot, suffix = path.rpartition(".")
         return _SQLITE + (f"{stem}-{name}.{suffix}" if dot and "/" not in suffix else f"{path}-{name}")
     return store if store.startswith(_POSTGRESQL) else None
+
+
+def is_file(url: str) -> bool:
+    """Whether a URL names a file, in which one writes at a time."""
+    return url.startswith(_SQLITE)
 
 
 @asynccontextmanager

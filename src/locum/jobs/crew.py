@@ -137,7 +137,9 @@ class Crew:
             self._nudge.clear()
             stopping.beat()
             try:
-                database = await stack.enter_async_context(opened(self._url, namespace=self._store.namespace))
+                database = await stack.enter_async_context(
+                    opened(self._url, namespace=self._store.namespace, executes=True)
+                )
                 for jobs in self._roster.batches():
                     await database.transact(functools.partial(database.ledger.declare, jobs=jobs))
             except (StoreUnavailableError, OutcomeUnknownError) as error:

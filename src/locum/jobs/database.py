@@ -20,6 +20,8 @@ __all__ = ["JobDatabase", "job_store_beside", "opened"]
 JobDatabase: TypeAlias = "Database[Ledger]"
 """A job database."""
 
+_LONG_TURN: Final = 30.0
+
 
 def job_store_beside(store: str) -> str:
     """The URL of the job database that goes with a store of which none is given.
@@ -37,7 +39,7 @@ def job_store_beside(store: str) -> str:
 
 
 def opened(
-    url: str, *, namespace: str, timeout: float = opening.TIMEOUT, make: bool = True
+    url: str, *, namespace: str, timeout: float = opening.TIMEOUT, make: bool = True, executes: bool = False
 ) -> AbstractAsyncContextManager[JobDatabase]:
     """The job database of a URL, open for the length of the block.
 
@@ -46,11 +48,15 @@ def opened(
         namespace: Whose jobs.
         timeout: Seconds that a transaction may take.
         make: Whether what is missing in it is made.
+        executes: Whether runs are executed by it. In a file one writes at a time: who does so often waits
+            longer for its turn, since no lease depends on that.
 
     Raises:
         ConfigurationError: It can be none.
         StoreUnavailableError: It is not there.
     """
+    if executes and opening.is_file(url):
+        timeout = max(timeout, _LONG_TURN)
     return opening.opened(url, _JOBS, namespace=namespace, timeout=timeout, make=make)
 
 

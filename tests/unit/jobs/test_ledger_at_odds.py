@@ -13,12 +13,14 @@ from locum.errors import StoreError
 from locum.jobs.database import opened
 from locum.jobs.overlap import Overlap
 from locum.jobs.triggers import Every
+from locum.stores.sqlite.files import QueueFile
 from locum.testing.conformance import demand_server
 from tests.servers.postgresql import Postgresql, Schema
 from tests.unit.jobs.book import SECOND, A, B, Book, job, one_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -153,6 +155,27 @@ async def test_old_history_goes_in_slices_until_there_is_none(book: Book) -> Non
     assert await book.do(book.ledger.purge)
     assert not await book.do(book.ledger.purge)
     assert [row.outcome for row in await book.history()] == ["dead"]
+
+
+# -- in a file, where one transaction is after the other
+
+
+async def test_j01_whoever_executes_waits_longer_for_its_turn_in_a_file(tmp_path: Path) -> None:
+    """Its queue is as long as there are instances that write, and no lease depends on it; who only asks is told."""
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    async with (
+        opened(url, namespace="billing", timeout=0.3) as asks,
+        opened(url, namespace="billing", timeout=0.3, executes=True) as executes,
+    ):
+        queue = QueueFile(tmp_path / "jobs.db-queue")
+        with queue.turn():
+            waiting = asyncio.create_task(executes.transact(executes.ledger.now))
+            with pytest.raises(StoreError, match="did not get its turn"):
+                await asks.transact(asks.ledger.now)
+            assert not waiting.done()
+        async with asyncio.timeout(LONG):
+            assert await waiting
+        queue.close()
 
 
 # -- on a server, where transactions go side by side
