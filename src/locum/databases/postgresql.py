@@ -214,7 +214,11 @@ class PostgresDatabase(Generic[L]):
         if spare is not None:
             return spare
         connection = await self._connect()
-        await self._settle(connection)
+        try:
+            await self._settle(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _settle(self, connection: _Library) -> None:

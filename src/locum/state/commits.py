@@ -86,7 +86,7 @@ class Commits:
         self._closed: Callable[[], NotPrimaryError] | None = None
         self._trouble = "it did not get its turn"
         self.unsettled: LogRecord | None = None
-        """A record that was sent, and of which nobody knows yet what has become of it."""
+        """The record that is on its way, and of which nobody knows yet what has become of it."""
 
     # -- for transactions
 
@@ -147,6 +147,12 @@ class Commits:
             Whether it came to that within so many seconds.
         """
         return await happens(self._idle.wait(), within=within)
+
+    def give_up(self) -> None:
+        """Tell who waits that nobody here will find out any more."""
+        self.unsettled, sent, self._sent = None, self._sent, []
+        for one in sent:
+            one.fail(self._unknown("the state was closed before an answer came"))
 
     def settle(self, verdict: Verdict, highest: int) -> None:
         """Tell who waits what has become of the record that was sent last."""
@@ -225,20 +231,22 @@ class Commits:
         changes = [change for one in self._sent for change in one.changes]
         changes += forgotten_for(changes, self._contents)
         record = LogRecord(self._contents.position + 1, self._token, tuple(changes))
-        backoff = Backoff(0.02, 0.5)
+        backoff, may_be_there = Backoff(0.02, 0.5), False
+        self.unsettled = record
         while True:
             try:
                 if await self._partition.append(record):
                     self._landed(record)
                     return True
-                self.unsettled = record  # an earlier answer may have been lost
+                may_be_there = True  # an earlier answer may have been lost
                 fate = await self._partition.fate_of(record)
             except StoreUnavailableError as error:
                 self._trouble = error.why
-                if self.unsettled is None:
+                if not may_be_there:
+                    self.unsettled = None
                     return False
             except OutcomeUnknownError as error:
-                self._trouble, self.unsettled = error.why, record
+                self._trouble, may_be_there = error.why, True
             else:
                 if fate.verdict is Verdict.LANDED:
                     self._landed(record)

@@ -17,7 +17,6 @@ from locum.scopes import Scope, cancel_and_wait
 from locum.state.checkpointing import Checkpointing
 from locum.state.commits import LIMIT, Commits
 from locum.state.locks import Locks
-from locum.state.log import Verdict
 from locum.state.partition import Partition
 from locum.state.replica import Replica
 from locum.state.transaction import Transaction
@@ -268,7 +267,7 @@ class State:
         self._database.leave(self._replica)
         await self._stop_writing(_GRACE)
         if self._commits is not None:
-            self._commits.settle(Verdict.FORGOTTEN, self.token)
+            self._commits.give_up()
         await self._tasks.close(timeout=_GRACE)
         self.role, self.token = Role.NONE, 0
 

@@ -248,3 +248,35 @@ async def test_who_subscribes_is_told_after_the_commit_on_every_replica(url: str
             end()
         await add(one, "a")
         assert len(told["here"]) == 3
+
+
+async def test_s04_a_secondary_shows_whole_transactions_and_says_how_old_they_are(url: str) -> None:
+    async with two(url) as (one, other):
+        await one.promote(1)
+        here, there = one.dictionary("counts"), other.dictionary("counts")
+        seen = []
+
+        async def write() -> None:
+            for number in range(100):
+                async with one.transaction() as tx:
+                    for key in ("a", "b"):
+                        await here.set(tx, key, number)
+
+        async def read() -> None:
+            while other.position < 100:
+                seen.append((there.read("a"), there.read("b")))
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(_LONG):
+            await asyncio.gather(write(), read())
+        assert all(a == b for a, b in seen)
+        assert [a for a, _ in seen if a is not None] == sorted(a for a, _ in seen if a is not None)
+        async with asyncio.timeout(_LONG):
+            while other.staleness > 1:  # noqa: ASYNC110 - a secondary that looks
+                await asyncio.sleep(0.01)
+        other._database.leave(other._replica)
+        before = other.staleness
+        await add(one, "c")
+        await asyncio.sleep(0.05)
+        assert other.staleness >= before + 0.05
+        assert one.staleness == 0.0

@@ -195,3 +195,25 @@ async def test_s02_who_is_promoted_has_read_all_that_was_acknowledged_until_the_
         await promoting
         assert new.dictionary("counts").read("a") == 2
         assert isinstance(await error_of(add(old, "a")), StaleTermError)
+
+
+async def test_s03_a_demotion_while_nothing_answers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("locum.state.state.LIMIT", _SHORT)
+    async with behind(url) as (one, network, other):
+        network.gate.clear()
+        sent = asyncio.ensure_future(error_of(add(one, "a", timeout=_LONG)))
+        await asyncio.sleep(_SHORT / 4)
+        await one.demote()
+        assert not sent.done(), "it may be in the log, or come there"
+        await other.promote(2)
+        assert isinstance(await sent, StaleTermError)
+
+
+async def test_s03_a_close_while_nothing_answers(url: str) -> None:
+    async with behind(url) as (one, network, _):
+        network.gate.clear()
+        sent = asyncio.ensure_future(error_of(add(one, "a", timeout=_LONG)))
+        await asyncio.sleep(_SHORT / 4)
+        await one.close()
+        assert isinstance(await sent, OutcomeUnknownError)
+        network.gate.set()
