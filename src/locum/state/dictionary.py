@@ -9,6 +9,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from locum.errors import StateError
+from locum.state.record import LONGEST_KEY
 from locum.store import ABSENT
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = ["KeyChange", "ReliableDictionary"]
 
 V = TypeVar("V")
 D = TypeVar("D")
-_LONGEST_KEY: Final = 512
 _log: Final = logging.getLogger(__name__)
 
 
@@ -199,8 +199,8 @@ class ReliableDictionary(Generic[V]):
 
 
 def _checked(key: str) -> str:
-    if not 0 < len(key) <= _LONGEST_KEY or "\0" in key:
-        raise StateError(f"a key has 1 to {_LONGEST_KEY} characters, none of them zero: {key[:50]!r} cannot be one")
+    if not 0 < len(key) <= LONGEST_KEY or "\0" in key:
+        raise StateError(f"a key has 1 to {LONGEST_KEY} characters, none of them zero: {key[:50]!r} cannot be one")
     key.encode()  # a half of a surrogate pair has no bytes
     return key
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["KEYS", "Change", "LogRecord", "folded"]
+__all__ = ["KEYS", "LONGEST_KEY", "Change", "LogRecord", "folded"]
 
 KEYS: Final = ""
 """The dictionary that has the idempotency keys: no user's has this name."""
+LONGEST_KEY: Final = 512
+"""Characters of a key."""
 
 
 class Change(NamedTuple):

@@ -7,15 +7,14 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
 from locum.databases.schema import Schema, meta_table
+from locum.state.record import LONGEST_KEY
 
-__all__ = ["LONGEST_KEY", "SCHEMA", "Tables"]
+__all__ = ["SCHEMA", "Tables"]
 
 SCHEMA: Final = 1
 """The schema that this release writes, and the highest that it reads."""
 _LEAST_READER: Final = 1
 _NAME: Final = 128
-LONGEST_KEY: Final = 512
-"""Characters of a key."""
 # one order everywhere, that of the characters' numbers, which is also that of their bytes
 _KEY: Final = String(LONGEST_KEY).with_variant(String(LONGEST_KEY, collation="C"), "postgresql")
 _NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")  # a key that the database counts up must be such there
