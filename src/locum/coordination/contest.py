@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from locum.clock import seconds
 from locum.coordination.block import held
 from locum.errors import NotOurTurnError, SessionLostError, StaleTermError, StoreError, WaitTimeoutError
+from locum.floor import Floor
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -150,6 +151,15 @@ class Contest(ABC, Generic[H]):
         self._commons.origin.check()
         self._end(hold, why)
         await self._claims.pop(hold).release(hold, why)
+
+    async def refused(self, error: StaleTermError) -> None:
+        """A fence has refused the token of a hold: those that follow are above whatever it has seen (R20)."""
+        if error.highest is None:
+            return
+        try:
+            await Floor.lift(self._commons.store, error.highest)
+        except StoreError as failure:
+            _log.debug("%s: %s is not the floor yet: %s", self.scope, error.highest, failure)  # it will refuse again
 
     def abandon(self, hold: H) -> None:
         """Have done with a hold that was lost, after its work has ended."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from locum.clock import nanoseconds, seconds
 from locum.coordination.shard import ShardState
 from locum.coordination.shards import Sharding
-from locum.errors import StopTimeoutError, StoreError
+from locum.errors import StaleTermError, StopTimeoutError, StoreError
 from locum.scopes import cancel_and_wait, happens
 from locum.service import Mode, ServiceHooks
 from locum.services.supervised import Supervised
@@ -246,6 +246,7 @@ class ShardedRunner(Supervised):
         """One shard, from the claim to the release."""
         try:
             own.shard = shard = await own.contest.win()
+            self._restarts.reset()
             if own.why:
                 shard.ask_to_resign(own.why)
             if self._part is not None:
@@ -256,7 +257,9 @@ class ShardedRunner(Supervised):
                 await self._work_on(own.contest, shard)
         except (StopTimeoutError, asyncio.CancelledError):
             raise
-        except Exception as error:  # a registered database that is held or broken is no fault of the shard's
+        except (
+            Exception
+        ) as error:  # a database that is held, broken, or knows of a higher token: no fault of the shard's
             own.shard, pause = None, self._restarts.pause()
             self._tell(error, pause)
             await self._terms.pause(pause)
@@ -284,6 +287,9 @@ class ShardedRunner(Supervised):
 
     async def _failed(self, contest: ShardContest, shard: Shard, why: str, error: BaseException, ran: float) -> None:
         """It rests, whoever has it next; after one failure too many nobody runs it any more."""
+        if isinstance(error, StaleTermError):
+            await contest.resign(shard, why)
+            raise error
         state = contest.claim_of(shard).state
         if shard.has_progressed or ran >= self._resting.healthy_after:
             state = state.well()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from locum import exit_codes
 from locum.clock import seconds
 from locum.coordination.hold import Hold
-from locum.errors import StopTimeoutError
+from locum.errors import StaleTermError, StopTimeoutError
 from locum.scopes import Scope
 from locum.service import Mode, grace_of
 from locum.services.bodies import Body
@@ -40,6 +40,9 @@ class Source(Protocol[S]):
 
     async def resign(self, term: S, why: str, /) -> None:
         """Give it up."""
+
+    async def refused(self, error: StaleTermError, /) -> None:
+        """A fence has refused its token."""
 
     def abandon(self, term: S, /) -> None:
         """Have done with it: it was lost."""
@@ -185,6 +188,8 @@ class Terms:
             await self._end_planned(duty, body, term.wish or "resigned")
             return None
         why = f"raised {type(error).__name__}: {error}"
+        if isinstance(error, StaleTermError):
+            await duty.source.refused(error)
         if duty.on_failure is None:
             await duty.source.resign(term, why)
         else:

@@ -15,7 +15,7 @@ from locum import blocking, exit_codes
 from locum.coordination.fence import fence_of
 from locum.coordination.grant import Grant, grant_key
 from locum.coordination.line import line_prefix
-from locum.errors import CrashLoopError, StopTimeoutError
+from locum.errors import CrashLoopError, StaleTermError, StopTimeoutError
 from locum.host.restart import Restart
 from locum.service import Mode, ServiceHooks
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
@@ -197,6 +197,23 @@ async def test_a_body_that_raises_gives_its_term_up_with_the_reason_and_backs_of
     await running.house.shows(Mode.ACTIVE, times=2)
     await turns()
     assert runs == [1, 2]
+
+
+async def test_r20_a_body_that_a_fence_has_refused_is_followed_by_a_token_that_it_has_not_seen(stage: Stage) -> None:
+    tokens: list[int] = []
+
+    async def refused_once(term: Term) -> None:
+        tokens.append(term.token)
+        if len(tokens) == 1:
+            raise StaleTermError(term.scope, term.token, 41)
+        await asyncio.Event().wait()
+
+    running = await stage.run(refused_once)
+    await running.house.clock.sleeper()
+    running.house.clock.wake()
+    await running.house.shows(Mode.ACTIVE, times=2)
+    await turns()
+    assert tokens == [1, 42]
 
 
 async def test_another_one_takes_over_from_one_that_raised(stage: Stage) -> None:
