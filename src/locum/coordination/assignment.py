@@ -16,7 +16,17 @@ from locum.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MOST_SHARDS", "Attendance", "assign", "check_shards", "least_moves", "moves", "quotas", "shard_of"]
+__all__ = [
+    "MOST_SHARDS",
+    "Attendance",
+    "assign",
+    "check_shards",
+    "key_hash",
+    "least_moves",
+    "moves",
+    "quotas",
+    "shard_of",
+]
 
 MOST_SHARDS: Final = 4096
 """How many shards a service may have: so many fit into one plan."""
@@ -29,8 +39,13 @@ def shard_of(key: str | bytes, of: int) -> int:
         key: Of what is to be done, such as an order's customer; a text counts as its UTF-8.
         of: How many shards there are.
     """
+    return key_hash(key) % of
+
+
+def key_hash(key: str | bytes) -> int:
+    """A number of 64 bits for a key: the same on every machine, in every process and release."""
     given = key.encode() if isinstance(key, str) else key
-    return int.from_bytes(blake2b(given, digest_size=8).digest(), "big") % of
+    return int.from_bytes(blake2b(given, digest_size=8).digest(), "big")
 
 
 def check_shards(of: int) -> int:
