@@ -59,10 +59,19 @@ class Election(Contest[Term]):
         lock_delay: Seconds for which nobody follows this candidate if its term ends by a failure. A release, a transfer
             or a stop is followed at once. For work that goes on elsewhere when its instance is dead, and checks no
             token.
+        scope: Its scope, if it is not that of a name.
     """
 
-    def __init__(self, commons: Commons, name: str, *, priority: int | None = 0, lock_delay: float = 0.0) -> None:
-        super().__init__(commons, join("election", name))
+    def __init__(
+        self,
+        commons: Commons,
+        name: str,
+        *,
+        priority: int | None = 0,
+        lock_delay: float = 0.0,
+        scope: str | None = None,
+    ) -> None:
+        super().__init__(commons, scope or join("election", name))
         self.name, self.priority = name, priority
         self._habits = Habits(priority=priority or 0, delay=delay_of(lock_delay))
 
@@ -146,6 +155,15 @@ class Election(Contest[Term]):
         """Allow it again."""
         await self._commons.store.delete(pause_key(self.scope), expect=ANY)
 
+    async def waiting(self) -> list[str]:
+        """The instances that stand in line at this moment, the next one first.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        grant = Grant.of(await self._commons.store.read(grant_key(self.scope)))
+        return waiting_in(line_of((await self._commons.store.list(line_prefix(self.scope))).records), grant)
+
     async def transfer(self, *, to: str) -> None:
         """End the term that is held here, as planned, and leave the lead to an instance that waits in line.
 
@@ -159,12 +177,10 @@ class Election(Contest[Term]):
             TransferRefusedError: Nothing is held here, its end is asked for already, or that instance does not wait.
             StoreError: The store does not answer.
         """
-        term, store = self._commons.terms.get(self.scope), self._commons.store
+        term = self._commons.terms.get(self.scope)
         if term is None:
             raise TransferRefusedError(self.name, to, f"{self._commons.instance} is not active in it")
-        grant = Grant.of(await store.read(grant_key(self.scope)))
-        line = line_of((await store.list(line_prefix(self.scope))).records)
-        check_successor(self.name, to, holder=term.instance, waiting=waiting_in(line, grant))
+        check_successor(self.name, to, holder=term.instance, waiting=await self.waiting())
         over = term.ended or term.wish
         if over is not None:
             raise TransferRefusedError(self.name, to, f"the term of {term.instance} ends already: it {over}")

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["Look", "Participant", "Plan", "Wish", "Wishing", "plan_key"]
 
 
-def plan_key(name: str) -> str:
-    """The key of the plan of a sharded service."""
-    return f"shard-plan/{name}"
+def plan_key(name: str, *, kind: str = "shard") -> str:
+    """The key of the plan of a service that is divided.
+
+    Args:
+        name: The service's name.
+        kind: Into what.
+    """
+    return f"{kind}-plan/{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,9 @@ def shard_scope(name: str, index: int) -> str:
     return join("shard", name, str(index))
 
 
-def shards_prefix(name: str) -> str:
-    """The prefix of the grants of all shards of a service."""
-    return grant_key(join("shard", name)) + "/"
+def shards_prefix(name: str, *, kind: str = "shard") -> str:
+    """The prefix of the grants of all shards of a service, or of whatever else it is divided into."""
+    return grant_key(join(kind, name)) + "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from locum.clock import nanoseconds, seconds
 from locum.coordination.assignment import Attendance, assign, check_shards
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["Participation", "Sharding", "Shards", "report_prefix"]
 
 _log = logger("coordination.shards")
-_FOLDER: Final = "shards"
 _ROOM: Final = 0.025  # s from one look to the next: of many changes at once each would bring one
 _AFTER_AN_ERROR: Final = 0.5
 
@@ -98,12 +97,18 @@ class Shards:
         commons: Whose session an instance takes part under.
         name: The service's name.
         sharding: How it is sharded.
+
+    Attributes:
+        kind: What it is divided into: the first part of the keys.
     """
+
+    kind: ClassVar[str] = "shard"
 
     def __init__(self, commons: Commons, name: str, sharding: Sharding) -> None:
         self.name, self.sharding = name, sharding
         self._commons = commons
-        self._folder = join(_FOLDER, name)
+        self._folder = join(f"{self.kind}s", name)
+        self._plan_key, self._grants = plan_key(name, kind=self.kind), shards_prefix(name, kind=self.kind)
 
     def contest(self, index: int) -> ShardContest:
         """The contest for one shard."""
@@ -114,7 +119,7 @@ class Shards:
         """Take part for the length of the block: others see it, and it may be the one that computes."""
         me = Participant(self._commons.instance, self.sharding.capacity)
         presence = Presence(self._commons, self._folder, me.to_bytes())
-        computer = Lock(self._commons, self.name, Wishes(stop_timeout=5.0), kind=_FOLDER)
+        computer = Lock(self._commons, self.name, Wishes(stop_timeout=5.0), kind=f"{self.kind}s")
         ttl = (await self._commons.leases.lease()).budget.ttl
         async with presence.kept():
             part = Participation(self, self._commons, presence, me, computer, patience=2 * ttl)
@@ -130,12 +135,21 @@ class Shards:
         Raises:
             StoreError: It does not answer.
         """
-        store, prefix = self._commons.store, shards_prefix(self.name)
+        store, prefix = self._commons.store, self._grants
         nodes = (await store.list(prefix_of(self._folder))).records
-        plan = Plan.of(await store.read(plan_key(self.name)), shards=self.sharding.of)
+        plan = Plan.of(await store.read(self._plan_key), shards=self.sharding.of)
         grants = (await store.list(prefix)).records
         here = {one.instance: one for one in readable(map(Node.of, nodes), Participant.of)}
         return Look(plan, dict(readable(grants, lambda record: _indexed(record, prefix))), here)
+
+    def owners(self, look: Look, there: Mapping[str, float]) -> tuple[str | None, ...]:
+        """Which instance each shard is to have.
+
+        Args:
+            look: What the store said.
+            there: The instances that count, with their capacities.
+        """
+        return tuple(assign(look.before(there, self.sharding.of), there))
 
     async def publish(self, plan: Plan) -> None:
         """Publish a plan in the place of the one that it was made from, unless there is another one by now.
@@ -145,7 +159,7 @@ class Shards:
             StoreError: The store does not answer.
         """
         expect = plan.revision or ABSENT
-        await self._commons.store.write(plan_key(self.name), plan.to_bytes(), expect=expect)
+        await self._commons.store.write(self._plan_key, plan.to_bytes(), expect=expect)
 
     async def report(self, lags: Mapping[int, float]) -> None:
         """Tell how far the shards of this instance are behind, for people; it is forgotten with the session."""
@@ -158,7 +172,7 @@ class Shards:
     @property
     def watched(self) -> tuple[str, ...]:
         """The prefixes of all that a look reads."""
-        return (shards_prefix(self.name), plan_key(self.name), prefix_of(self._folder))
+        return (self._grants, self._plan_key, prefix_of(self._folder))
 
 
 class Participation:
@@ -255,11 +269,11 @@ class Participation:
         if not self._is_computer:
             return None
         now = self._commons.clock.now()
-        plan, of = look.plan, self._shards.sharding.of
+        plan = look.plan
         # who has shards is no newcomer, though the plan may have forgotten it
         there, wait = self._attendance.counted(look.staying, {**plan.capacities, **look.forgotten}, now)
         if there:
-            owners = tuple(assign(look.before(there, of), there))
+            owners = self._shards.owners(look, there)
             wanted = Plan(plan.epoch + 1, owners, there, self._me.instance, plan.revision)
             if (owners, dict(there)) != (plan.owners, dict(plan.capacities)):
                 try:
