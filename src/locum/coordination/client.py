@@ -11,13 +11,16 @@ On loss: while nobody is active, or the store does not answer, a request waits, 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from locum.coordination.naming import Naming
-from locum.errors import ConfigurationError, NotActiveError, UnansweredError
+from locum.coordination.naming import Naming, active_of
+from locum.coordination.partitions import partitioning_of
+from locum.errors import ConfigurationError, NotActiveError, StoreError, UnansweredError
 from locum.names import check_name
 from locum.scopes import Backoff, Scope, cancel_and_wait, happens, told_by_result
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
     from locum.coordination.commons import Commons
     from locum.coordination.naming import Endpoint
+    from locum.coordination.partitions import Key, Partitioning
+
+_log = logger("coordination.client")
 
 __all__ = ["ACTIVE", "ENDED", "NO", "NOT_READY", "TOKEN", "ServiceClient"]
 
@@ -61,6 +67,27 @@ class _Failure:
     done: bool
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is known of the active one of a service, or of one of its partitions.
+
+    Attributes:
+        highest: The highest token that was seen.
+        endpoint: Where it is; `None` while it is nowhere.
+    """
+
+    highest: int = 0
+    endpoint: Endpoint | None = None
+
+    def learn(self, endpoint: Endpoint | None) -> int:
+        """Take what is published now; the highest token."""
+        token = 0 if endpoint is None or endpoint.token is None else endpoint.token
+        # one with a lower token is left over from a term that is over, be it shown again or not
+        self.endpoint = endpoint if token >= self.highest else None
+        self.highest = max(self.highest, token)
+        return self.highest
+
+
 class ServiceClient:
     """Asks the active instance of a service; as a context it watches where that is.
 
@@ -68,15 +95,18 @@ class ServiceClient:
         commons: Whose store tells.
         service: The name of the service.
         timeout: Seconds that a request may take, with all that it waits and is repeated.
+        listener: Which of its listeners, if it has several.
         settings: Whatever else `httpx2.AsyncClient` takes: headers, certificates, limits.
     """
 
-    def __init__(self, commons: Commons, service: str, *, timeout: float = 10.0, **settings: Any) -> None:
+    def __init__(
+        self, commons: Commons, service: str, *, timeout: float = 10.0, listener: str = "", **settings: Any
+    ) -> None:
         self.service, self.timeout = check_name(service, what="the name of a service"), timeout
-        self._commons, self._settings = commons, settings
+        self._commons, self._listener, self._settings = commons, listener, settings
         self._scope = Scope(f"client of {service}", on_error=told_by_result)
-        self._highest = 0
-        self._endpoint: Endpoint | None = None
+        self._known: defaultdict[str, _Known] = defaultdict(_Known, {"": _Known()})
+        self._partitioning: Partitioning | None = None
         self._news = asyncio.Event()
         self._http: httpx2.AsyncClient | None = None
 
@@ -116,19 +146,29 @@ class ServiceClient:
         return await self.request("DELETE", path, **content)
 
     async def request(
-        self, method: str, path: str, *, timeout: float | None = None, repeatable: bool | None = None, **content: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        key: Key | None = None,
+        timeout: float | None = None,
+        repeatable: bool | None = None,
+        **content: Any,
     ) -> httpx2.Response:
         """Ask whoever is active, and whoever is active next if that one is gone; the answer is read whole.
 
         Args:
             method: As HTTP names it.
             path: Below the address that is published.
+            key: Of a service that is divided, what belongs to the partition that is asked: see
+                `locum.coordination.partitions.Partitioning.partition`.
             timeout: Seconds that it may take, if it is another one than the client's.
             repeatable: Whether doing it twice is the same as doing it once; by its method if that is not said.
             content: What `httpx2.AsyncClient.request` takes: params, headers, json, content. No stream: it is to be
                 sent again.
 
         Raises:
+            ConfigurationError: No partition is meant by the key.
             NotActiveError: Nobody who is active has answered in time.
             UnansweredError: It must not be repeated, and may have been done.
         """
@@ -138,16 +178,17 @@ class ServiceClient:
         limit = asyncio.timeout(within)
         try:
             async with limit:
+                known = await self._meant(key)
                 while True:
-                    endpoint = await self._active()
+                    endpoint = await self._active(known)
                     last = _Failure(f"{endpoint.address} has not answered", done=True)
-                    outcome = await self._ask(endpoint, method, path, content)
+                    outcome = await self._ask(known, endpoint, method, path, content)
                     if not isinstance(outcome, _Failure):
                         return outcome
                     last = outcome
                     if last.done and not again:
                         raise UnansweredError(self.service, f"{method} {endpoint.address}", last.why)
-                    await self._news_or(endpoint, pause.delay())
+                    await self._news_or(known, endpoint, pause.delay())
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -158,34 +199,53 @@ class ServiceClient:
     # -- where it is
 
     async def _watch(self) -> None:
-        async for endpoint in Naming(self._commons).watch(self.service):
-            token = 0 if endpoint is None or endpoint.token is None else endpoint.token
-            # one with a lower token is left over from a term that is over, be it shown again or not
-            self._endpoint = endpoint if token >= self._highest else None
-            self._highest = max(self._highest, token)
-            self._commons.remember(token)  # should the store forget it, the next one is higher all the same (R24)
+        async for endpoints in Naming(self._commons).watch_list(self.service):
+            named = [one for one in endpoints if one.listener == self._listener]
+            if self._partitioning is None and any(one.partition for one in named):
+                await self._learn_partitions()
+            for name in {*self._known, *(one.partition for one in named)}:
+                active = active_of(one for one in named if one.partition == name)
+                self._commons.remember(self._known[name].learn(active))
             self._news.set()
             self._news = asyncio.Event()
 
-    async def _active(self) -> Endpoint:
-        while (endpoint := self._endpoint) is None:
+    async def _learn_partitions(self) -> None:
+        """Read how the service is divided; what cannot be read now is read with the next change."""
+        try:
+            self._partitioning = await partitioning_of(self._commons.store, self.service)
+        except StoreError as error:
+            _log.debug("it is not known how %s is divided: %s", self.service, error)
+
+    async def _meant(self, key: Key | None) -> _Known:
+        """Who is meant by a key, once it is known how the service is divided; without one, whoever is active in it."""
+        while self._partitioning is None:
+            if key is None and self._known[""].endpoint is not None:
+                return self._known[""]
+            await self._news.wait()
+        return self._known[self._partitioning.partition(key).name]
+
+    async def _active(self, known: _Known) -> Endpoint:
+        while (endpoint := known.endpoint) is None:
             await self._news.wait()
         return endpoint
 
-    async def _news_or(self, endpoint: Endpoint, pause: float) -> None:
+    async def _news_or(self, known: _Known, endpoint: Endpoint, pause: float) -> None:
         """Wait until something else than this endpoint is known, or it is time to try it again."""
-        if self._endpoint == endpoint:
-            await happens(self._news.wait(), within=pause)
+        await happens(self._other(known, endpoint), within=pause)
 
-    async def _overtaken(self, token: int) -> None:
+    async def _other(self, known: _Known, endpoint: Endpoint) -> None:
+        while known.endpoint == endpoint:
+            await self._news.wait()
+
+    async def _overtaken(self, known: _Known, token: int) -> None:
         """Wait until a higher token was seen."""
-        while self._highest <= token:
+        while known.highest <= token:
             await self._news.wait()
 
     # -- asking
 
     async def _ask(
-        self, endpoint: Endpoint, method: str, path: str, content: dict[str, Any]
+        self, known: _Known, endpoint: Endpoint, method: str, path: str, content: dict[str, Any]
     ) -> httpx2.Response | _Failure:
         """Ask one endpoint, as long as nobody is known to have followed it."""
         import httpx2
@@ -199,7 +259,7 @@ class ServiceClient:
         whole: dict[str, Any] = {**content, "headers": headers}
         request = self._http.build_request(method, url, **whole)
         asking = self._scope.spawn(self._http.send(request), name=f"{method} {url}")
-        overtaken = self._scope.spawn(self._overtaken(token), name="who follows")
+        overtaken = self._scope.spawn(self._overtaken(known, token), name="who follows")
         try:
             await asyncio.wait([asking, overtaken], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -212,9 +272,9 @@ class ServiceClient:
             return _Failure(f"{endpoint.address} cannot be reached ({error})", done=False)
         if isinstance(error, httpx2.TransportError):
             return _Failure(f"{endpoint.address} has not answered ({type(error).__name__}: {error})", done=True)
-        return self._judged(endpoint, asking.result())
+        return self._judged(known, endpoint, asking.result())
 
-    def _judged(self, endpoint: Endpoint, response: httpx2.Response) -> httpx2.Response | _Failure:
+    def _judged(self, known: _Known, endpoint: Endpoint, response: httpx2.Response) -> httpx2.Response | _Failure:
         """An answer, if it is one of the term that was asked, and of no earlier one than is known by now."""
         said = response.headers.get(ACTIVE)
         if said == NOT_READY:
@@ -229,6 +289,6 @@ class ServiceClient:
                 " locum.integrations.active.ActiveOnly?",
                 done=True,
             )
-        if (endpoint.token or 0) < self._highest:
+        if (endpoint.token or 0) < known.highest:
             return _Failure(f"{endpoint.address} was followed by another one while it answered", done=True)
         return response

@@ -264,16 +264,17 @@ class Coordinator:
         self._commons.origin.check()
         return Naming(self._commons)
 
-    def client(self, service: str, *, timeout: float = 10.0, **settings: Any) -> ServiceClient:
+    def client(self, service: str, *, timeout: float = 10.0, listener: str = "", **settings: Any) -> ServiceClient:
         """A client over HTTP of the active one: `async with coordinator.client("invoices") as client`.
 
         Args:
             service: The name under which the active one publishes its address.
             timeout: Seconds that a request may take, with all that it waits and is repeated.
+            listener: Which of its listeners, if it has several.
             settings: Whatever else `httpx2.AsyncClient` takes.
         """
         self._commons.origin.check()
-        return ServiceClient(self._commons, service, timeout=timeout, **settings)
+        return ServiceClient(self._commons, service, timeout=timeout, listener=listener, **settings)
 
     def _named(self, name: str, kind: str) -> str:
         self._commons.origin.check()

@@ -168,7 +168,10 @@ async def test_f66_a_deposed_address_is_never_asked_again(client: ServiceClient,
             while (await client.get("/")).text != "new":
                 pass
         servers.asked.clear()
-        await until(lambda: client._endpoint is None or client._endpoint.token != 2, "the new one's end to be seen")
+        await until(
+            lambda: client._known[""].endpoint is None or client._known[""].endpoint.token != 2,
+            "the new one's end to be seen",
+        )
         with pytest.raises(NotActiveError):
             await client.get("/", timeout=0.2)
     assert servers.asked == []
@@ -198,7 +201,7 @@ async def test_f66_an_answer_that_comes_with_the_news_of_another_one_is_not_take
 ) -> None:
     async def overtaken(_request: httpx2.Request) -> httpx2.Response:
         await stack.enter_async_context(servers.published("new", 2))
-        client._highest = 2  # as it is when the watch's news and the answer are there in one turn of the loop
+        client._known[""].highest = 2  # as it is when the watch's news and the answer are there in one turn of the loop
         return httpx2.Response(200, headers={TOKEN: "1"}, text="old")
 
     servers.handlers = {"old": overtaken, "new": says(2, "new")}
@@ -216,7 +219,9 @@ async def test_the_deadline_holds_over_all_tries_and_says_what_became_of_the_las
         with pytest.raises(TimeoutError, match="says that it is not active in the term 1"):
             await client.post("/", timeout=0.3)
         async with servers.published("slow", 2):
-            await until(lambda: client._endpoint is not None and client._endpoint.token == 2, "the slow one")
+            await until(
+                lambda: client._known[""].endpoint is not None and client._known[""].endpoint.token == 2, "the slow one"
+            )
             with pytest.raises(NotActiveError, match="http://slow has not answered"):
                 await client.get("/", timeout=0.5)
             with pytest.raises(UnansweredError, match="http://slow has not answered"):
@@ -225,7 +230,7 @@ async def test_the_deadline_holds_over_all_tries_and_says_what_became_of_the_las
 
 async def test_outside_its_block_it_says_how_it_is_used(one: Instance) -> None:
     client = ServiceClient(one.commons, "invoices")
-    client._endpoint = Endpoint(service="invoices", address="http://a", instance="a", token=1)
+    client._known[""].endpoint = Endpoint(service="invoices", address="http://a", instance="a", token=1)
     with pytest.raises(RuntimeError, match="used as a context"):
         await client.get("/")
 
