@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from locum.coordination.assignment import shard_of
     from locum.coordination.coordinator import Coordinator
+    from locum.coordination.partitions import int64_range, named, singleton
     from locum.coordination.shard import Shard
     from locum.coordination.term import Term
     from locum.errors import LocumError, StaleTermError, TermEndedError
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from locum.services.listeners import Listening
     from locum.services.periodic import PeriodicService
     from locum.services.sharded import ShardedService
+    from locum.services.stateful import StatefulService
     from locum.services.stateless import StatelessService
     from locum.services.work_queue import WorkQueue
+    from locum.state.role import Role
     from locum.telemetry import (
         InstanceJoined,
         InstanceLost,
@@ -61,12 +64,14 @@ __all__ = [
     "PeriodicService",
     "Restart",
     "Retry",
+    "Role",
     "Run",
     "ServiceFailed",
     "Shard",
     "ShardedService",
     "StaleTermError",
     "Standby",
+    "StatefulService",
     "StatelessService",
     "Stopping",
     "StoreLost",
@@ -76,7 +81,10 @@ __all__ = [
     "TermEndedError",
     "TermStarted",
     "WorkQueue",
+    "int64_range",
+    "named",
     "shard_of",
+    "singleton",
 ]
 
 _ROOMS: Final = {
@@ -98,12 +106,14 @@ _ROOMS: Final = {
     "PeriodicService": "services.periodic",
     "Restart": "host.restart",
     "Retry": "jobs.retry",
+    "Role": "state.role",
     "Run": "jobs.run",
     "ServiceFailed": "telemetry",
     "Shard": "coordination.shard",
     "ShardedService": "services.sharded",
     "StaleTermError": "errors",
     "Standby": "services.active_passive",
+    "StatefulService": "services.stateful",
     "StatelessService": "services.stateless",
     "Stopping": "service",
     "StoreLost": "telemetry",
@@ -113,7 +123,10 @@ _ROOMS: Final = {
     "TermEndedError": "errors",
     "TermStarted": "telemetry",
     "WorkQueue": "services.work_queue",
+    "int64_range": "coordination.partitions",
+    "named": "coordination.partitions",
     "shard_of": "coordination.assignment",
+    "singleton": "coordination.partitions",
 }
 
 

@@ -156,7 +156,8 @@ class Host:
 
         Args:
             service: An `ActivePassiveService`, `BackgroundService`, `PeriodicService`, `ConsumerService` or
-                `ShardedService`; or the class of a `StatelessService`, of which each life has a new object.
+                `ShardedService`; or the class of a `StatelessService` or `StatefulService`, of which each life
+                has a new object.
             active_passive: Let a `PeriodicService` or `ConsumerService` work on one instance; it runs on all otherwise.
             options: See `ServiceOptions`.
         """

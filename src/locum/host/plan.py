@@ -21,6 +21,7 @@ from locum.services.consumer import ConsumerService, Delivery, check_workers
 from locum.services.life import ReliableService
 from locum.services.periodic import PeriodicService, Rhythm
 from locum.services.sharded import ShardedService
+from locum.services.stateful import StatefulService
 from locum.services.stateless import StatelessService
 from locum.services.work_queue import WorkQueue
 
@@ -48,11 +49,16 @@ __all__ = [
     "workers_of",
 ]
 
-Kind = Literal["active_passive", "background", "sharded", "stateless"]
+Kind = Literal["active_passive", "background", "sharded", "stateful", "stateless"]
 Completion = Literal["keep_host", "stop_host", "stop_when_all_done"]
 _COMPLETIONS: Final = ("keep_host", "stop_host", "stop_when_all_done")
 _INFINITE: Final = float("inf")
-_ARTICLED: Final = {"active_passive": "an active-passive", "sharded": "a sharded", "stateless": "a stateless"}
+_ARTICLED: Final = {
+    "active_passive": "an active-passive",
+    "sharded": "a sharded",
+    "stateful": "a stateful",
+    "stateless": "a stateless",
+}
 
 
 class ServiceOptions(TypedDict, total=False):
@@ -300,6 +306,7 @@ _BODIES: Final[dict[type, tuple[str, ...]]] = {
     ConsumerService: ("handle",),
     ShardedService: ("run_shard",),
     StatelessService: ("run",),
+    StatefulService: ("run",),
 }
 
 
@@ -339,12 +346,12 @@ def kind_of(service: Any, *, active_passive: bool) -> Kind:
             raise ConfigurationError(
                 f"{cls.__qualname__} is added as a class, and not as an object: each life of it has a new one"
             )
-        return "stateless"
+        return "stateful" if issubclass(cls, StatefulService) else "stateless"
     if not issubclass(cls, (BackgroundService, ShardedService, ReliableService)):
         raise ConfigurationError(
             f"{cls.__qualname__} is no service: derive it from ActivePassiveService, BackgroundService,"
-            " PeriodicService, ConsumerService, ShardedService or StatelessService, or decorate a function with"
-            " @host.active_passive or @host.background"
+            " PeriodicService, ConsumerService, ShardedService, StatelessService or StatefulService, or decorate a"
+            " function with @host.active_passive or @host.background"
         )
     if active_passive:
         raise ConfigurationError(f"{cls.__qualname__} runs on every instance: derive it from ActivePassiveService")

@@ -19,6 +19,7 @@ from locum.context import Context, under
 from locum.coordination.commons import Commons
 from locum.coordination.coordinator import Coordinator
 from locum.coordination.fence import Fence, fence_of
+from locum.coordination.replicas import Replicas
 from locum.coordination.shared import Semaphore
 from locum.coordination.term import Term
 from locum.errors import ConfigurationError, CrashLoopError, LocumError, StartError, StopTimeoutError
@@ -37,6 +38,7 @@ from locum.registry import make_store, open_when_there, without_secrets
 from locum.scopes import Scope, told_by_result
 from locum.services.active_passive import ActivePassiveRunner, ActivePassiveService, Standby
 from locum.services.background import BackgroundRunner
+from locum.services.carrier import StatefulRunner
 from locum.services.consumer import Consumer, ConsumerService, Delivery, open_given
 from locum.services.life import Limits, ReliableService
 from locum.services.periodic import Periodic
@@ -361,6 +363,8 @@ class Runtime(ABC):
         }
         if declaration.kind == "stateless":
             return self._stateless(declaration, coordinator, options)
+        if declaration.kind == "stateful":
+            return self._stateful(declaration, coordinator, options)
         active_passive = isinstance(what, ActivePassiveService)
         body: Callable[..., Any]
         if declaration.rhythm is not None:
@@ -400,6 +404,31 @@ class Runtime(ABC):
         permits = Semaphore(self._commons, name, cls.instances, make_share=Permit)
         options["says_ready"] = False  # it may wait for a permit for ever, and is ready for one
         return ActivePassiveRunner(name, stateless.live, None, stateless, election=permits, **options)
+
+    def _stateful(self, declaration: Declaration, coordinator: Coordinator, options: dict[str, Any]) -> Runner:
+        from locum.state.database import opened, state_store_beside
+
+        name, cls = declaration.name, declaration.what
+        replicas = Replicas(
+            self._commons,
+            name,
+            cls.partitions,
+            replicas=cls.replicas,
+            join_delay=cls.join_delay,
+            rebalance_delay=cls.rebalance_delay,
+        )
+        url = state_store_beside(self._settings.store_url)
+        return StatefulRunner(
+            name,
+            partial(self._plan.container.build, cls),
+            replicas=replicas,
+            database=partial(opened, url, namespace=self._plan.name, clock=self.clock),
+            store=self._commons.store,
+            naming=coordinator.naming,
+            limits=Limits(start=declaration.start_timeout, stop=declaration.stop_timeout),
+            least=cls.least_replicas,
+            **options,
+        )
 
     def _consumer(self, declaration: Declaration, what: Any) -> Consumer:
         is_class = isinstance(what, ConsumerService)

@@ -124,7 +124,7 @@ class AsgiListener:
         port: The port; 0 takes any free one.
         public: The host name or address that callers use; `host` if none is given.
         drain: Seconds that requests have to be answered when it closes.
-        settings: Anything else that `uvicorn.Config` takes.
+        settings: Anything else that `uvicorn.Config` takes; no lifespan is run and no access logged unless they say so.
 
     Attributes:
         gate: Lets requests in; its service opens it.
@@ -142,8 +142,19 @@ class AsgiListener:
     ) -> None:
         self.gate = Gate(app)
         self._host, self._port, self._public, self._drain = host, port, public or host, drain
-        self._settings = {"lifespan": "off", **settings}
+        self._settings = {"lifespan": "off", "access_log": False, **settings}
         self._serving: Serving | None = None
+
+    def load(self) -> None:
+        """Load what it serves with, so that this costs nothing when it opens.
+
+        Raises:
+            ConfigurationError: uvicorn is not installed.
+        """
+        demand_uvicorn()
+        import uvicorn
+
+        uvicorn.Config(self.gate, log_config=None, **self._settings).load()
 
     async def open(self) -> str:
         """Listen.

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.coordination.client import ACTIVE, ENDED, NO, NOT_READY, TOKEN
+from locum.errors import NotPrimaryError, OutcomeUnknownError, StaleTermError, StoreUnavailableError, WaitTimeoutError
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate"]
 
+_log = logger("services.gate")
+_REFUSALS: Final = (NotPrimaryError, StaleTermError, StoreUnavailableError, OutcomeUnknownError, WaitTimeoutError)
 _TRY_AGAIN_LATER: Final = 1013  # of WebSockets
 _RETRY_AFTER: Final = b"1"  # s, the least that the header can say
 _WORDS: Final = {NO: b"not active here\n", ENDED: b"not active here any more\n", NOT_READY: b"not ready, retry\n"}
@@ -80,8 +84,18 @@ class Gate:
         elif term is None:
             await self._app(self._without_path(scope), receive, send)
         else:
-            answer = _Answer(scope["type"], send, term)
-            await self._app({**self._without_path(scope), "locum.term": term}, receive, answer)
+            await self._answer({**self._without_path(scope), "locum.term": term}, receive, send, term)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send, term: Term) -> None:
+        """Answer under a term; what a state could not commit is told to the caller as what has become of it."""
+        answer = _Answer(scope["type"], send, term)
+        try:
+            await self._app(scope, receive, answer)
+        except _REFUSALS as error:
+            if answer.has_begun:
+                raise
+            _log.debug("a request was not done: %s", error)
+            await _refuse(scope["type"], send, _why_not(error))
 
     def _refusal(self, scope: Message) -> str:
         """Why a request is not let in; empty if it is."""
@@ -107,10 +121,11 @@ class _Answer:
 
     def __init__(self, kind: str, send: Send, term: Term) -> None:
         self._kind, self._send, self._term = kind, send, term
-        self._is_dropped = False
+        self._is_dropped = self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
+            self.has_begun = True
             if not self._term.is_current:
                 self._is_dropped = True
                 await _refuse(self._kind, self._send, ENDED)
@@ -125,6 +140,13 @@ def _asked(scope: Message) -> str | None:
     """The token of the term that a request is meant for."""
     wanted = TOKEN.lower().encode()
     return next((value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted), None)
+
+
+def _why_not(error: Exception) -> str:
+    """What a caller is told of an error: to look elsewhere, to ask again, or that it may have been done."""
+    if isinstance(error, OutcomeUnknownError):
+        return ENDED
+    return NO if isinstance(error, (NotPrimaryError, StaleTermError)) else NOT_READY
 
 
 async def _refuse(kind: str, send: Send, why: str) -> None:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from locum.clock import nanoseconds, seconds
-from locum.coordination.hold import Hold
 from locum.errors import StopTimeoutError
 from locum.scopes import finish
 from locum.service import grace_of
 from locum.services.bodies import Body
 from locum.services.bounded import TimeIsUpError, bounded
 from locum.services.listeners import Listeners, Listening
-from locum.services.road import Move, Role, Step, road, share
+from locum.services.road import Move, Step, road, share
 from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from locum.scopes import Scope
     from locum.service import Surroundings
     from locum.services.listeners import Listener, Place
+    from locum.state.role import Role
 
 __all__ = ["Life", "Limits", "ReliableService"]
 
@@ -224,10 +224,12 @@ class Life:
         """Under which it serves; `None` if that needs none."""
         return None
 
+    def _goes_on(self) -> bool:
+        """Whether it does something although its run has returned."""
+        return bool(self._listeners.addresses)
+
     async def _revoke(self) -> None:
-        """Nothing that it writes counts any more."""
-        if isinstance(self._context, Hold):
-            self._context.end(self._context.wish or "resigned")
+        """Nothing that it writes counts any more; its term, if it has one, is ended by whoever cancels this."""
 
     # -- each step
 
@@ -271,7 +273,7 @@ class Life:
             raise body.error
         if body.task.cancelled():
             raise RuntimeError("the body was cancelled, and not by Locum")
-        if self._listeners.addresses:
+        if self._goes_on():
             await context.asked()
 
     async def _end_run(self, within: float) -> None:

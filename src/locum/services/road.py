@@ -11,24 +11,12 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from locum.state.role import Role
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Move", "Role", "Step", "road", "share"]
-
-
-class Role(enum.Enum):
-    """What one replica of a partition is.
-
-    Attributes:
-        NONE: It is not part of the partition, or not yet, or not any more.
-        SECONDARY: It follows what is written, and stands by.
-        PRIMARY: It alone writes.
-    """
-
-    NONE = "none"
-    SECONDARY = "secondary"
-    PRIMARY = "primary"
+__all__ = ["Move", "Step", "road", "share"]
 
 
 class Step(enum.Enum):

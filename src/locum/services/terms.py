@@ -102,8 +102,9 @@ class Terms:
     def __init__(self, service: str, *, surroundings: Surroundings, stop_timeout: float) -> None:
         self.scope = Scope(service, on_error=self._on_error)
         """Owns all tasks of the service."""
+        self.service = service
         self.is_stopping = False
-        self._service, self._surroundings, self._limit = service, surroundings, stop_timeout
+        self._surroundings, self._limit = surroundings, stop_timeout
         self._asked_to_stop = asyncio.Event()
         self._bodies: set[Body] = set()
         self._stuck: set[Body] = set()
@@ -158,7 +159,7 @@ class Terms:
         """
         clock, term = self._surroundings.clock, duty.term
         begun = clock.now()
-        body = Body(self._service, self._surroundings.call(duty.work, term), scope=self.scope)
+        body = Body(self.service, self._surroundings.call(duty.work, term), scope=self.scope)
         self._bodies.add(body)
         over = self.scope.spawn(term.over(), name=f"end of {term.scope}")
         try:
@@ -221,7 +222,7 @@ class Terms:
         try:
             await body.end(timeout=limit - grace)
         except StopTimeoutError:
-            await self._outlast(duty, body, StopTimeoutError(self._service, limit))
+            await self._outlast(duty, body, StopTimeoutError(self.service, limit))
             return
         if body.error is not None:
             _log.error("%s failed while it ended", duty.what, exc_info=exc_info_of(body.error))
@@ -233,7 +234,7 @@ class Terms:
         why = term.ended or "lost its lease"
         if term.lease is not self._warned_of:  # once for all terms of a session
             self._warned_of = term.lease
-            _log.warning("%s: %s %s; its work is cancelled.", self._service, term.instance, why)
+            _log.warning("%s: %s %s; its work is cancelled.", self.service, term.instance, why)
         try:
             # a keeper kills what ignores this, unless beats are answered again before 80 %
             await body.end(timeout=min(self._limit, seconds(term.lease.budget.ttl)))
@@ -243,7 +244,7 @@ class Terms:
         duty.source.abandon(term)
         if not has_completed and term.lease is not self._failed_with:
             self._failed_with = term.lease
-            self._surroundings.fail(f"{self._service}: {why}", exit_codes.FENCED)
+            self._surroundings.fail(f"{self.service}: {why}", exit_codes.FENCED)
 
     async def _outlast(self, duty: Duty[T], body: Body, error: StopTimeoutError) -> None:
         """What would not end ends with its process; where that goes on, it counts as ended (R19).
@@ -255,7 +256,7 @@ class Terms:
             raise error
         duty.source.give_up(duty.term, str(error))
         _log.error("%s still runs, though its term is over and its writes are refused.", duty.what)
-        self._surroundings.show(self._service, Mode.STUCK)
+        self._surroundings.show(self.service, Mode.STUCK)
         self._stuck.add(body)
         try:
             if not await self._ends_before_the_stop(body.task):

@@ -7,7 +7,6 @@ import logging
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from locum.clock import seconds
@@ -19,6 +18,7 @@ from locum.state.commits import LIMIT, Commits
 from locum.state.locks import Locks
 from locum.state.partition import Partition
 from locum.state.replica import Replica
+from locum.state.role import Role
 from locum.state.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ __all__ = ["Opening", "Promotion", "Role", "State"]
 
 _GRACE: Final = 1.0  # seconds that the end of a task may take
 _log: Final = logging.getLogger(__name__)
-
-
-class Role(Enum):
-    """What a replica is."""
-
-    NONE = "none"
-    SECONDARY = "secondary"
-    PRIMARY = "primary"
 
 
 @dataclass(frozen=True, slots=True)

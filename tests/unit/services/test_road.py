@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from locum.services.road import _ROADS, Move, Role, Step, road, share
+from locum.services.road import _ROADS, Move, Step, road, share
+from locum.state.role import Role
 
 ROADS = [(role, move) for role, moves in _ROADS.items() for move in moves]
 DOWN = (Move.DEMOTE, Move.LOSE, Move.CLOSE, Move.ABORT)

@@ -1,0 +1,170 @@
+"""One replica of one partition, as an instance carries it: opened, a secondary, the primary, and back again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from locum.coordination.term import Term  # in a signature that is read when the program runs
+from locum.errors import StopTimeoutError
+from locum.scopes import cancel_and_wait
+from locum.services.road import Move
+from locum.services.terms import Duty
+from locum.state.role import Role
+from locum.telemetry import ServiceFailed, exc_info_of, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from locum.coordination.election import Election
+    from locum.service import Restarting, Surroundings
+    from locum.services.stateful import ReplicaLife
+    from locum.services.terms import Terms
+
+__all__ = ["Replica"]
+
+_log = logger("services.replica")
+
+
+class Replica:
+    """Carries one partition, from one object to the next, until it is told to leave.
+
+    Args:
+        make: Builds an object, and its life.
+        election: Decides who is the primary.
+        terms: Those of the service.
+        surroundings: Its host.
+        restarts: Judges how long it rests after an error.
+        changed: Told when it has another role.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Awaitable[ReplicaLife]],
+        election: Election,
+        *,
+        terms: Terms,
+        surroundings: Surroundings,
+        restarts: Restarting,
+        changed: Callable[[], object],
+    ) -> None:
+        self._make, self.election, self._terms = make, election, terms
+        self._surroundings, self._restarts, self._changed = surroundings, restarts, changed
+        self._life: ReplicaLife | None = None
+        self._winning: asyncio.Task[Term] | None = None
+        self.term: Term | None = None
+        self.leaving = ""
+        """Why it is to leave, in words that follow the instance's name; empty if it is not."""
+
+    @property
+    def role(self) -> Role:
+        """What it is."""
+        return Role.NONE if self._life is None else self._life.role
+
+    def leave(self, why: str) -> None:
+        """Close it: as the primary by a planned end of its term."""
+        self.leaving = self.leaving or why
+        if self.term is not None:
+            self.term.ask_to_resign(why)
+        elif self._winning is not None:
+            self._winning.cancel()
+
+    async def carry(self) -> None:
+        """Carry it until it has left.
+
+        Raises:
+            StopTimeoutError: Its work would not end, and the service stops.
+            ExceptionGroup: What went wrong on its last way down.
+        """
+        while not self.leaving:
+            try:
+                await self._one_life()
+            except (StopTimeoutError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                if self.leaving:
+                    raise
+                await self._rest(error)
+
+    async def _one_life(self) -> None:
+        self._life = life = await self._make()
+        try:
+            try:
+                await life.up(Move.OPEN)
+                await life.up(Move.STAND_BY)
+            except BaseException:
+                await life.down(Move.ABORT)
+                raise
+            self._changed()
+            while life.role is not Role.NONE and not self.leaving:
+                await self._one_term(life)
+        finally:
+            if life.role is not Role.NONE:
+                await life.down(Move.CLOSE)
+            self._life = None
+            self._changed()
+        if life.errors:
+            raise ExceptionGroup(f"{life.place} did not end as it should", life.errors)
+
+    async def _one_term(self, life: ReplicaLife) -> None:
+        """Stand in line, be the primary, and be a secondary again."""
+        term = await self._win()
+        if term is None:
+            return
+        self.term = term
+        if self.leaving:
+            term.ask_to_resign(self.leaving)
+        try:
+            outcome = await self._terms.work(
+                Duty(
+                    term=term,
+                    source=self.election,
+                    work=self._be_primary,
+                    what=str(life.place),
+                    before_asked=life.silence,
+                )
+            )
+        finally:
+            self.term = None
+            self._changed()
+        if outcome.error is not None:
+            raise outcome.error
+        if life.errors:
+            raise ExceptionGroup(f"{life.place} did not end as it should", life.errors)
+        if life.role is Role.SECONDARY and not self.leaving:
+            await life.up(Move.STAND_BY)
+            self._restarts.reset()
+
+    async def _win(self) -> Term | None:
+        """Wait until it is the primary; `None` if it is to leave before that."""
+        self._winning = winning = self._terms.scope.spawn(self.election.win(), name="standing in line")
+        try:
+            await asyncio.wait([winning])
+        except asyncio.CancelledError:
+            await cancel_and_wait(winning)
+            raise
+        finally:
+            self._winning = None
+        return None if winning.cancelled() else winning.result()
+
+    async def _be_primary(self, term: Term) -> None:
+        def down() -> Move:
+            if term.is_lost:
+                return Move.LOSE
+            return Move.CLOSE if self.leaving else Move.DEMOTE
+
+        if self._life is not None:
+            await self._life.live(term, up=Move.PROMOTE, down=down, opened=self._changed)
+
+    async def _rest(self, error: Exception) -> None:
+        delay = self._restarts.pause()
+        _log.error("%s failed", self.election.name, exc_info=exc_info_of(error))
+        self._surroundings.tell(
+            ServiceFailed(
+                instance=self._surroundings.instance,
+                service=self._terms.service,
+                error=error,
+                retry_in=delay,
+            )
+        )
+        await self._terms.pause(delay)

@@ -1,0 +1,247 @@
+"""Stateful services in hosts of one process: their roles, their state, and what a hook's fault comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httpx2
+import pytest
+
+from locum import AsgiListener, Coordinator, Host, Listening, Role, StatefulService, Term, int64_range, named
+from locum.errors import ConfigurationError, NotPrimaryError, StartError
+from tests.unit.kit import LONG, soon, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+
+class Counts(StatefulService):
+    """A number, and notes of all that becomes of the service's objects."""
+
+    join_delay = 0.0
+    all: ClassVar[list[Counts]]
+    fails_at: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.all.append(self)
+
+    def take(self, step: str) -> None:
+        self.steps.append(step)
+        if step == self.fails_at:
+            type(self).fails_at = ""
+            raise ValueError(f"boom at {step}")
+
+    def listeners(self) -> Iterable[AsgiListener | Listening]:
+        yield AsgiListener(self.add)
+        yield Listening(listener=AsgiListener(self.read), name="reads", on_secondary=True)
+
+    async def add(self, scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        async with self.state.transaction() as tx:
+            number = await self.state.dictionary("counts").get(tx, "n", default=0) + 1
+            await self.state.dictionary("counts").set(tx, "n", number)
+        await say(send, number)
+
+    async def read(self, scope: Any, receive: Any, send: Any) -> None:
+        del scope, receive
+        await say(send, [self.state.dictionary("counts").read("n", default=0), self.state.staleness, self.role.value])
+
+    async def on_open(self) -> None:
+        self.take("on_open")
+
+    async def on_change_role(self, role: Role) -> None:
+        self.take(f"is {role.value}")
+
+    async def run(self, term: Term) -> None:
+        self.take(f"runs, writes {'granted' if self.state.is_writable else 'refused'}")
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.take(f"run ends, writes {'granted' if self.state.is_writable else 'refused'}")
+
+    async def on_close(self) -> None:
+        self.take("on_close")
+
+    async def on_abort(self) -> None:
+        self.take("on_abort")
+
+
+async def say(send: Any, what: object) -> None:
+    """Answer with JSON."""
+    body = json.dumps(what).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def counts() -> type[Counts]:
+    """The service, with notes of its own."""
+    return type("Counts", (Counts,), {"all": [], "fails_at": ""})
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+def host(url: str, service: type[StatefulService], name: str = "web-1") -> Host:
+    made = Host("billing", store=url, instance=name)
+    made.add(service, name="counts", restart="on_failure", stop_timeout=LONG)
+    return made
+
+
+@pytest.fixture
+async def coordinator(url: str) -> AsyncIterator[Coordinator]:
+    async with Coordinator.connect(url, namespace="billing") as coordinator:
+        yield coordinator
+
+
+PRIMARY = ["on_open", "is secondary", "runs, writes granted", "is primary"]
+CLOSED = ["run ends, writes refused", "is none", "on_close"]
+
+
+def is_primary(service: Counts) -> bool:
+    return service.steps[-2:] == PRIMARY[-2:]
+
+
+async def test_it_goes_through_its_roles_with_writes_granted_and_revoked_in_order(
+    url: str, counts: type[Counts]
+) -> None:
+    async with host(url, counts).lifespan():
+        await until(lambda: counts.all and is_primary(counts.all[0]), "the primary")
+    (only,) = counts.all
+    assert only.steps == PRIMARY + CLOSED
+
+
+async def test_the_next_primary_has_the_state_and_callers_find_it(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    async with AsyncExitStack() as later, coordinator.client("counts", timeout=LONG) as client:
+        async with host(url, counts).lifespan():
+            assert (await client.post("/", repeatable=True)).json() == 1
+            await later.enter_async_context(host(url, counts, "web-2").lifespan())
+            await until(lambda: len(counts.all) == 2 and "is secondary" in counts.all[1].steps, "the secondary")
+            assert (await client.post("/", repeatable=True)).json() == 2
+        assert (await client.post("/", repeatable=True)).json() == 3
+    first, second = counts.all
+    assert first.steps == second.steps == PRIMARY + CLOSED
+
+
+async def test_s04_a_secondary_reads_a_committed_prefix_and_tells_how_old_it_may_be(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with (
+        host(url, counts).lifespan(),
+        host(url, counts, "web-2").lifespan(),
+        coordinator.client("counts", timeout=LONG) as client,
+        httpx2.AsyncClient() as http,
+    ):
+        await client.post("/", repeatable=True)
+        await until(lambda: len(counts.all) == 2 and counts.all[1].role is Role.SECONDARY, "the secondary")
+        acknowledged: list[tuple[float, int]] = []
+        seen = 0
+
+        async def secondary() -> str:
+            while True:
+                for one in await coordinator.naming.list("counts"):
+                    if one.listener == "reads" and one.token is None:
+                        return one.address
+
+        address = await soon(secondary())
+        for _ in range(30):
+            acknowledged.append((loop.time(), (await client.post("/", repeatable=True)).json()))
+            asked = loop.time()
+            number, staleness, role = (await http.get(address)).json()
+            assert role == "secondary"
+            assert seen <= number <= acknowledged[-1][1], "it is a prefix, which only grows"
+            seen = number
+            certain = [said for at, said in acknowledged if at < asked - staleness]
+            assert number >= max(certain, default=0), "it is as old as it says, at most"
+
+
+async def test_a_secondary_cannot_write(url: str, counts: type[Counts]) -> None:
+    async with host(url, counts).lifespan(), host(url, counts, "web-2").lifespan():
+        await until(lambda: len(counts.all) == 2 and counts.all[1].role is Role.SECONDARY, "the secondary")
+        secondary = next(one for one in counts.all if one.role is Role.SECONDARY)
+        with pytest.raises(NotPrimaryError):
+            async with secondary.state.transaction():
+                raise AssertionError
+
+
+@pytest.mark.parametrize("at", ["on_open", "is secondary", "is primary", "runs, writes granted"])
+async def test_s06_what_fails_on_the_way_up_is_aborted_or_closed_and_a_new_object_begins(
+    url: str, counts: type[Counts], at: str
+) -> None:
+    counts.fails_at = at
+    one = host(url, counts)
+    async with one.lifespan():
+        await until(lambda: len(counts.all) == 2 and is_primary(counts.all[1]), "another object")
+        assert one.plan.health is not None
+        assert one.plan.health.picture()["services"]["counts"]["error"] == f"ValueError: boom at {at}"
+    failed, good = counts.all
+    assert failed.steps[-1] in ("on_abort", "on_close")
+    assert good.steps == PRIMARY + CLOSED
+
+
+@pytest.mark.parametrize("at", CLOSED)
+async def test_s06_what_fails_on_the_way_down_keeps_no_later_step_from_being_taken(
+    url: str, counts: type[Counts], at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with host(url, counts).lifespan():
+        await until(lambda: counts.all and is_primary(counts.all[0]), "the primary")
+        counts.fails_at = at
+    (only,) = counts.all
+    assert only.steps == PRIMARY + CLOSED
+    assert "counts did not end as it should" in caplog.text
+
+
+async def test_primaries_are_spread_when_another_instance_has_caught_up(url: str, counts: type[Counts]) -> None:
+    counts.partitions = int64_range(4)
+
+    def led(by: str) -> int:
+        return sum(one.role is Role.PRIMARY for one in counts.all if names[one] == by)
+
+    names: dict[Counts, str] = {}
+
+    def named_as(name: str) -> type[Counts]:
+        class Theirs(counts):  # type: ignore[misc, valid-type]
+            def __init__(self) -> None:
+                super().__init__()
+                names[self] = name
+
+        return Theirs
+
+    async with host(url, named_as("web-1"), "web-1").lifespan():
+        await until(lambda: led("web-1") == 4, "all primaries on one")
+        async with host(url, named_as("web-2"), "web-2").lifespan():
+            await until(lambda: led("web-1") == led("web-2") == 2, "two each")
+            assert len(counts.all) == 8
+        await until(lambda: led("web-1") == 4, "all of them again")
+
+
+async def test_a_service_that_is_divided_otherwise_does_not_start(url: str, counts: type[Counts]) -> None:
+    async with host(url, counts).lifespan():
+        pass
+    counts.partitions = named("eu", "us")
+    with pytest.raises(StartError, match="1 partitions by singleton, and cannot have 2 by named") as failure:
+        async with host(url, counts).lifespan():
+            raise AssertionError
+    assert isinstance(failure.value.__cause__, ConfigurationError)
+
+
+async def test_who_asks_for_a_key_finds_the_partition_it_belongs_to(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    counts.partitions = named("eu", "us")
+    async with host(url, counts).lifespan(), coordinator.client("counts", timeout=LONG) as client:
+        assert (await client.post("/", key="eu", repeatable=True)).json() == 1
+        assert (await client.post("/", key="us", repeatable=True)).json() == 1
+        assert (await client.post("/", key="eu", repeatable=True)).json() == 2
+        with pytest.raises(ConfigurationError, match="'de' names no partition"):
+            await client.post("/", key="de")
