@@ -9,13 +9,20 @@ import httpx2
 import pytest
 
 from locum.clock import Clock
-from locum.coordination.client import ACTIVE, NOT_READY
+from locum.coordination.client import ACTIVE, ENDED, NO, NOT_READY
 from locum.coordination.naming import Naming
-from locum.errors import StopTimeoutError
+from locum.errors import (
+    NotPrimaryError,
+    OutcomeUnknownError,
+    StaleTermError,
+    StopTimeoutError,
+    StoreUnavailableError,
+)
 from locum.scopes import Scope, told_by_result
 from locum.service import Stopping
 from locum.services.asgi import AsgiListener
 from locum.services.bodies import Body
+from locum.services.gate import Gate
 from locum.services.life import Life, Limits, ReliableService
 from locum.services.listeners import Listener, Listening, Place
 from locum.services.road import Move
@@ -103,7 +110,7 @@ class Stage:
     """Lives on one instance."""
 
     def __init__(self, one: Instance, scope: Scope) -> None:
-        self.house, self.scope = Home(), scope
+        self.one, self.house, self.scope = one, Home(), scope
         self.naming = Naming(one.commons)
         self.stopping = Stopping("notes", clock=self.house.clock)
 
@@ -302,3 +309,39 @@ async def test_a_web_listener_answers_not_ready_until_it_is_opened(stage: Stage)
     with pytest.raises(httpx2.ConnectError):
         async with httpx2.AsyncClient() as client:
             await client.get(address)
+
+
+async def test_an_address_of_another_replica_is_not_served_by_who_listens_on_its_port_now() -> None:
+    gate = Gate(hello)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gate), base_url="http://one") as client:
+        gate.await_readiness("/0/new/5f")
+        gate.open()
+        assert (await client.get("/0/new/5f/orders")).text == "/orders"
+        assert (await client.get("/0/new/5f")).text == "/"
+        for old in ("/0/old/4e/orders", "/0/new/5fa/orders", "/orders"):
+            refused = await client.get(old)
+            assert (refused.status_code, refused.headers[ACTIVE]) == (503, NO)
+        gate.close()
+        assert (await client.get("/0/new/5f/orders")).headers[ACTIVE] == NO
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (NotPrimaryError("counts/0", "it is secondary"), NO),
+        (StaleTermError("partition/counts/0", 1, 2), NO),
+        (StoreUnavailableError("sqlite", "it is away"), NOT_READY),
+        (OutcomeUnknownError("sqlite", "commit"), ENDED),
+    ],
+)
+async def test_what_a_state_could_not_commit_is_told_as_what_became_of_it(
+    stage: Stage, error: Exception, told: str
+) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    gate = Gate(fails)
+    gate.open(await soon(stage.one.election("counts").win()))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=gate), base_url="http://one") as client:
+        answer = await client.get("/")
+        assert (answer.status_code, answer.headers[ACTIVE]) == (503, told)
