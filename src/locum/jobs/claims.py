@@ -102,10 +102,11 @@ class Claims(Questions):
             patience: Seconds for which what is due, and for which there is no room here, is left to whoever has some.
             going: How many runs of each job go here.
         """
-        now = self.now(db)
+        now, since = tuple(self._since_when_does_anything_wait.say(db).one())
         self._elsewhere.forget(jobs)
         known = len(self._elsewhere)
-        rows, is_full = self._lock_due(db, jobs, now, room, round(patience * SECOND))
+        could_begin = bool(room) and since is not None and since <= now
+        rows, is_full = self._lock_due(db, jobs, now, room, round(patience * SECOND), could_begin=could_begin)
         live = self._live_of(db, jobs, [row.name for row in rows], now, room)
         has_given = self._give_keys(db, jobs, live)
         keys = self._lock_keys(db, live)
@@ -155,7 +156,7 @@ class Claims(Questions):
     # -- inside
 
     def _lock_due(
-        self, db: Connection, jobs: Mapping[str, Job], now: int, room: int, patience: int
+        self, db: Connection, jobs: Mapping[str, Job], now: int, room: int, patience: int, *, could_begin: bool
     ) -> tuple[list[JobRow], bool]:
         """The jobs about which there is something to decide, who has waited longest first: nobody waits for ever.
 
@@ -165,7 +166,7 @@ class Claims(Questions):
             Them, and whether there may be more.
         """
         elsewhere = self._elsewhere.known
-        rows = list(self._which_wait.say(db, now=now, most=_BATCH, names=elsewhere["names"])) if room else []
+        rows = list(self._which_wait.say(db, now=now, most=_BATCH, names=elsewhere["names"])) if could_begin else []
         most = min(_BATCH, max(0, room - len(rows))) if patience else _BATCH
         planned = list(self._which_are_due.say(db, now=now, most=most, **elsewhere)) if most else []
         if patience and len(planned) == most:  # who has no room decides only what has waited for others long enough

@@ -50,6 +50,7 @@ class Questions(Slices):
 
     def __init__(self, tables: Tables, namespace: str, store: str) -> None:
         super().__init__(tables, namespace, store)
+        self._since_when_does_anything_wait = Sentence(lambda _: select(micros_now(), self._first_ready()))
         self._which_wait = Sentence(self._waiting)
         self._which_are_due = Sentence(self._due)
         self._which_are_live = Sentence(self._live)
@@ -203,11 +204,16 @@ class Questions(Slices):
     def _anything(self, words: Words) -> Any:
         """The time, how many runs of a session are to end, how many are claimed by anybody, and what is due next."""
         runs = self._runs
-        ready = select(func.min(runs.c.not_before)).where(self._of_ours(runs), runs.c.state == READY)
         planned = select(func.min(self._jobs.c.next_at)).where(self._of_ours(self._jobs), self._is_planned(words))
         ending = select(func.count()).where(*self._is_to_end())
         claimed = select(func.count()).where(self._of_ours(runs), runs.c.session.is_not(None))
-        return select(micros_now(), *(one.scalar_subquery() for one in (ending, claimed, planned, ready)))
+        found = [one.scalar_subquery() for one in (ending, claimed, planned)]
+        return select(micros_now(), *found, self._first_ready())
+
+    def _first_ready(self) -> Any:
+        """When the first of what waits may begin."""
+        first = select(func.min(self._runs.c.not_before)).where(self._of_ours(self._runs), self._runs.c.state == READY)
+        return first.scalar_subquery()
 
     def _is_to_end(self) -> tuple[Any, ...]:
         return self._of_ours(self._runs), self._runs.c.session == _SESSION, self._runs.c.cancelling == 1
