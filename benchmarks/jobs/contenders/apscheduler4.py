@@ -31,8 +31,8 @@ async def main() -> None:
     async with AsyncScheduler(
         SQLAlchemyDataStore(engine), PsycopgEventBroker(work.server), max_concurrent_jobs=100
     ) as scheduler:
+        await scheduler.configure_task("fire", func=fire)
         if work.is_to_prepare:
-            await scheduler.configure_task("fire", func="benchmarks.jobs.contenders.apscheduler4:fire")
             for number in range(work.many):
                 first = work.first(number)
                 trigger = (
