@@ -4,7 +4,7 @@ LocumError
 ├── ConfigurationError     wrong before anything ran
 │   ├── UnknownStoreError · MissingDriverError · UnsupportedError · ScheduleError
 ├── StoreError             something between us and the store
-│   ├── StoreUnavailableError (retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
+│   ├── StoreUnavailableError (NoStoreError; retryable) · ConflictError · OutcomeUnknownError · SessionClosedError
 │   └── StoreReplacedError · CorruptRecordError · SchemaError
 ├── CoordinationError      the protocol says no
 │   ├── SessionLostError · WaitTimeoutError · NotOurTurnError · HoldEndedError (TermEndedError) · StaleTermError
@@ -40,6 +40,7 @@ __all__ = [
     "LocumError",
     "LogGapError",
     "MissingDriverError",
+    "NoStoreError",
     "NotActiveError",
     "NotOurTurnError",
     "NotPrimaryError",
@@ -117,6 +118,10 @@ class StoreUnavailableError(StoreError):
     def __init__(self, store: str, why: str) -> None:
         self.store, self.why = store, why
         super().__init__(f"the store {store} is not available: {why}")
+
+
+class NoStoreError(StoreUnavailableError):
+    """The place is there and answers, but nobody has made a store in it, and whoever only looks makes none."""
 
 
 class ConflictError(StoreError):

@@ -16,7 +16,7 @@ from locum.cli.looking import file_of, looking_at, which_store_if_any
 from locum.cli.tables import Cell, Column, Table, show
 from locum.cli.words import NOTHING, one_line
 from locum.clock import Clock
-from locum.errors import ConfigurationError, LocumError, StoreError
+from locum.errors import ConfigurationError, LocumError, NoStoreError, StoreError
 from locum.identity import host_name
 from locum.scopes import run
 
@@ -97,7 +97,7 @@ def _examined(place: Place | None) -> Report:
     report.areas["Where we are"] = surroundings.findings()
     report.areas["Limits"] = limits.findings()
     if place is None:
-        report.notes.append("No store was looked at: name one with --app, or with --store and --namespace.")
+        report.notes.append("No store was looked at: name one with --app or --store.")
     found = _store(place, clock, report) if place else []
     report.areas["Clocks"] = clocks.findings(rates)  # late, since a second has to pass
     report.areas["The store"] = found
@@ -113,11 +113,16 @@ def _store(place: Place, clock: Clock, report: Report) -> list[Finding]:
         return findings
     try:
         answers = run(_ask(place, clock))
+    except NoStoreError as error:
+        report.unreachable = True
+        return [Finding("store", "Store", Level.NOTE, f"{error.store}: {error.why}"), *findings]
     except (StoreError, ConfigurationError) as error:
         report.unreachable = True
         return [_unreachable(error), *findings]
     report.neighbours = sorted(map(store.neighbour, answers.sessions), key=lambda one: one.instance)
-    if not report.neighbours:
+    if not place.has_host:
+        report.notes.append("Who is on the store was not looked at: name a host with --app or --namespace.")
+    elif not report.neighbours:
         report.notes.append(f"No instance of {place.namespace} is running.")
     return [*store.findings(answers, ttl=place.ttl), *findings]
 

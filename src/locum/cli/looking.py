@@ -6,7 +6,7 @@ import functools
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Place", "file_of", "look_again", "looking_at", "which_store", "which_store_if_any"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
+_NOBODY: Final = "default"  # the namespace of whoever names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Place:
         namespace: The host's name.
         ttl: The host's TTL in seconds; `None` where no host was asked.
         is_given: Whether the command line names the store itself, and not only the host.
+        has_host: Whether a host is named, too; otherwise the namespace says nothing of anybody.
         job_store: The URL of the job database that may be there; `None` where there is none.
     """
 
@@ -41,6 +43,7 @@ class Place:
     namespace: str
     ttl: float | None = None
     is_given: bool = True
+    has_host: bool = True
     job_store: str | None = None
 
 
@@ -50,7 +53,10 @@ def which_store(command: F) -> F:
 
 
 def which_store_if_any(command: F) -> F:
-    """The same, for a command that can do without: where nothing names a store or a host, `place` finds `None`."""
+    """The same, for a command that can do without: where nothing names a store or a host, `place` finds `None`.
+
+    A store without a host is enough for it.
+    """
     return _with_options(command, _place_if_any)
 
 
@@ -102,6 +108,8 @@ def _place_if_any(app: str | None, store: str | None, namespace: str | None) -> 
 
     if not (app or store or namespace or configured_app()):
         return None
+    if store is not None and not (app or namespace or configured_app()):
+        return Place(store, _NOBODY, has_host=False)
     return _place(app, store, namespace)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final
 
-from locum.errors import StoreReplacedError, StoreUnavailableError
+from locum.errors import NoStoreError, StoreReplacedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from locum.errors import StoreError
@@ -49,14 +49,14 @@ def is_successor(found: Seen, seen: Seen) -> bool:
     return found.incarnation != seen.incarnation and found.revision // LEAP > seen.revision // LEAP
 
 
-def missing(store: str) -> StoreUnavailableError:
+def missing(store: str) -> NoStoreError:
     """The error for one who opens a store without making it, where there is none.
 
     Args:
         store: Its URL, for messages.
     """
     why = "there is no store yet; start an instance with `locum run`, or check what names the store"
-    return StoreUnavailableError(store, why)
+    return NoStoreError(store, why)
 
 
 class Sight:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from locum import exit_codes
+from locum.cli.examination.finding import Level
+from locum.clock import Clock
+from locum.registry import make_store
 from tests.unit.cli.kit import BILLING, locum, on_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+async def made(url: str) -> None:
+    store = make_store(url, namespace="billing", clock=Clock())
+    await store.open()
+    await store.close()
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -61,3 +71,22 @@ def test_a_store_that_is_no_database_is_a_finding(tmp_path: Path) -> None:
 def test_help_lists_the_exit_codes_one_a_line(tmp_path: Path) -> None:
     lines = [line.split() for line in locum(tmp_path, "doctor", "--help").out.splitlines()]
     assert {"0", "1", "2", "69", "78"} <= {line[0] for line in lines if line}
+
+
+def test_a_store_is_looked_at_without_a_host(tmp_path: Path) -> None:
+    asyncio.run(made(f"sqlite:///{tmp_path}/b.db"))
+    said = locum(tmp_path, "doctor", "--store", "sqlite:///b.db")
+    assert said.code == exit_codes.CLEAN, said.out
+    (promised,) = [line for line in said.out.splitlines() if "What it promises" in line]
+    assert "checks sessions and grant in one step" in promised
+    assert "Who is on the store was not looked at" in said.out
+    assert "No instance of" not in said.out
+
+
+def test_where_no_store_is_yet_nothing_is_said_to_be_broken(tmp_path: Path) -> None:
+    said = locum(tmp_path, "doctor", "--json", "--store", "sqlite:///none.db")
+    assert said.code == exit_codes.STORE_UNAVAILABLE
+    (store,) = [one for area in json.loads(said.out)["areas"] for one in area["findings"] if one["id"] == "store"]
+    assert store["level"] == Level.NOTE.value
+    assert "there is no store yet" in store["fact"]
+    assert not (tmp_path / "none.db").exists()

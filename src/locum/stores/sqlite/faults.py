@@ -13,7 +13,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from locum.errors import ConfigurationError, StoreUnavailableError
+from locum.errors import ConfigurationError, NoStoreError, StoreUnavailableError
 from locum.stores.sight import missing
 from locum.stores.sqlite.mounts import NETWORK, file_system
 
@@ -42,7 +42,7 @@ def demand_store(path: Path, url: str) -> None:
     except sqlite3.Error as error:
         raise StoreUnavailableError(url, f"SQLite says {error}") from error
     if not found:
-        raise StoreUnavailableError(url, f"the file exists, but {missing(url).why}")
+        raise NoStoreError(url, f"the file exists, but {missing(url).why}")
 
 
 def demand_place(path: Path, url: str, *, was_there: bool) -> None:
