@@ -17,7 +17,7 @@ from locum.services.replica import Replica
 from locum.services.stateful import ReplicaLife
 from locum.services.supervised import Supervised
 from locum.services.terms import Terms
-from locum.telemetry import logger
+from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -151,6 +151,7 @@ class StatefulRunner(Supervised):
             lambda: self._make(partition),
             self._replicas.election(partition.index),
             terms=self._terms,
+            scope=self._lives,
             surroundings=self._surroundings,
             restarts=self._restarts,
             changed=self._untidy.set,
@@ -159,12 +160,16 @@ class StatefulRunner(Supervised):
         async def carry() -> None:
             try:
                 await replica.carry()
+            except Exception as error:
+                if self._terms.is_stopping:  # whoever stops it tells
+                    raise
+                _log.error("%s failed while it left", replica.election.name, exc_info=exc_info_of(error))
             finally:
                 if not self._terms.is_stopping:
                     del self._carried[partition.index]
                     self._untidy.set()
 
-        task = self._terms.scope.spawn(carry(), name=f"partition {partition.name}")
+        task = self._lives.spawn(carry(), name=f"partition {partition.name}")
         self._carried[partition.index] = replica, task
 
     async def _make(self, partition: Partition) -> ReplicaLife:

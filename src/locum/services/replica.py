@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from locum.coordination.election import Election
+    from locum.scopes import Scope
     from locum.service import Restarting, Surroundings
     from locum.services.stateful import ReplicaLife
     from locum.services.terms import Terms
@@ -33,6 +34,7 @@ class Replica:
         make: Builds an object, and its life.
         election: Decides who is the primary.
         terms: Those of the service.
+        scope: Owns its tasks; it waits for each.
         surroundings: Its host.
         restarts: Judges how long it rests after an error.
         changed: Told when it has another role.
@@ -44,11 +46,12 @@ class Replica:
         election: Election,
         *,
         terms: Terms,
+        scope: Scope,
         surroundings: Surroundings,
         restarts: Restarting,
         changed: Callable[[], object],
     ) -> None:
-        self._make, self.election, self._terms = make, election, terms
+        self._make, self.election, self._terms, self._scope = make, election, terms, scope
         self._surroundings, self._restarts, self._changed = surroundings, restarts, changed
         self._life: ReplicaLife | None = None
         self._winning: asyncio.Task[Term] | None = None
@@ -137,7 +140,7 @@ class Replica:
 
     async def _win(self) -> Term | None:
         """Wait until it is the primary; `None` if it is to leave before that."""
-        self._winning = winning = self._terms.scope.spawn(self.election.win(), name="standing in line")
+        self._winning = winning = self._scope.spawn(self.election.win(), name="standing in line")
         try:
             await asyncio.wait([winning])
         except asyncio.CancelledError:

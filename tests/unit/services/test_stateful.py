@@ -7,12 +7,11 @@ import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import httpx2
 import pytest
 
 from locum import AsgiListener, Coordinator, Host, Listening, Role, StatefulService, Term, int64_range, named
 from locum.errors import ConfigurationError, NotPrimaryError, StartError
-from tests.unit.kit import LONG, soon, until
+from tests.unit.kit import LONG, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -130,39 +129,6 @@ async def test_the_next_primary_has_the_state_and_callers_find_it(
         assert (await client.post("/", repeatable=True)).json() == 3
     first, second = counts.all
     assert first.steps == second.steps == PRIMARY + CLOSED
-
-
-async def test_s04_a_secondary_reads_a_committed_prefix_and_tells_how_old_it_may_be(
-    url: str, counts: type[Counts], coordinator: Coordinator
-) -> None:
-    loop = asyncio.get_running_loop()
-    async with (
-        host(url, counts).lifespan(),
-        host(url, counts, "web-2").lifespan(),
-        coordinator.client("counts", timeout=LONG) as client,
-        httpx2.AsyncClient() as http,
-    ):
-        await client.post("/", repeatable=True)
-        await until(lambda: len(counts.all) == 2 and counts.all[1].role is Role.SECONDARY, "the secondary")
-        acknowledged: list[tuple[float, int]] = []
-        seen = 0
-
-        async def secondary() -> str:
-            while True:
-                for one in await coordinator.naming.list("counts"):
-                    if one.listener == "reads" and one.token is None:
-                        return one.address
-
-        address = await soon(secondary())
-        for _ in range(30):
-            acknowledged.append((loop.time(), (await client.post("/", repeatable=True)).json()))
-            asked = loop.time()
-            number, staleness, role = (await http.get(address)).json()
-            assert role == "secondary"
-            assert seen <= number <= acknowledged[-1][1], "it is a prefix, which only grows"
-            seen = number
-            certain = [said for at, said in acknowledged if at < asked - staleness]
-            assert number >= max(certain, default=0), "it is as old as it says, at most"
 
 
 async def test_a_secondary_cannot_write(url: str, counts: type[Counts]) -> None:
