@@ -37,6 +37,7 @@ PROGRAMS = [
         "jobs-limits.md",
         "shards.md",
         "streams.md",
+        "stateful-services.md",
     )
     for number, text in enumerate(programs(f"docs/how-to/{page}"))
 ]
@@ -51,6 +52,7 @@ SAYS = {
     ("jobs-slices.md", 0): "sum 499500 of 10 slices\n",
     ("shards.md", 0): "100 customers are done\n",
     ("streams.md", 0): "each number was summed once by each shard\n",
+    ("stateful-services.md", 0): "alice has 1 as of 0.0 s ago\n",
     ("locks.md", 0): "token 1\nb'sent'\n",
     ("read-write-locks.md", 0): "token 1\n",
     ("barriers.md", 0): "loaded 1\nloaded 2\nall are loaded\nall are loaded\n",

@@ -65,6 +65,8 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
     ("tutorial/first-service.md", "text"): (2, "docs/test_first_service.py:test_the_tutorial"),
     ("tutorial/scheduled-jobs.md", "console"): (6, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
     ("tutorial/scheduled-jobs.md", "text"): (1, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
+    ("tutorial/service-with-state.md", "console"): (4, "docs/test_service_with_state.py:test_the_tutorial_on_state"),
+    ("tutorial/service-with-state.md", "text"): (1, "docs/test_service_with_state.py:test_the_tutorial_on_state"),
 }
 
 
