@@ -27,6 +27,7 @@ from locum.stores.flaws import flaws_of
 from locum.stores.lines import Lines
 from locum.stores.link import unusable
 from locum.stores.sight import Sight
+from locum.stores.zookeeper.lease import Lease
 from locum.stores.zookeeper.options import OPTIONS, told_reader, told_tick
 
 if TYPE_CHECKING:
@@ -63,34 +64,6 @@ def make_store(url: str, *, namespace: str, clock: Clock) -> ZooKeeperStore:
     return ZooKeeperStore(address, root or "/locum", namespace=namespace, clock=clock)
 
 
-class _Lease:
-    """A ZooKeeper session that a Locum session is: one link, on which it is gone on with after every break."""
-
-    def __init__(self, address: Address, timeout: int, within: Callable[[], float]) -> None:
-        self._address, self._timeout, self._within = address, timeout, within
-        self._session, self._password = 0, b"\x00" * 16
-        self.granted = 0
-        self.expired = False
-
-    async def connect(self) -> ZooKeeperConnection:
-        """Connect: first with a new session, from then on with that one."""
-        from locum.stores.zookeeper.connection import ExpiredError, ZooKeeperConnection
-
-        try:
-            made = await ZooKeeperConnection.make(
-                self._address,
-                within=self._within(),
-                timeout=self._timeout,
-                session=self._session,
-                password=self._password,
-            )
-        except ExpiredError:
-            self.expired = True
-            raise
-        self.granted, self._session, self._password, _ = made.greeting
-        return made
-
-
 class ZooKeeperStore:
     """The connections of one process to an ensemble.
 
@@ -116,7 +89,7 @@ class ZooKeeperStore:
         self._transactions = Transactions(self._layout, self._sight, self.url, lambda: self.call_timeout, clock)
         self._sessions = SessionTable(self._layout)
         self._records = RecordTable(self._layout, self._sessions)
-        self._leases: dict[str, tuple[_Lease, Link[ZooKeeperConnection]]] = {}
+        self._leases: dict[str, tuple[Lease, Link[ZooKeeperConnection]]] = {}
         self._least = 0  # the shortest timeout that the servers grant, in ms
         self._tick = told_tick(address) or 0  # ms; 0 as long as it is not known
         self._version: str | None = None
@@ -194,7 +167,7 @@ class ZooKeeperStore:
             await self._forget(session_id)
         if session_id not in self._leases:
             wanted = -(-max(ttl, self._least_ttl) // _MILLISECOND) + self._lag
-            lease = _Lease(self._address, wanted, lambda: self.call_timeout)
+            lease = Lease(self._address, wanted, lambda: self.call_timeout)
             self._leases[session_id] = lease, self._lines.another(lease.connect)
         lease, link = self._leases[session_id]
 
