@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import seconds
+from locum.databases.hearing import hear
 from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
 from locum.jobs.aftercare import Aftercare
 from locum.jobs.cover import Cover
@@ -108,7 +109,7 @@ class Crew:
             writing = scope.spawn(self._scribe.write(database), name="ends of runs")
             caring = scope.spawn(self._aftercare.purge(database, self._roster.kept), name="old history")
             telling = scope.spawn(Telling(self._clock, self._runs).write(database), name="how far runs are")
-            listening = scope.spawn(self._listen(database), name="what others have for us")
+            listening = scope.spawn(hear(database, self._nudge.set, self._clock), name="what others have for us")
             writing.add_done_callback(lambda _: self._nudge.set())
             try:
                 while not stopping.stopping:
@@ -190,17 +191,6 @@ class Crew:
             lambda db: ledger.enlist(db, self._roster.jobs, session=lease.session, instance=instance)
         )
         self._enlisted = lease.session
-
-    async def _listen(self, database: JobDatabase) -> None:
-        """Look at once when others have something for us; what is not heard is seen at the next look."""
-        backoff = Backoff(0.5, 15.0)
-        while True:
-            try:
-                await database.listen(self._nudge.set)
-                backoff.reset()
-            except StoreError as error:
-                _log.debug("others are not heard for now: %s", error)
-            await self._clock.sleep(backoff.delay())
 
     async def _pause(self, duration: float) -> None:
         """Wait, unless something has happened here that is a reason to look; for what happens together, once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from locum.errors import StaleTermError, StoreError
 from locum.scopes import Backoff
 from locum.state.checkpoints import Item
 from locum.state.record import folded
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ _DUE_CHANGES: Final = 20_000  # or so many changes
 _SLICE: Final = 500  # items of one transaction
 _KEPT: Final = AHEAD  # records before the checkpoint, for those who follow
 _REMEMBERED: Final = 20 * AHEAD  # records for which it is remembered what is gone
-_log: Final = logging.getLogger(__name__)
+_log = logger("state")
 
 
 class Checkpointing:

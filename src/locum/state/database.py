@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from locum.clock import Clock
 from locum.databases import opening
+from locum.databases.hearing import hear
 from locum.errors import ConfigurationError, StoreError
 from locum.registry import without_secrets
 from locum.scopes import Backoff, Scope, happens
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,7 +26,7 @@ __all__ = ["Follower", "StateDatabase", "opened", "state_store_beside"]
 T = TypeVar("T")
 _POLL: Final = 0.5  # seconds between two looks, if nobody says that there is something
 _RECORDS: Final = 500  # of one look
-_log: Final = logging.getLogger(__name__)
+_log = logger("state")
 
 
 class Follower(Protocol):
@@ -79,14 +80,7 @@ class StateDatabase:
 
     async def listen(self) -> None:
         """Look at once when others say that there is something."""
-        backoff = Backoff(0.5, 15.0)
-        while True:
-            try:
-                await self.rows.listen(self._nudge.set)
-                backoff.reset()
-            except StoreError as error:
-                _log.debug("others are not heard for now: %s", error)
-            await self.clock.sleep(backoff.delay())
+        await hear(self.rows, self._nudge.set, self.clock)
 
     async def look(self) -> None:
         """Look what comes next, for all who follow, with one question."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from heapq import merge
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from locum.errors import StateError
 from locum.state.record import LONGEST_KEY
 from locum.store import ABSENT
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ __all__ = ["KeyChange", "ReliableDictionary"]
 
 V = TypeVar("V")
 D = TypeVar("D")
-_log: Final = logging.getLogger(__name__)
+_log = logger("state")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from locum.clock import seconds
 from locum.errors import LogGapError, StoreError
@@ -13,6 +12,7 @@ from locum.scopes import Backoff
 from locum.state.contents import Contents
 from locum.state.dictionary import ReliableDictionary
 from locum.state.loading import catch_up, load, read_on
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Replica"]
 
-_log: Final = logging.getLogger(__name__)
+_log = logger("state")
 
 
 class Replica:

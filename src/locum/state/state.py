@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from locum.state.partition import Partition
 from locum.state.replica import Replica
 from locum.state.role import Role
 from locum.state.transaction import Transaction
+from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "Promotion", "Role", "State"]
 
 _GRACE: Final = 1.0  # seconds that the end of a task may take
-_log: Final = logging.getLogger(__name__)
+_log = logger("state")
 
 
 @dataclass(frozen=True, slots=True)
