@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
+
+    from locum.databases.statement import Statement
 
 __all__ = ["Database", "Preparing", "wake_others", "wakes_others"]
 
@@ -42,6 +44,10 @@ class Database(Protocol[L_co]):
     def ledger(self) -> L_co:
         """What is said to it."""
 
+    @property
+    def dialect(self) -> Dialect:
+        """How it is spoken to."""
+
     async def open(self) -> None:
         """Make what is missing.
 
@@ -64,8 +70,15 @@ class Database(Protocol[L_co]):
             StoreUnavailableError: There was no answer.
         """
 
-    async def tell(self, statement: Callable[[Connection], T]) -> T:
-        """Change something by one statement, which needs no transaction; others that are to look do so a little later.
+    async def tell(self, statement: Statement, values: Mapping[str, Any]) -> bool:
+        """Change something by one statement, which commits by itself, and have others look if it did.
+
+        Args:
+            statement: Of `dialect`; what it changes it returns.
+            values: Its values, by their names.
+
+        Returns:
+            Whether it has changed anything.
 
         Raises:
             StoreUnavailableError: It was not done.

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from sqlalchemy import func, inspect, select
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateSchema
 
-from locum.databases.database import Preparing, wakes_others
+from locum.databases.database import Preparing, wake_others, wakes_others
+from locum.databases.tellers import Tellers
 from locum.errors import ConfigurationError, OutcomeUnknownError, StoreUnavailableError
 from locum.names import check_name
 from locum.scopes import Scope, told_by_result
@@ -23,10 +25,12 @@ from locum.stores.address import Address
 from locum.stores.sql.channels import channels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from locum.databases.statement import Statement
 
 __all__ = ["Place", "PostgresDatabase"]
 
@@ -34,10 +38,12 @@ T = TypeVar("T")
 L = TypeVar("L", bound=Preparing)
 _Library: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _FAILURES: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # TimeoutError is one
+_DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
 _GRACE: Final = 1.0  # seconds to take leave
-_PAUSE: Final = 0.002  # seconds between two times that others are told
+_QUIETLY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')"  # need not be on the disk
+_PAUSE: Final = 0.005  # seconds between two times that others are told
 _ENDS: Final = ("08", "57")  # a connection that broke, a server that ends it
 _PREPARED: Final = 500  # statements of a connection, which the server has understood already
 _MAKING: Final = 0x4C4F43554D4A4F42  # for any purpose: the lock under which tables are made: by one at a time
@@ -86,12 +92,18 @@ class PostgresDatabase(Generic[L]):
         self.ledger = ledger
         self._place, self._name, self._timeout = place, name, timeout
         self._channel = channels(place.schema, f"{namespace}/{name}")[1]
+        self._tellers = Tellers(self._make_connection)
         self._tasks = Scope(f"the database of {name}", on_error=told_by_result)
         self._announcing: asyncio.Task[None] | None = None
         self._is_heard = True
         self._pooled = False
         self._spare: _Library | None = None
         self._engine: AsyncEngine | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """How asyncpg is spoken to."""
+        return _DIALECT
 
     async def open(self) -> None:
         """Make the tables' schema if there is none."""
@@ -126,28 +138,28 @@ class PostgresDatabase(Generic[L]):
         except _FAILURES as error:
             raise self._told(error, committing=False) from error
 
-    async def tell(self, statement: Callable[[Connection], T]) -> T:
+    async def tell(self, statement: Statement, values: Mapping[str, Any]) -> bool:
         """Change something by one statement, which commits by itself.
 
         Others are told afterwards, a few times together: a notification within it would have all commits of the server
         that notify wait for each other.
         """
+        given = statement.ordered(values)
+        await self._reached()
         if self._pooled:
-            return await self.transact(statement)
+            return await self.transact(lambda db: _told_within(db, statement, given))
         telling = False
         try:
-            async with asyncio.timeout(self._timeout), self._connected() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
-                info = (await connection.get_raw_connection()).info
+            async with asyncio.timeout(self._timeout), self._tellers.one() as teller:
                 telling = True
-                result = await connection.run_sync(statement)
+                has_changed = await teller.say(statement.text, given) is not None
         except _FAILURES as error:
             raise self._told(error, committing=telling and not _is_refusal(error)) from error
-        if wakes_others(info):
+        if has_changed:
             self._is_heard = False
             if self._announcing is None or self._announcing.done():
                 self._announcing = self._tasks.spawn(self._announce(), name="tell others")
-        return result
+        return has_changed
 
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever an instance has something for others; until the connection breaks, or for ever.
@@ -178,6 +190,7 @@ class PostgresDatabase(Generic[L]):
     async def close(self) -> None:
         """Leave."""
         await self._tasks.close(timeout=_GRACE)
+        self._tellers.close()
         if self._spare is not None:
             self._spare.terminate()
         if self._engine is None:
@@ -189,6 +202,11 @@ class PostgresDatabase(Generic[L]):
             pass  # nobody answers the farewell
 
     # -- inside
+
+    async def _reached(self) -> AsyncEngine:
+        if self._engine is None:
+            self._engine = await self._begin()
+        return self._engine
 
     async def _begin(self) -> AsyncEngine:
         """See by a first connection what stands between it and the server."""
@@ -231,8 +249,9 @@ class PostgresDatabase(Generic[L]):
         while not self._is_heard:
             self._is_heard = True
             try:
-                await self.ask(lambda db: db.execute(_quietly(self._channel)))
-            except StoreUnavailableError:
+                async with asyncio.timeout(self._timeout), self._tellers.one() as teller:
+                    await teller.say(_QUIETLY, (self._channel,))
+            except _FAILURES:
                 pass  # they look by themselves now and then
             await asyncio.sleep(_PAUSE)
 
@@ -245,9 +264,7 @@ class PostgresDatabase(Generic[L]):
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """A connection, which is cut if nothing came of it in time: its farewell would wait for an answer, too."""
-        if self._engine is None:
-            self._engine = await self._begin()
-        async with self._engine.connect() as connection:
+        async with (await self._reached()).connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             try:
                 yield connection
@@ -289,13 +306,15 @@ async def _is_pooled(connection: _Library) -> bool:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether the server has said that a statement failed, which it has undone then; its own end is no such word."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
     return isinstance(state, str) and not state.startswith(_ENDS)
 
 
-def _quietly(channel: str) -> Any:
-    """A notification, whose commit need not be on the disk."""
-    return select(func.set_config("synchronous_commit", "off", True), func.pg_notify(channel, ""))
+def _told_within(db: Connection, statement: Statement, given: tuple[Any, ...]) -> bool:
+    has_changed = db.exec_driver_sql(statement.text, given).first() is not None
+    if has_changed:
+        wake_others(db)
+    return has_changed
 
 
 def _settings(timeout: float, *, local: bool) -> str:

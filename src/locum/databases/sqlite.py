@@ -10,17 +10,18 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from locum.databases.database import Preparing, wakes_others
+from locum.databases.database import Preparing, wake_others, wakes_others
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.stores.sqlite.files import QueueFile, WakeFile
 from locum.stores.sqlite.lane import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
 
+    from locum.databases.statement import Statement
     from locum.stores.sqlite.lane import Call
 
 __all__ = ["SqliteDatabase"]
@@ -56,6 +57,11 @@ class SqliteDatabase(Generic[L]):
             f"locum-{name}", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
         )
 
+    @property
+    def dialect(self) -> Dialect:
+        """How SQLite is spoken to."""
+        return self._engine.dialect
+
     async def open(self) -> None:
         """Make the tables if there are none."""
         await self.transact(self.ledger.prepare)
@@ -80,9 +86,16 @@ class SqliteDatabase(Generic[L]):
 
         return await self._lane.call(self._call, self._told(reading), timeout=self._timeout)
 
-    async def tell(self, statement: Callable[[Connection], T]) -> T:
+    async def tell(self, statement: Statement, values: Mapping[str, Any]) -> bool:
         """Change something; here that is a transaction like any other."""
-        return await self.transact(statement)
+
+        def telling(db: Connection) -> bool:
+            has_changed = db.exec_driver_sql(statement.text, statement.ordered(values)).first() is not None
+            if has_changed:
+                wake_others(db)
+            return has_changed
+
+        return await self.transact(telling)
 
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever a process has something for others, by the touch of a file beside the database."""

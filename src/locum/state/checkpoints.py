@@ -58,7 +58,7 @@ class Checkpoints(Rows):
             StaleTermError: A later term has raised the fence.
         """
         self._check(db, partition, token)
-        written = self._inserting(db, self._items)
+        written = self._inserting(db.dialect, self._items)
         new = {"value": written.excluded.value, "position": written.excluded.position}
         key = [self._items.c.partition, self._items.c.dictionary, self._items.c.key]
         older = self._items.c.position < written.excluded.position

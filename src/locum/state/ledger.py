@@ -48,7 +48,7 @@ class Ledger(Log, Checkpoints):
         found = db.execute(number).scalar()
         if found is None:
             db.execute(
-                self._inserting(db, partitions)
+                self._inserting(db.dialect, partitions)
                 .values(**names, token=0, checkpoint=0, horizon=0)
                 .on_conflict_do_nothing()
             )

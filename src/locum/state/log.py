@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, literal, or_, select, update
+from sqlalchemy import and_, bindparam, or_, select, update
 
-from locum.databases.database import wake_others
+from locum.databases.statement import Statement
 from locum.state.record import LogRecord
 from locum.state.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
 
 __all__ = ["Fate", "Head", "Log", "Verdict"]
 
@@ -71,22 +71,17 @@ class Log(Rows):
         db.execute(update(self._partitions).where(row.id == partition, row.token < token).values(token=token))
         return self.head(db, partition)
 
-    def append(self, db: Connection, partition: int, record: LogRecord) -> bool:
-        """Append a record, by one statement.
+    def appending(self, dialect: Dialect) -> Statement:
+        """Append a record, whose `partition`, `position`, `token` and `body` are bound.
 
-        Returns:
-            Whether it was; if not, `fate_of` knows why.
+        It returns something if it was appended; if not, `fate_of` knows why.
         """
         log = self._log.c
-        given = (literal(record.position), literal(record.token), literal(record.body))
-        fenced = self._fenced(partition, record.token, self._partitions.c.id, *given)
-        appended = self._inserting(db, self._log).from_select(
-            [log.partition, log.position, log.token, log.body], fenced
-        )
-        landed = db.execute(appended.on_conflict_do_nothing().returning(log.position)).first() is not None
-        if landed:
-            wake_others(db)
-        return landed
+        columns = [log.partition, log.position, log.token, log.body]
+        record = [bindparam(column.name, type_=column.type) for column in columns]
+        fenced = self._fenced(record[0], record[2], *record)
+        appended = self._inserting(dialect, self._log).from_select(columns, fenced)
+        return Statement.of(appended.on_conflict_do_nothing().returning(log.position), dialect)
 
     def fate_of(self, db: Connection, partition: int, record: LogRecord) -> Fate:
         """What has become of a record that may have been sent more than once. In a transaction, or after the fact."""

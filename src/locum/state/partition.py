@@ -36,6 +36,7 @@ class Partition:
 
     def __init__(self, database: Database[Ledger], service: str, partition: str, number: int) -> None:
         self._database, self._ledger = database, database.ledger
+        self._appending = self._ledger.appending(database.dialect)
         self.name, self.number = f"{service}/{partition}", number
 
     @property
@@ -58,7 +59,8 @@ class Partition:
 
     async def append(self, record: LogRecord) -> bool:
         """Append a record; whether that was done."""
-        return await self._database.tell(partial(self._ledger.append, partition=self.number, record=record))
+        values = {"partition": self.number, "position": record.position, "token": record.token, "body": record.body}
+        return await self._database.tell(self._appending, values)
 
     async def fate_of(self, record: LogRecord) -> Fate:
         """What has become of a record."""

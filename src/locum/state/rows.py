@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Dialect, Table
 
     from locum.state.tables import Tables
 
@@ -15,7 +15,7 @@ __all__ = ["Rows"]
 
 
 class Rows:
-    """Statements about partitions, for a plain SQLAlchemy connection.
+    """Statements about partitions.
 
     Args:
         tables: Where.
@@ -27,15 +27,15 @@ class Rows:
         self._tables, self._namespace, self.store = tables, namespace, store
         self._partitions, self._log, self._items = tables.partitions, tables.log, tables.items
 
-    def _fenced(self, partition: int, token: int, *columns: Any) -> Any:
+    def _fenced(self, partition: Any, token: Any, *columns: Any) -> Any:
         """Of a partition, if its fence has seen no higher token, and sees none until the end of the transaction."""
         where = (self._partitions.c.id == partition, self._partitions.c.token == token)
         return select(*columns).where(*where).with_for_update(read=True)
 
     @staticmethod
-    def _inserting(db: Connection, table: Table) -> Any:
+    def _inserting(dialect: Dialect, table: Table) -> Any:
         """An insert that can say what is to become of a row that is there."""
-        if db.dialect.name == "postgresql":
+        if dialect.name == "postgresql":
             from sqlalchemy.dialects import postgresql
 
             return postgresql.insert(table)

@@ -13,11 +13,12 @@ from locum.scopes import Scope
 from locum.state import database as states
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Dialect
 
     from locum.databases.database import Database
+    from locum.databases.statement import Statement
     from locum.state.database import StateDatabase
     from locum.state.ledger import Ledger
 
@@ -42,23 +43,27 @@ class Lossy:
         self.gate = asyncio.Event()
         self.gate.set()
         self.next: list[str] = []
-        self._late: list[Callable[[Connection], Any]] = []
+        self._late: list[tuple[Statement, Mapping[str, Any]]] = []
 
     async def deliver(self) -> list[Any]:
         """What was late arrives; the answers, which nobody hears."""
         late, self._late = self._late, []
-        return [await self._database.tell(statement) for statement in late]
+        return [await self._database.tell(*one) for one in late]
 
-    async def tell(self, statement: Callable[[Connection], T]) -> T:
+    @property
+    def dialect(self) -> Dialect:
+        return self._database.dialect
+
+    async def tell(self, statement: Statement, values: Mapping[str, Any]) -> bool:
         self._check()
         await self.gate.wait()
         if not self.next:
-            return await self._database.tell(statement)
+            return await self._database.tell(statement, values)
         fault = self.next.pop(0)
         if fault == "late":
-            self._late.append(statement)
+            self._late.append((statement, values))
         elif fault == "lost":
-            await self._database.tell(statement)
+            await self._database.tell(statement, values)
         raise OutcomeUnknownError("lossy", "a statement")
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
