@@ -87,6 +87,7 @@ class ReliableDictionary(Generic[V]):
         found = self._here.snapshot().items(start=start, prefix=prefix)
         if tx is None:
             return ((key, json.loads(value)) for key, value in found)
+        self._check(tx)
         own = {key: value for key, value in tx.written(self.name).items() if key >= start and key.startswith(prefix)}
         return self._merged(found, own)
 
@@ -117,7 +118,7 @@ class ReliableDictionary(Generic[V]):
             WaitTimeoutError: Others have had the key for too long.
             NotPrimaryError: This replica is no primary any more.
         """
-        value = await tx.read(self.name, _checked(key))
+        value = await tx.read(self.name, self._checked(tx, key))
         return default if value is None else json.loads(value)
 
     async def set(self, tx: Transaction, key: str, value: V) -> None:
@@ -128,7 +129,7 @@ class ReliableDictionary(Generic[V]):
             NotPrimaryError: This replica is no primary any more.
             TypeError: JSON has no such value.
         """
-        await tx.write(self.name, _checked(key), _as_json(value))
+        await tx.write(self.name, self._checked(tx, key), _as_json(value))
 
     async def try_update(self, tx: Transaction, key: str, value: V, *, expect: V | Literal[Expected.ABSENT]) -> bool:
         """Give a key a value, if it has another one.
@@ -146,7 +147,7 @@ class ReliableDictionary(Generic[V]):
             WaitTimeoutError: Others have had the key for too long.
             NotPrimaryError: This replica is no primary any more.
         """
-        found = await tx.read(self.name, _checked(key))
+        found = await tx.read(self.name, self._checked(tx, key))
         is_as_expected = found is None if expect is ABSENT else found is not None and json.loads(found) == expect
         if is_as_expected:
             await self.set(tx, key, value)
@@ -162,7 +163,7 @@ class ReliableDictionary(Generic[V]):
             WaitTimeoutError: Others have had the key for too long.
             NotPrimaryError: This replica is no primary any more.
         """
-        was_there = await tx.read(self.name, _checked(key)) is not None
+        was_there = await tx.read(self.name, self._checked(tx, key)) is not None
         if was_there:
             await tx.write(self.name, key, None)
         return was_there
@@ -190,19 +191,23 @@ class ReliableDictionary(Generic[V]):
         ours = sorted((key, value) for key, value in own.items() if value is not None)
         return ((key, json.loads(value)) for key, value in merge(others, ours))
 
+    def _checked(self, tx: Transaction, key: str) -> str:
+        self._check(tx)
+        if not 0 < len(key) <= LONGEST_KEY or "\0" in key:
+            raise StateError(f"a key has 1 to {LONGEST_KEY} characters, none of them zero: {key[:50]!r} cannot be one")
+        key.encode()  # a half of a surrogate pair has no bytes
+        return key
+
+    def _check(self, tx: Transaction) -> None:
+        if tx.contents is not self._contents():
+            raise StateError(f"the dictionary {self.name} is of another partition than the transaction")
+
     def _tell(self, change: KeyChange[V] | None) -> None:
         for told in list(self._subscribers.values()):
             try:
                 told(change)
             except Exception:
                 _log.exception("who is told of changes of %s has failed", self.name)
-
-
-def _checked(key: str) -> str:
-    if not 0 < len(key) <= LONGEST_KEY or "\0" in key:
-        raise StateError(f"a key has 1 to {LONGEST_KEY} characters, none of them zero: {key[:50]!r} cannot be one")
-    key.encode()  # a half of a surrogate pair has no bytes
-    return key
 
 
 def _as_json(value: Any) -> str:

@@ -216,7 +216,8 @@ class State:
             if wish != self._wish:
                 raise self._not_primary()
         except BaseException:
-            self._database.follow(self._replica)
+            if self.role is Role.SECONDARY:  # it may have been closed meanwhile
+                self._database.follow(self._replica)
             raise
         self._checkpointing.moved(head.checkpoint)
         self._begin(token)

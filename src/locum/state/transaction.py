@@ -39,7 +39,7 @@ class Transaction:
         self._names: set[Name] = set()
         self._writes: dict[Name, str | None] = {}
         self._commit: Commit | None = None
-        self._is_over = False
+        self._is_over = self._has_read = False
         self.is_repeated = False
         self.result: Any = None
 
@@ -73,7 +73,8 @@ class Transaction:
         self._writes[dictionary, key] = value
 
     def written(self, dictionary: str) -> dict[str, str | None]:
-        """What it has written so far in a dictionary."""
+        """What it has written so far in a dictionary that is enumerated, which is a way of reading."""
+        self._has_read = True
         return {key: value for (name, key), value in self._writes.items() if name == dictionary}
 
     async def commit(self) -> None:
@@ -83,7 +84,7 @@ class Transaction:
         changes = [] if self.is_repeated else [Change(*name, value) for name, value in self._writes.items()]
         if self._key is not None and not self.is_repeated:
             changes.append(Change(KEYS, self._key, json.dumps(self.result, allow_nan=False, ensure_ascii=False)))
-        if not changes and not self._names:
+        if not changes and not self._names and not self._has_read:
             return
         self._commit = self._commits.begin(changes)
         # until it is known what has become of it, nobody else may build on these keys

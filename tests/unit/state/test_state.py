@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from locum.state.state import Role, State
 from locum.store import ABSENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from locum.state.database import StateDatabase
 
@@ -185,18 +186,24 @@ async def test_a_revocation_is_told_to_all_who_wait(database: StateDatabase) -> 
         assert await add(one, "a") == 1
 
 
-@pytest.mark.parametrize("is_read_only", [False, True])
-async def test_a_stale_primary_neither_writes_nor_reads(url: str, is_read_only: bool) -> None:
-    async def read(state: State, key: str) -> None:
-        async with state.transaction() as tx:
-            assert await state.dictionary("counts").get(tx, key) == 1
+async def get(state: State, key: str) -> None:
+    async with state.transaction() as tx:
+        assert await state.dictionary("counts").get(tx, key) == 1
 
+
+async def enumerate_all(state: State, key: str) -> None:
+    async with state.transaction() as tx:
+        assert dict(state.dictionary("counts").items(tx)) == {key: 1}
+
+
+@pytest.mark.parametrize("work", [add, get, enumerate_all])
+async def test_a_stale_primary_neither_writes_nor_reads(url: str, work: Callable[[State, str], Awaitable[Any]]) -> None:
     refused: list[Exception] = []
     async with two(url, on_refused=refused.append) as (old, new):
         await old.promote(7)
         await add(old, "a")
         await new.promote(8)
-        assert isinstance(await error_of((read if is_read_only else add)(old, "a")), StaleTermError)
+        assert isinstance(await error_of(work(old, "a")), StaleTermError)
         (error,) = refused
         assert isinstance(error, StaleTermError)
         await old.demote()
@@ -279,3 +286,22 @@ async def test_s04_a_secondary_shows_whole_transactions_and_says_how_old_they_ar
         await asyncio.sleep(0.05)
         assert other.staleness >= before + 0.05
         assert one.staleness == 0.0
+
+
+async def test_what_cannot_be_kept_is_refused_at_once(database: StateDatabase) -> None:
+    async with state(database) as one, State(database, "counter", "1") as other:
+        await one.promote(1)
+        counts, theirs = one.dictionary("counts"), other.dictionary("counts")
+        async with one.transaction() as tx:
+            for key in ("", "x" * 513, "a\0"):
+                assert isinstance(await error_of(counts.set(tx, key, 1)), StateError)
+            assert isinstance(await error_of(counts.set(tx, "\ud800", 1)), UnicodeEncodeError)
+            for value, error in ((object(), TypeError), (math.nan, ValueError), ("\ud800", UnicodeEncodeError)):
+                assert isinstance(await error_of(counts.set(tx, "a", value)), error)
+            assert isinstance(await error_of(theirs.get(tx, "a")), StateError)
+            with pytest.raises(StateError, match="another partition"):
+                theirs.items(tx)
+            await counts.set(tx, "a", ["ключ\0", None, {"1": 2.5}])
+        assert counts.read("a") == ["ключ\0", None, {"1": 2.5}]
+    async with state(database) as one:
+        assert one.dictionary("counts").read("a") == ["ключ\0", None, {"1": 2.5}]
