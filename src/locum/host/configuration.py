@@ -258,5 +258,6 @@ def _changed(before: Settings, after: Settings) -> list[str]:
 def _own_values(settings: Settings, origins: Mapping[str, str]) -> list[Value]:
     shown = {field.name: getattr(settings, field.name) for field in fields(settings)}
     shown["store"] = without_secrets(settings.store_url)
-    shown["job_store"] = settings.job_store and without_secrets(settings.job_store)
+    for key in ("job_store", "state_store"):
+        shown[key] = shown[key] and without_secrets(shown[key])
     return [Value(f"{SECTION}.{key}", shown[key], origins.get(key, "code")) for key in KEYS]

@@ -65,6 +65,7 @@ class Host:
             services run: for load balancers to look elsewhere.
         health: Where probes are answered, as HOST:PORT: `/livez`, `/readyz`, `/health`, `/active`, `/standby`.
         job_store: The URL of the job database; beside the store, if that is SQLite or PostgreSQL and none is given.
+        state_store: The URL of the database of services' states; beside the store, as that of jobs, if none is given.
         jobs_at_once: How many runs of jobs one instance has at once; what is beyond them waits for another.
         health_file: A file that is touched as long as the instance is live, for probes that run a command.
     """
@@ -85,6 +86,7 @@ class Host:
         health: str | None = None,
         health_file: str | None = None,
         job_store: str | None = None,
+        state_store: str | None = None,
         jobs_at_once: int = 10,
     ) -> None:
         if enforcement not in (None, *ENFORCEMENTS):
@@ -103,6 +105,7 @@ class Host:
             health=health,
             health_file=health_file,
             job_store=job_store,
+            state_store=state_store,
         )
         sources = Sources(settings.folder, config, env_file)
         configuration = Configuration(settings, sources)

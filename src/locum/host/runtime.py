@@ -406,7 +406,7 @@ class Runtime(ABC):
         return ActivePassiveRunner(name, stateless.live, None, stateless, election=permits, **options)
 
     def _stateful(self, declaration: Declaration, coordinator: Coordinator, options: dict[str, Any]) -> Runner:
-        from locum.state.database import opened, state_store_beside
+        from locum.state.database import opened
 
         name, cls = declaration.name, declaration.what
         replicas = Replicas(
@@ -417,12 +417,11 @@ class Runtime(ABC):
             join_delay=cls.join_delay,
             rebalance_delay=cls.rebalance_delay,
         )
-        url = state_store_beside(self._settings.store_url)
         return StatefulRunner(
             name,
             partial(self._plan.container.build, cls),
             replicas=replicas,
-            database=partial(opened, url, namespace=self._plan.name, clock=self.clock),
+            database=partial(opened, self._settings.state_store_url, namespace=self._plan.name, clock=self.clock),
             store=self._commons.store,
             naming=coordinator.naming,
             limits=Limits(start=declaration.start_timeout, stop=declaration.stop_timeout),

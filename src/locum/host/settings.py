@@ -62,6 +62,7 @@ class Settings:
         log_format: `console` or `json`.
         log_level: The least level that is logged; `None` for `info` of Locum and `warning` of everybody else.
         job_store: The job database's URL; `None` for one beside the store.
+        state_store: The URL of the database of services' states; `None` for one beside the store.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Settings:
     log_format: str = "console"
     log_level: str | None = None
     job_store: str | None = None
+    state_store: str | None = None
 
     def under(self, layers: Sequence[Layer], wrong: list[str]) -> tuple[Settings, dict[str, str]]:
         """The settings as the layers override them, and where each that they override comes from.
@@ -137,6 +139,17 @@ class Settings:
         from locum.jobs.database import job_store_beside
 
         return absolute(self.job_store, self.folder) if self.job_store else job_store_beside(self.store_url)
+
+    @property
+    def state_store_url(self) -> str:
+        """The URL of the database of services' states with an absolute path, if it is a file.
+
+        Raises:
+            ConfigurationError: None is given, and the store keeps no states.
+        """
+        from locum.state.database import state_store_beside
+
+        return absolute(self.state_store, self.folder) if self.state_store else state_store_beside(self.store_url)
 
 
 def absolute(url: str, folder: Path) -> str:
@@ -207,6 +220,7 @@ _KINDS: Final[dict[str, Callable[[object], object]]] = {
     "log_format": _one_of(LOG_FORMATS),
     "log_level": _one_of(LOG_LEVELS),
     "job_store": _text,
+    "state_store": _text,
 }
 KEYS: Final = tuple(_KINDS)
 LOG_KEYS: Final = frozenset({"log_format", "log_level"})

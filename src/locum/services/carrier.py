@@ -99,7 +99,8 @@ class StatefulRunner(Supervised):
             ExceptionGroup: What went wrong on the ways down.
         """
         self._surroundings.show(self.name, Mode.STOPPING)
-        self._terms.ask_to_stop(within=self.stop_timeout if within is None else within)
+        self._limits.stop = self.stop_timeout if within is None else within
+        self._terms.ask_to_stop(within=self._limits.stop)
         if self._taking_part is not None:
             await cancel_and_wait(self._taking_part)
         tasks = []

@@ -70,13 +70,13 @@ class ReliableService:
         return self._life.listening()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Limits:
-    """How long the ways of one object may take.
+    """How long the ways of a service's objects may take.
 
     Attributes:
         start: Seconds for each way up.
-        stop: Seconds for a way down that nobody has asked for within another time.
+        stop: Seconds for a way down that nobody has asked for within another time; a host that stops may have fewer.
     """
 
     start: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locum.coordination.term import Term  # in a signature that is read when the program runs
 from locum.errors import StopTimeoutError
@@ -54,7 +54,8 @@ class Replica:
         self._make, self.election, self._terms, self._scope = make, election, terms, scope
         self._surroundings, self._restarts, self._changed = surroundings, restarts, changed
         self._life: ReplicaLife | None = None
-        self._winning: asyncio.Task[Term] | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        """What is cancelled where it is to leave: its way up, or its place in line."""
         self.term: Term | None = None
         self.leaving = ""
         """Why it is to leave, in words that follow the instance's name; empty if it is not."""
@@ -69,8 +70,8 @@ class Replica:
         self.leaving = self.leaving or why
         if self.term is not None:
             self.term.ask_to_resign(why)
-        elif self._winning is not None:
-            self._winning.cancel()
+        elif self._waiting is not None:
+            self._waiting.cancel()
 
     async def carry(self) -> None:
         """Carry it until it has left.
@@ -92,12 +93,12 @@ class Replica:
     async def _one_life(self) -> None:
         self._life = life = await self._make()
         try:
+            is_up = False
             try:
-                await life.up(Move.OPEN)
-                await life.up(Move.STAND_BY)
-            except BaseException:
-                await life.down(Move.ABORT)
-                raise
+                is_up = await self._up(life, Move.OPEN) and await self._up(life, Move.STAND_BY)
+            finally:
+                if not is_up:
+                    await life.down(Move.ABORT)
             self._changed()
             while life.role is not Role.NONE and not self.leaving:
                 await self._one_term(life)
@@ -135,19 +136,35 @@ class Replica:
         if life.errors:
             raise ExceptionGroup(f"{life.place} did not end as it should", life.errors)
         if life.role is Role.SECONDARY and not self.leaving:
-            await life.up(Move.STAND_BY)
+            await self._up(life, Move.STAND_BY)
             self._restarts.reset()
+
+    async def _up(self, life: ReplicaLife, move: Move) -> bool:
+        """Take it a way up, to its end unless it is to leave; whether it is there."""
+        going = self._waiting = self._scope.spawn(life.up(move), name=f"way up of {life.place}")
+        try:
+            await asyncio.wait([going])
+        except asyncio.CancelledError:
+            await cancel_and_wait(going)
+            raise
+        finally:
+            self._waiting = None
+        if going.cancelled():
+            return False
+        going.result()
+        return True
 
     async def _win(self) -> Term | None:
         """Wait until it is the primary; `None` if it is to leave before that."""
-        self._winning = winning = self._scope.spawn(self.election.win(), name="standing in line")
+        winning: asyncio.Task[Term] = self._scope.spawn(self.election.win(), name="standing in line")
+        self._waiting = winning
         try:
             await asyncio.wait([winning])
         except asyncio.CancelledError:
             await cancel_and_wait(winning)
             raise
         finally:
-            self._winning = None
+            self._waiting = None
         return None if winning.cancelled() else winning.result()
 
     async def _be_primary(self, term: Term) -> None:

@@ -123,8 +123,8 @@ def state_store_beside(store: str) -> str:
     url = opening.beside(store, "state")
     if url is None:
         raise ConfigurationError(
-            f"{without_secrets(store)} keeps no state of services: give it a database of its own,"
-            " sqlite:///state.db or postgresql://..."
+            f"{without_secrets(store)} keeps no state of services: give it a database of its own, by"
+            " Host(state_store=...) or LOCUM_STATE_STORE: sqlite:///state.db or postgresql://..."
         )
     return url
 

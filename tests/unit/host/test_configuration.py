@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -499,7 +500,8 @@ def test_the_defaults_alone_are_enough_where_there_are_no_files() -> None:
     assert host.reload()
 
 
-def test_the_password_of_a_job_store_is_shown_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["job_store", "state_store"])
+def test_the_password_of_a_database_beside_is_shown_nowhere(tmp_path: Path, key: str) -> None:
     settings = Settings(
         name="billing",
         store=None,
@@ -507,7 +509,8 @@ def test_the_password_of_a_job_store_is_shown_nowhere(tmp_path: Path) -> None:
         instance=None,
         hang_timeout=30.0,
         folder=tmp_path,
-        job_store="postgresql://ada:secret@db/jobs",
     )
+    changed: Any = {key: "postgresql://ada:secret@db/jobs"}
+    settings = dataclasses.replace(settings, **changed)
     shown = {one.key: one.value for one in Configuration(settings, Sources(tmp_path)).read().values}
-    assert shown["locum.job_store"] == "postgresql://ada:***@db/jobs"
+    assert shown[f"locum.{key}"] == "postgresql://ada:***@db/jobs"

@@ -211,3 +211,15 @@ async def test_who_asks_for_a_key_finds_the_partition_it_belongs_to(
         assert (await client.post("/", key="eu", repeatable=True)).json() == 2
         with pytest.raises(ConfigurationError, match="'de' names no partition"):
             await client.post("/", key="de")
+
+
+async def test_a_stop_while_it_opens_waits_for_nothing(url: str, counts: type[Counts]) -> None:
+    class Slow(counts):  # type: ignore[misc, valid-type]
+        async def on_open(self) -> None:
+            await super().on_open()
+            await asyncio.sleep(3600)
+
+    async with host(url, Slow).lifespan():
+        await until(lambda: counts.all and counts.all[0].steps == ["on_open"], "its opening")
+    (only,) = counts.all
+    assert only.steps == ["on_open", "on_abort"]
