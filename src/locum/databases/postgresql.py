@@ -37,7 +37,13 @@ __all__ = ["Place", "PostgresDatabase"]
 T = TypeVar("T")
 L = TypeVar("L", bound=Preparing)
 _Library: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-_FAILURES: Final = (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)  # TimeoutError is one
+_FAILURES: Final = (
+    DBAPIError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)  # TimeoutError is one
 _DIALECT: Final[Dialect] = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 _CONNECTIONS: Final = 3  # a look, the ends of runs, a checkpoint
 _IDLE: Final = 2  # seconds after which a transaction whose client has fallen silent is ended by the server
