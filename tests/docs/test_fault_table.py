@@ -15,11 +15,17 @@ from tests.faults.kit.places import STORES
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs/stores/faults.md"
+FENCE: Final = "tests/unit/coordination/test_fence_postgresql.py"
+"""Where F49 takes place: it is about the user's own database."""
 ALWAYS, THOROUGH, NOWHERE = "yes", "full", "—"
 NOT_OF_A_STORE: Final = {"F10", "F11", "F12", "F13", "F14", "F26", "F27", "F28", "F29"}
 """Rows about processes, clocks and machines, which are held on a file alone."""
 CONTRACTS: Final = "F68"
 """From here on the rows are about what contracts hold every store to, and about jobs, which live in a database."""
+
+_TEST: Final = (
+    r"tests/(?:faults/test|unit/coordination/test_fence)_(\w+)\.py::test_((?:f\d\d_(?:and_)?)+)\w*(?:\[(.*)\])?$"
+)
 
 Cells = dict[tuple[str, str], str]
 
@@ -40,7 +46,7 @@ def of_tests(nodes: list[str]) -> set[tuple[str, str]]:
     """Which rows take place on which stores, as the tests are called."""
     found = set()
     for node in nodes:
-        name = re.match(r"tests/faults/test_(\w+)\.py::test_((?:f\d\d_(?:and_)?)+)\w*(?:\[(.*)\])?$", node)
+        name = re.match(_TEST, node)
         if name is None:
             continue
         named = [store for store in STORES if store in (name[3] or "").split("-") or name[1] == store]
@@ -52,7 +58,7 @@ def of_tests(nodes: list[str]) -> set[tuple[str, str]]:
 def collected(*, full: bool) -> set[tuple[str, str]]:
     """The tests that there are."""
     environment = {**os.environ, "LOCUM_FULL": "1" if full else "0"}
-    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "tests/faults"]
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "tests/faults", FENCE]
     said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     return of_tests(said.splitlines())
 
@@ -88,7 +94,9 @@ def test_rows_and_stores_are_read_from_the_names_of_tests() -> None:
         "tests/faults/test_bodies.py::test_f05_planned_end[postgresql-resigned]",
         "tests/faults/test_store_faults.py::test_f33_a_store_that_cannot_be_written[filled]",
         "tests/faults/test_redis.py::test_f43_clients_killed",
+        "tests/unit/coordination/test_fence_postgresql.py::test_f49_a_killed_worker_s_transaction_has_ended",
         "tests/faults/test_judges.py::test_that_is_no_row",
         "tests/faults/test_many.py::test_f12_store_writes_do_not_grow[1]",
     ]
-    assert of_tests(nodes) == {("F01", "redis"), ("F05", "postgresql"), ("F33", "sqlite"), ("F43", "redis")}
+    held = {("F01", "redis"), ("F05", "postgresql"), ("F33", "sqlite"), ("F43", "redis"), ("F49", "postgresql")}
+    assert of_tests(nodes) == held
