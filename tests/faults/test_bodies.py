@@ -52,7 +52,7 @@ def test_f06_body_raises(cluster: Cluster) -> None:
     ended = cluster.window.journal(cluster.service)[before.token]
     assert ended.instance == active.name  # told by itself or by its successor, whoever was quicker
     assert "ordered to fail" in ended.why
-    assert "ordered to fail; it comes back in" in active.text, "its backoff is not told"
+    until(lambda: "ordered to fail; it comes back in" in active.text, "its backoff to be told")
     assert cluster.stand() is not active
     assert cluster.window.line(cluster.service)[-1] == active.name, "the failed one is in line again, behind the others"
     assert state(worker) is not None, "a body that fails must not cost its worker"

@@ -41,7 +41,8 @@ REACTIONS = ("tries again", "gives up", "crashes")
 TOGETHER = 8
 FEW = 8
 """Of a hundred and more scenarios so many, at random, on each server, where the full count is not wanted."""
-BESIDE = {"look at the neighbours", "close a silent one"}
+BESIDE = {"look at the neighbours", "close a silent one", "leave the line"}
+"""What is no part of a trip that goes well: a release takes the place in line along."""
 
 
 @asynccontextmanager

@@ -38,7 +38,6 @@ CALLS: Final = (
     "beat",
     "release",
     "note",
-    "leave the line",
     "close",
 )
 """The calls of one trip, from the session's opening to its close."""
