@@ -57,7 +57,7 @@ class Callers:
             await self._resumed.wait()
 
     async def spread(self, over: int) -> None:
-        """Wait until the primaries are on so many instances: then the others stand by."""
+        """Wait until the primaries are on so many instances: then all of these have caught up."""
         async with asyncio.timeout(LONG):
             while len(set(self.pids.values())) < over:
                 self._answered.clear()
@@ -162,11 +162,11 @@ async def count_words(folder: Path, options: argparse.Namespace) -> dict[str, An
             for index, theirs in enumerate(words)
             for one in range(WRITERS)
         ]
-        await callers.spread(INSTANCES)
         injuries = [kill] * options.kills + [freeze] * options.freezes
         random.shuffle(injuries)
         pause = options.seconds / (len(injuries) + 1)
         for injure in injuries:
+            await callers.spread(INSTANCES)
             await asyncio.sleep(pause)
             await injure(random.choice(list(callers.pids.values())), callers)
         await asyncio.sleep(pause)

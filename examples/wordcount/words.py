@@ -19,7 +19,7 @@ class WordCount(StatefulService):
 
     partitions = int64_range(4)
     replicas = 3
-    join_delay = 0.5
+    join_delay = 0.2
 
     def listeners(self) -> Iterable[AsgiListener]:
         """Where the primary is reached."""
