@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from locum.coordination.partitions import Partition
     from locum.coordination.plan import Look
     from locum.coordination.replicas import Replicas
+    from locum.coordination.shards import Participation
     from locum.services.life import Limits
     from locum.services.stateful import StatefulService
     from locum.state.database import StateDatabase
@@ -75,9 +76,11 @@ class StatefulRunner(Supervised):
         self._database: StateDatabase | None = None
         self._carried: dict[int, tuple[Replica, asyncio.Task[None]]] = {}
         self._look: Look | None = None
+        self._part: Participation | None = None
         self._untidy = asyncio.Event()
         self._wished_since: dict[tuple[int, str], int] = {}
         self._told_few: set[int] = set()
+        self._rests = False
         self._taking_part: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -127,6 +130,7 @@ class StatefulRunner(Supervised):
 
     async def _take_part(self) -> None:
         async with self._replicas.taking_part() as part:
+            self._part = part
             self._surroundings.show(self.name, Mode.RUNNING)
             self._has_begun(None)
             tidying = self._terms.scope.spawn(self._tidy(), name="tidying")
@@ -143,7 +147,8 @@ class StatefulRunner(Supervised):
             self._replicas.partitioning.partitions, self._replicas.carriers(look), strict=True
         ):
             self._warn_of_few(partition, carriers)
-            if self._surroundings.instance in carriers and partition.index not in self._carried:
+            is_ours = self._surroundings.instance in carriers and self._gave_up is None
+            if is_ours and partition.index not in self._carried:
                 self._carry(partition)
         return None
 
@@ -153,9 +158,9 @@ class StatefulRunner(Supervised):
             self._replicas.election(partition.index),
             terms=self._terms,
             scope=self._lives,
-            surroundings=self._surroundings,
-            restarts=self._restarts,
-            changed=self._untidy.set,
+            clock=self._surroundings.clock,
+            judge=self._rested,
+            changed=self._has_changed,
         )
 
         async def carry() -> None:
@@ -166,12 +171,28 @@ class StatefulRunner(Supervised):
                     raise
                 _log.error("%s failed while it left", replica.election.name, exc_info=exc_info_of(error))
             finally:
-                if not self._terms.is_stopping:
+                if not self._terms.is_stopping and self._part is not None:
                     del self._carried[partition.index]
-                    self._untidy.set()
+                    self._part.look_again()  # it may be planned for us again by now
 
         task = self._lives.spawn(carry(), name=f"partition {partition.name}")
         self._carried[partition.index] = replica, task
+
+    def _has_changed(self) -> None:
+        """A replica has another role, or goes on after a rest."""
+        if self._rests and not self._terms.is_stopping and self._gave_up is None:
+            self._rests = False
+            self._surroundings.show(self.name, Mode.RUNNING)
+        self._untidy.set()
+
+    def _rested(self, error: Exception, ran: float) -> float | None:
+        """How long a replica rests that has failed; that its database is away is no failure of the service."""
+        self._rests = True
+        if not isinstance(error, StoreError):
+            return self._judge(error, ran=ran)
+        delay = self._restarts.pause()
+        self._tell(error, delay)
+        return delay
 
     async def _make(self, partition: Partition) -> ReplicaLife:
         from locum.state.state import State  # loaded with the database already

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from locum.clock import seconds
 from locum.coordination.term import Term  # in a signature that is read when the program runs
 from locum.errors import StopTimeoutError
 from locum.scopes import cancel_and_wait
 from locum.services.road import Move
 from locum.services.terms import Duty
 from locum.state.role import Role
-from locum.telemetry import ServiceFailed, exc_info_of, logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from locum.clock import Clock
     from locum.coordination.election import Election
     from locum.scopes import Scope
-    from locum.service import Restarting, Surroundings
     from locum.services.stateful import ReplicaLife
     from locum.services.terms import Terms
 
 __all__ = ["Replica"]
-
-_log = logger("services.replica")
 
 
 class Replica:
@@ -35,9 +33,9 @@ class Replica:
         election: Decides who is the primary.
         terms: Those of the service.
         scope: Owns its tasks; it waits for each.
-        surroundings: Its host.
-        restarts: Judges how long it rests after an error.
-        changed: Told when it has another role.
+        clock: Measures how long its objects live.
+        judge: Tells of what an object has failed with after so many seconds; how long to rest, `None` for good.
+        changed: Told when it has another role, or goes on.
     """
 
     def __init__(
@@ -47,12 +45,12 @@ class Replica:
         *,
         terms: Terms,
         scope: Scope,
-        surroundings: Surroundings,
-        restarts: Restarting,
+        clock: Clock,
+        judge: Callable[[Exception, float], float | None],
         changed: Callable[[], object],
     ) -> None:
         self._make, self.election, self._terms, self._scope = make, election, terms, scope
-        self._surroundings, self._restarts, self._changed = surroundings, restarts, changed
+        self._clock, self._judge, self._changed = clock, judge, changed
         self._life: ReplicaLife | None = None
         self._waiting: asyncio.Task[Any] | None = None
         """What is cancelled where it is to leave: its way up, or its place in line."""
@@ -81,6 +79,7 @@ class Replica:
             ExceptionGroup: What went wrong on its last way down.
         """
         while not self.leaving:
+            begun = self._clock.now()
             try:
                 await self._one_life()
             except (StopTimeoutError, asyncio.CancelledError):
@@ -88,7 +87,11 @@ class Replica:
             except Exception as error:
                 if self.leaving:
                     raise
-                await self._rest(error)
+                delay = self._judge(error, seconds(self._clock.now() - begun))
+                if delay is None:
+                    return
+                await self._terms.pause(delay)
+                self._changed()
 
     async def _one_life(self) -> None:
         self._life = life = await self._make()
@@ -137,7 +140,6 @@ class Replica:
             raise ExceptionGroup(f"{life.place} did not end as it should", life.errors)
         if life.role is Role.SECONDARY and not self.leaving:
             await self._up(life, Move.STAND_BY)
-            self._restarts.reset()
 
     async def _up(self, life: ReplicaLife, move: Move) -> bool:
         """Take it a way up, to its end unless it is to leave; whether it is there."""
@@ -175,16 +177,3 @@ class Replica:
 
         if self._life is not None:
             await self._life.live(term, up=Move.PROMOTE, down=down, opened=self._changed)
-
-    async def _rest(self, error: Exception) -> None:
-        delay = self._restarts.pause()
-        _log.error("%s failed", self.election.name, exc_info=exc_info_of(error))
-        self._surroundings.tell(
-            ServiceFailed(
-                instance=self._surroundings.instance,
-                service=self._terms.service,
-                error=error,
-                retry_in=delay,
-            )
-        )
-        await self._terms.pause(delay)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from locum import AsgiListener, Coordinator, Host, Listening, Role, StatefulService, Term, int64_range, named
+from locum import AsgiListener, Coordinator, Host, Listening, Restart, Role, StatefulService, Term, int64_range, named
 from locum.errors import ConfigurationError, NotPrimaryError, StartError
 from tests.unit.kit import LONG, until
 
@@ -223,3 +223,29 @@ async def test_a_stop_while_it_opens_waits_for_nothing(url: str, counts: type[Co
         await until(lambda: counts.all and counts.all[0].steps == ["on_open"], "its opening")
     (only,) = counts.all
     assert only.steps == ["on_open", "on_abort"]
+
+
+async def test_what_fails_again_and_again_is_a_crash_loop_of_its_host(url: str, counts: type[Counts]) -> None:
+    class Fails(counts):  # type: ignore[misc, valid-type]
+        async def run(self, term: Term) -> None:
+            raise ValueError("boom")
+
+    one = Host("billing", store=url, instance="web-1")
+    one.add(Fails, name="counts", restart=Restart(most=2, first=0.01, last=0.01))
+    async with one.lifespan():
+        health = one.plan.health
+        assert health is not None
+        await until(lambda: health.picture()["services"]["counts"]["state"] == "stopped", "the host to stop")
+    assert len(counts.all) == 3
+
+
+async def test_what_is_never_run_again_is_left_to_others(url: str, counts: type[Counts]) -> None:
+    class Fails(counts):  # type: ignore[misc, valid-type]
+        async def run(self, term: Term) -> None:
+            raise ValueError("boom")
+
+    one = Host("billing", store=url, instance="web-1")
+    one.add(Fails, name="counts", restart="never")
+    async with one.lifespan(), host(url, counts, "web-2").lifespan():
+        await until(lambda: any(is_primary(each) for each in counts.all), "the other one to lead")
+    assert len(counts.all) == 2
