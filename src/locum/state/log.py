@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from locum.databases.statement import Statement
 from locum.state.record import LogRecord
@@ -99,6 +99,22 @@ class Log(Rows):
             return Fate(Verdict.OPEN, head.token)
         truncated = int(db.execute(select(row.checkpoint).where(row.id == partition)).scalar_one())
         return Fate(Verdict.FORGOTTEN if record.position <= truncated else Verdict.REFUSED, head.token)
+
+    def continues(self, db: Connection, partition: int, position: int, token: int | None) -> bool:
+        """Whether the log still has what a replica has read of it: else its database was put back, or exchanged.
+
+        Args:
+            db: A transaction.
+            partition: The partition.
+            position: Of the last record that was read.
+            token: Of the term that wrote that one, if it is known.
+        """
+        log = self._log.c
+        end = db.execute(select(func.max(log.position)).where(log.partition == partition)).scalar()
+        if max(end or 0, self.head(db, partition).checkpoint) < position:
+            return False
+        at = db.execute(select(log.token).where(log.partition == partition, log.position == position)).scalar()
+        return at is None or token is None or at == token
 
     def tail(self, db: Connection, after: Mapping[int, int], limit: int) -> list[tuple[int, LogRecord]]:
         """Records that come after what is known.

@@ -66,6 +66,11 @@ class Partition:
         """What has become of a record."""
         return await self._database.ask(partial(self._ledger.fate_of, partition=self.number, record=record))
 
+    async def continues(self, position: int, token: int | None) -> bool:
+        """Whether its log still has what was read of it."""
+        question = partial(self._ledger.continues, partition=self.number, position=position, token=token)
+        return await self._database.ask(question)
+
     async def after(self, position: int, limit: int) -> list[LogRecord]:
         """Records after a position."""
         found = await self._database.ask(partial(self._ledger.tail, after={self.number: position}, limit=limit))

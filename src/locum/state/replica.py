@@ -48,6 +48,7 @@ class Replica:
         self.behind = asyncio.Event()
         self._reading = asyncio.Lock()
         self._known_at: int | None = None
+        self._token: int | None = None  # of the record at its position
         self._dictionaries: dict[str, ReliableDictionary[Any]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -88,7 +89,7 @@ class Replica:
         """Hold what the partition holds now."""
         asked_at = self._clock.now()
         contents, loaded = await load(self._partition)
-        self.contents = contents
+        self.contents, self._token = contents, None
         self._take_anew(loaded)
         self.complete_as_of(asked_at)
         for one in self._dictionaries.values():
@@ -104,11 +105,13 @@ class Replica:
         async with self._reading:
             asked_at = self._clock.now()
             try:
-                records = await read_on(self._partition, self.position)
+                if not await self._partition.continues(self.position, self._token):
+                    records = (await self.load()).records
+                else:
+                    records = await read_on(self._partition, self.position)
+                    self.take(records)
             except LogGapError:
                 records = (await self._mend()).records
-            else:
-                self.take(records)
             self.behind.clear()
             self.complete_as_of(asked_at)
             return len(records)
@@ -129,6 +132,7 @@ class Replica:
         for record in records:
             self._apply(record.changes, record.position)
         if records:
+            self._token = records[-1].token
             self._took(records, False)
 
     def complete_as_of(self, asked_at: int) -> None:
@@ -168,6 +172,7 @@ class Replica:
         for record in loaded.records:
             changes += record.changes
         self._apply(changes, loaded.position)
+        self._token = loaded.records[-1].token if loaded.records else None
         self._took(loaded.records, True)
 
     def _apply(self, changes: Iterable[Change], position: int) -> None:

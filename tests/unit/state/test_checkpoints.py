@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from locum.errors import LogGapError, StaleTermError
 from locum.state import checkpointing, idempotency
@@ -163,3 +163,36 @@ async def test_transactions_wait_when_the_log_is_too_far_ahead(
         one._checkpointing.moved(5)
         assert await waits == 11
     assert AHEAD == 1000
+
+
+async def forget_after(database: StateDatabase, position: int) -> None:
+    """The database is put back to how it was at a position."""
+    log = database.rows.ledger._log
+    await database.rows.transact(lambda db: db.execute(delete(log).where(log.c.position > position)))
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True])
+async def test_who_is_promoted_holds_what_the_log_has_also_where_that_is_less(url: str, is_rewritten: bool) -> None:
+    async with two(url) as (one, other):
+        await one.promote(1)
+        for number in range(10):
+            await add(one, f"key {number}")
+        async with asyncio.timeout(_LONG):
+            await other.caught_up(10)
+        await one.demote()
+        await forget_after(one._database, 5)
+        anew: list[object] = []
+        other.dictionary("counts").subscribe(lambda change: anew.append(change) if change is None else None)
+        if is_rewritten:
+            async with opened(url, namespace="billing", timeout=30) as there, state(there) as third:
+                await third.promote(2)
+                for _ in range(5):
+                    await add(third, "key 0")
+        await other.promote(3)
+        assert anew == [None]
+        assert other.position == (10 if is_rewritten else 5)
+        expected = {f"key {number}": 1 for number in range(5)} | ({"key 0": 6} if is_rewritten else {})
+        assert dict(other.dictionary("counts").items()) == expected
+        await add(other, "key 9")
+    async with opened(url, namespace="billing", timeout=30) as there, state(there) as last:
+        assert dict(last.dictionary("counts").items()) == {**expected, "key 9": 1}
