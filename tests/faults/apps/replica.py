@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from locum.errors import LocumError, OutcomeUnknownError
+from locum.state.commits import LIMIT
 from locum.state.database import opened
 from locum.state.state import State
 
@@ -25,7 +26,7 @@ class Replica:
         self._state, self._file = state, file
         self._streams: set[asyncio.Task[None]] = set()
         self._is_streaming = False
-        self._number = 0
+        self._number, self._limit = 0, LIMIT
 
     async def promote(self, token: int) -> dict[str, Any]:
         await self._state.promote(token)
@@ -40,8 +41,9 @@ class Replica:
         for _ in range(times):
             await self._count("alone")
 
-    async def stream(self, writers: int) -> None:
-        """Begin to count up without an end."""
+    async def stream(self, writers: int, limit: float = LIMIT) -> None:
+        """Begin to count up without an end, each transaction with so many seconds."""
+        self._limit = limit
         self._is_streaming = True
         for number in range(writers):
             task = asyncio.create_task(self._without_end(f"writer {number}"))
@@ -68,7 +70,7 @@ class Replica:
         counts, notes = self._state.dictionary("counts"), self._state.dictionary("notes")
         begun, tx = time.monotonic(), None
         try:
-            async with self._state.transaction(key=name) as tx:
+            async with self._state.transaction(key=name, timeout=self._limit) as tx:
                 key = f"key {self._number % 41}"
                 await counts.set(tx, key, await counts.get(tx, key, 0) + 1)
                 await notes.set(tx, name, key)
