@@ -43,4 +43,5 @@ for number in range(work.many):
             f"job-{number}", fire, partial(trigger, number), {"overlap": "buffer_all", "misfire": Misfire(policy="all")}
         )
     )
-host.job(wait)
+if not work.many:
+    host.job(wait)

@@ -83,7 +83,7 @@ class Crew:
         self._here: dict[tuple[str, int], Execution] = {}
         self._stuck: set[tuple[str, int]] = set()
         self._enlisted = ""
-        self._is_quiet = False
+        self._is_expected = True
         self._looked_at = 0
         self._nudge = asyncio.Event()
         self._scribe = Scribe(roster.jobs, self._clock, self._nudge.set)
@@ -171,7 +171,10 @@ class Crew:
             self._here[key].cancel()
         if self._aftercare.is_due(has_claims=taken.has_claims):
             await self._care(lease)
-        await self._pause(self._until_next(taken))
+        pause = self._until_next(taken)
+        comes = None if taken.next_at is None else (taken.next_at - taken.now) / 1e6
+        is_over = not await self._pause(pause)
+        self._is_expected = taken.is_full or (comes is not None and comes <= (pause if is_over else 0.0))
 
     async def _care(self, lease: Lease) -> None:
         """Look after what others have left, and look again at once if that was something."""
@@ -192,10 +195,16 @@ class Crew:
         )
         self._enlisted = lease.session
 
-    async def _pause(self, duration: float) -> None:
-        """Wait, unless something has happened here that is a reason to look; for what happens together, once."""
-        if duration and await happens(self._nudge.wait(), within=duration):
-            await self._clock.sleep(max(0.0, _SHORTEST - seconds(self._clock.now() - self._looked_at)))
+    async def _pause(self, duration: float) -> bool:
+        """Wait, unless something has happened here that is a reason to look; for what happens together, once.
+
+        Returns:
+            Whether something has.
+        """
+        if not duration or not await happens(self._nudge.wait(), within=duration):
+            return False
+        await self._clock.sleep(max(0.0, _SHORTEST - seconds(self._clock.now() - self._looked_at)))
+        return True
 
     async def _hear(self, stopping: Stopping) -> None:
         await stopping.asked()
@@ -206,7 +215,7 @@ class Crew:
         ledger, begun, taken = self._database.ledger, self._clock.now(), None
         mine: dict[str, Any] = {"session": lease.session, "room": room, "patience": self._roster.patience}
         going = Counter(execution.run.name for execution in self._here.values())
-        if self._is_quiet or not room:
+        if not (self._is_expected and room):  # one question tells whether there is anything to take
             taken = await self._database.ask(functools.partial(ledger.peek, **mine))
         if taken is None:
             begun = self._clock.now()
@@ -214,7 +223,6 @@ class Crew:
             taken = await self._database.transact(
                 functools.partial(ledger.take, jobs=self._roster.jobs, instance=instance, going=going, **mine)
             )
-        self._is_quiet = not taken.has_moved
         stepped = self._steadiness.step(taken.now, begun, self._clock.now())
         if stepped:
             _log.warning(
