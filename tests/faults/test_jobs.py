@@ -311,7 +311,8 @@ def test_j09_slices_are_pulled_by_whoever_is_there(watched: Watched) -> None:
     assert len({one["token"] for one in began}) == len(began), "two bodies had one token"
     assert {one.token for one in slices} <= {one["token"] for one in ended}
     again = [one for one in began if one["attempt"] > 1]
-    assert len(began) == SLICES + len(again)
+    # what the killed one had claimed begins again, though its body may not have begun the first time
+    assert SLICES <= len(began) <= SLICES + len(again)
     assert len(again) <= 5, "more was begun again than the one that was killed can have had"
     assert [one["what"] for one in watched.notes("planned") + watched.notes("completed")] == ["planned", "completed"]
     assert {one["instance"] for one in began} >= {slow["instance"], killed.name}

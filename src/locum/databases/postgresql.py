@@ -330,6 +330,8 @@ def _settings(timeout: float, *, local: bool) -> str:
         "statement_timeout": str(max(1, round(timeout * 1000))),
         "idle_in_transaction_session_timeout": str(_IDLE * 1000),
         "jit": "off",
+        # all is found by a key; a plan that reads a table that is small, is kept when it is not any more
+        "enable_seqscan": "off",
     }
     return "SELECT " + ", ".join(
         f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items()
