@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from locum.databases.postgresql import PostgresDatabase
 from locum.jobs.overlap import Overlap
 from tests.unit.jobs.book import SECOND, A, B, Book, job
 
@@ -122,3 +123,34 @@ async def test_who_has_no_room_leaves_to_others_what_is_due_for_a_while(book: Bo
     assert await book.do(lambda db: book.ledger.peek(db, session=A, room=0, patience=0.5)) is None
     assert await look(0, 0.5) == 1
     assert len(await book.take(of)) == 1
+
+
+async def test_no_statement_about_many_rows_reads_a_whole_table(book: Book) -> None:
+    """On a server, whose plans are made while a table is small, and kept when it is not."""
+    if not isinstance(book.database, PostgresDatabase):
+        return
+    ledger = book.ledger
+    of = job("many", trigger=None, overlap=Overlap(policy="allow", most=1000))
+    await book.declare(of)
+    times: list[tuple[Any, ...]] = [(number, "{}") for number in range(1, 50)]
+    await book.do(lambda db: ledger.backfill(db, "many", times))
+    for run in await book.take(of, room=5):
+        assert await book.finish(run)
+        assert await book.finish(run), "it was written before"
+    (run,) = await book.take(of, room=1)
+    assert await book.finish(run, "again")
+
+    def plans(db: Connection) -> list[str]:
+        db.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+        found: list[str] = []
+        for one in (ledger._write_over, ledger._delete_runs, ledger._write_claims, ledger._let_wait):
+            assert one._text is not None, "it was not said"
+            db.exec_driver_sql(f"PREPARE said AS {one._text._words}")
+            nothing = ", ".join(["NULL"] * len(one._text._values))
+            found += db.exec_driver_sql(f"EXPLAIN EXECUTE said ({nothing})").scalars().all()
+            db.exec_driver_sql("DEALLOCATE said")
+        return found
+
+    told = "\n".join(await book.do(plans))
+    assert told.count("Index Scan using job_runs_pkey") == 4, told
+    assert "Seq Scan" not in told
