@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import seconds
 from locum.coordination.term import Term  # in a signature that is read when the program runs
@@ -14,7 +14,7 @@ from locum.services.terms import Duty
 from locum.state.role import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from locum.clock import Clock
     from locum.coordination.election import Election
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from locum.services.terms import Terms
 
 __all__ = ["Replica"]
+
+T = TypeVar("T")
 
 
 class Replica:
@@ -143,7 +145,17 @@ class Replica:
 
     async def _up(self, life: ReplicaLife, move: Move) -> bool:
         """Take it a way up, to its end unless it is to leave; whether it is there."""
-        going = self._waiting = self._scope.spawn(life.up(move), name=f"way up of {life.place}")
+        going = await self._unless_leaving(life.up(move), f"way up of {life.place}")
+        return not going.cancelled() and going.result() is None
+
+    async def _win(self) -> Term | None:
+        """Wait until it is the primary; `None` if it is to leave before that."""
+        winning = await self._unless_leaving(self.election.win(), "standing in line")
+        return None if winning.cancelled() else winning.result()
+
+    async def _unless_leaving(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Wait for the end of something, which is cancelled where it is to leave; its task."""
+        going = self._waiting = self._scope.spawn(work, name=name)
         try:
             await asyncio.wait([going])
         except asyncio.CancelledError:
@@ -151,23 +163,7 @@ class Replica:
             raise
         finally:
             self._waiting = None
-        if going.cancelled():
-            return False
-        going.result()
-        return True
-
-    async def _win(self) -> Term | None:
-        """Wait until it is the primary; `None` if it is to leave before that."""
-        winning: asyncio.Task[Term] = self._scope.spawn(self.election.win(), name="standing in line")
-        self._waiting = winning
-        try:
-            await asyncio.wait([winning])
-        except asyncio.CancelledError:
-            await cancel_and_wait(winning)
-            raise
-        finally:
-            self._waiting = None
-        return None if winning.cancelled() else winning.result()
+        return going
 
     async def _be_primary(self, term: Term) -> None:
         def down() -> Move:

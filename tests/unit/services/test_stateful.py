@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from sqlalchemy import delete
 
 from locum import AsgiListener, Coordinator, Host, Listening, Restart, Role, StatefulService, Term, int64_range, named
 from locum.errors import ConfigurationError, NotPrimaryError, StartError
-from tests.unit.kit import LONG, until
+from tests.unit.kit import LONG, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -55,6 +56,9 @@ class Counts(StatefulService):
 
     async def on_change_role(self, role: Role) -> None:
         self.take(f"is {role.value}")
+
+    async def on_data_loss(self) -> None:
+        self.take("lost data")
 
     async def run(self, term: Term) -> None:
         self.take(f"runs, writes {'granted' if self.state.is_writable else 'refused'}")
@@ -249,3 +253,22 @@ async def test_what_is_never_run_again_is_left_to_others(url: str, counts: type[
     async with one.lifespan(), host(url, counts, "web-2").lifespan():
         await until(lambda: any(is_primary(each) for each in counts.all), "the other one to lead")
     assert len(counts.all) == 2
+
+
+async def test_who_is_promoted_and_had_more_than_the_log_has_now_is_told(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    async with AsyncExitStack() as later, coordinator.client("counts", timeout=LONG) as client:
+        async with host(url, counts).lifespan():
+            await later.enter_async_context(host(url, counts, "web-2").lifespan())
+            await until(lambda: len(counts.all) == 2 and "is secondary" in counts.all[1].steps, "the secondary")
+            for _ in range(3):
+                await client.post("/", repeatable=True)
+            secondary = next(one for one in counts.all if one.role is Role.SECONDARY)
+            await soon(secondary.state.caught_up(3))
+            rows = secondary.state._database.rows
+            log = rows.ledger._log
+            await rows.transact(lambda db: db.execute(delete(log).where(log.c.position > 1)))
+        await until(lambda: "lost data" in secondary.steps, "it to be told")
+        assert (await client.post("/", repeatable=True)).json() == 2
+    assert secondary.steps == ["on_open", "is secondary", "lost data", *PRIMARY[2:], *CLOSED]
