@@ -42,7 +42,7 @@ def counted(place: Place, *options: str, **environment: str) -> dict[str, Any]:
 @pytest.mark.timeout(1200)
 def test_s01_no_acknowledged_write_is_lost_or_applied_twice_though_primaries_are_killed(place: Place) -> None:
     kills = count(50, 8, on=place)
-    found = counted(place, "--kills", str(kills), "--seconds", str(0.5 * kills))
+    found = counted(place, "--kills", str(kills), "--seconds", str(0.2 * kills))
     assert (found["lost"], found["applied_twice"], found["kills"]) == (0, 0, kills)
     assert found["linearizable"]
     assert found["acknowledged"] > 10 * kills
