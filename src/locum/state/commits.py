@@ -27,6 +27,7 @@ __all__ = ["LIMIT", "Commit", "Commits"]
 
 LIMIT: Final = 4.0
 """Seconds that a transaction waits: for each key, and for its commit."""
+_NO_TURN: Final = "others were before it"
 _TOGETHER: Final = 512  # transactions of one record
 _CHANGES: Final = 4096  # of one record, but for a transaction that has more by itself
 
@@ -84,7 +85,7 @@ class Commits:
         self._may_grow.set()
         self._idle.set()
         self._closed: Callable[[], NotPrimaryError] | None = None
-        self._trouble = "it did not get its turn"
+        self._trouble = _NO_TURN
         self.unsettled: LogRecord | None = None
         """The record that is on its way, and of which nobody knows yet what has become of it."""
 
@@ -270,6 +271,7 @@ class Commits:
         return True
 
     def _landed(self, record: LogRecord) -> None:
+        self._trouble = _NO_TURN
         self._apply(record)
         self.settle(Verdict.LANDED, self._token)
 

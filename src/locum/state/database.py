@@ -35,6 +35,7 @@ class Follower(Protocol):
     Attributes:
         number: Of the partition's rows.
         position: Of the last record that it knows.
+        is_behind: Whether it has to catch up first, and takes nothing.
     """
 
     @property
@@ -42,6 +43,9 @@ class Follower(Protocol):
 
     @property
     def position(self) -> int: ...  # noqa: D102
+
+    @property
+    def is_behind(self) -> bool: ...  # noqa: D102
 
     def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
         """Take records.
@@ -98,7 +102,7 @@ class StateDatabase:
 
     async def _look(self) -> bool:
         """One look; whether there may be more."""
-        followers = list(self._followers.values())
+        followers = [one for one in self._followers.values() if not one.is_behind]
         after: dict[int, int] = {}
         for one in followers:
             after[one.number] = min(one.position, after.get(one.number, one.position))

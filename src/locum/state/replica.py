@@ -15,7 +15,7 @@ from locum.state.loading import catch_up, load, read_on
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from locum.clock import Clock
     from locum.state.loading import Loaded
@@ -32,7 +32,6 @@ class Replica:
 
     Attributes:
         contents: What it holds.
-        behind: Set while the log is known to go on somewhere else than where this replica is: `mend` makes that good.
 
     Args:
         partition: The partition.
@@ -45,7 +44,7 @@ class Replica:
     ) -> None:
         self._partition, self._clock, self._took = partition, clock, took
         self.contents = Contents()
-        self.behind = asyncio.Event()
+        self._behind = asyncio.Event()  # the log goes on somewhere else: `mend` makes that good
         self._reading = asyncio.Lock()
         self._known_at: int | None = None
         self._token: int | None = None  # of the record at its position
@@ -63,6 +62,11 @@ class Replica:
     def position(self) -> int:
         """Of the last record that was taken in."""
         return self.contents.position
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has to catch up before it can take what comes next."""
+        return self._behind.is_set()
 
     @property
     def age(self) -> float:
@@ -112,16 +116,16 @@ class Replica:
                     self.take(records)
             except LogGapError:
                 records = (await self._mend()).records
-            self.behind.clear()
+            self._behind.clear()
             self.complete_as_of(asked_at)
             return len(records)
 
     def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
         """Take records that were followed, unless they do not follow."""
-        if self.behind.is_set():
+        if self.is_behind:
             return
         if records and records[0].position != self.position + 1:
-            self.behind.set()
+            self._behind.set()
             return
         self.take(records)
         if asked_at is not None:
@@ -143,10 +147,10 @@ class Replica:
         """Make good that the log goes on somewhere else, whenever it does; for ever."""
         backoff = Backoff(0.1, 5.0)
         while True:
-            await self.behind.wait()
+            await self._behind.wait()
             try:
                 async with self._reading:
-                    if self.behind.is_set():  # who was promoted meanwhile has read on
+                    if self._behind.is_set():  # who was promoted meanwhile has read on
                         await self._mend()
                 backoff.reset()
             except StoreError as error:
@@ -163,7 +167,7 @@ class Replica:
             loaded = await self.load()
         else:
             self._take_anew(loaded)
-        self.behind.clear()
+        self._behind.clear()
         return loaded
 
     def _take_anew(self, loaded: Loaded) -> None:
@@ -175,7 +179,7 @@ class Replica:
         self._token = loaded.records[-1].token if loaded.records else None
         self._took(loaded.records, True)
 
-    def _apply(self, changes: Iterable[Change], position: int) -> None:
+    def _apply(self, changes: Sequence[Change], position: int) -> None:
         self.contents.apply(changes, position)
         for change in changes:
             told = self._dictionaries.get(change.dictionary)

@@ -110,7 +110,7 @@ class State:
         self._locks = Locks()
         self._commits: Commits | None = None
         self._writing: asyncio.Task[None] | None = None
-        self._revoked_at: int | None = None
+        self._is_revoked = False
         self._wish = 0  # counts revocations: a promotion that was overtaken by one is none
 
     # -- for users
@@ -118,7 +118,7 @@ class State:
     @property
     def is_writable(self) -> bool:
         """Whether transactions may be begun."""
-        return self._revoked_at is None and self.role is Role.PRIMARY
+        return not self._is_revoked and self.role is Role.PRIMARY
 
     @property
     def position(self) -> int:
@@ -228,8 +228,7 @@ class State:
         self._wish += 1
         if not self.is_writable:
             return
-        self._revoked_at = self._clock.now()
-        self._replica.complete_as_of(self._revoked_at)
+        self._is_revoked = True
         self._locks.close(self._not_primary)
         if self._commits is not None:
             self._commits.close(self._not_primary)
@@ -244,7 +243,7 @@ class State:
             raise StateError(f"{self._service}/{self._name} is {self.role.value}, and only a primary is demoted")
         self.revoke()
         await self._stop_writing(LIMIT)
-        self.role, self.token, self._revoked_at = Role.SECONDARY, 0, None
+        self.role, self.token, self._is_revoked = Role.SECONDARY, 0, False
         self._database.follow(self._replica)
 
     async def caught_up(self, position: int) -> None:
@@ -284,7 +283,7 @@ class State:
             apply=lambda record: self._replica.take([record]),
             refused=self._lost,
         )
-        self.role, self.token, self._revoked_at = Role.PRIMARY, token, None
+        self.role, self.token, self._is_revoked = Role.PRIMARY, token, False
         self._checkpointing.write_for(token)
         self._writing = self._tasks.spawn(self._commits.run(), name="commits")
 
