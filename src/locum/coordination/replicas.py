@@ -91,6 +91,18 @@ class Replicas(Shards):
         staying = look.staying
         return swaps([[name for name in one if name in staying] for one in self.carriers(look)], self.primaries(look))
 
+    async def look(self) -> Look:
+        """What the store says at this moment; in one that is new, how the service is divided is written down first.
+
+        Raises:
+            ConfigurationError: It is divided otherwise.
+            StoreError: It does not answer.
+        """
+        look = await super().look()
+        if not look.plan.epoch:  # nobody has planned in it, as after it was wiped
+            await self.declare()
+        return look
+
     def owners(self, look: Look, there: Mapping[str, float]) -> tuple[str | None, ...]:
         """Which instance each place is to have; those of one partition are different ones."""
         # whoever is the primary is the last to lose its place

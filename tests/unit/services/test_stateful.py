@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import delete
 
 from locum import AsgiListener, Coordinator, Host, Listening, Restart, Role, StatefulService, Term, int64_range, named
+from locum.coordination.partitions import partitioning_of
 from locum.errors import ConfigurationError, NotPrimaryError, StartError
+from locum.store import ANY
 from tests.unit.kit import LONG, soon, until
 
 if TYPE_CHECKING:
@@ -272,3 +274,17 @@ async def test_who_is_promoted_and_had_more_than_the_log_has_now_is_told(
         await until(lambda: "lost data" in secondary.steps, "it to be told")
         assert (await client.post("/", repeatable=True)).json() == 2
     assert secondary.steps == ["on_open", "is secondary", "lost data", *PRIMARY[2:], *CLOSED]
+
+
+async def test_how_it_is_divided_is_written_down_again_in_a_store_that_has_forgotten_it(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    store = coordinator._commons.store
+    async with host(url, counts).lifespan():
+        await until(lambda: counts.all and is_primary(counts.all[0]), "the primary")
+        await store.delete("partitioning/counts", expect=ANY)
+        await store.delete("partition-plan/counts", expect=ANY)
+        async with asyncio.timeout(LONG), store.changes(["partitioning/"]) as changes:
+            while (found := await partitioning_of(store, "counts")) is None:
+                await anext(changes)
+        assert found == counts.partitions
