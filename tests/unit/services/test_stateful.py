@@ -262,6 +262,7 @@ async def test_who_is_promoted_and_had_more_than_the_log_has_now_is_told(
 ) -> None:
     async with AsyncExitStack() as later, coordinator.client("counts", timeout=LONG) as client:
         async with host(url, counts).lifespan():
+            await until(lambda: counts.all and is_primary(counts.all[0]), "the primary")
             await later.enter_async_context(host(url, counts, "web-2").lifespan())
             await until(lambda: len(counts.all) == 2 and "is secondary" in counts.all[1].steps, "the secondary")
             for _ in range(3):
@@ -288,3 +289,23 @@ async def test_how_it_is_divided_is_written_down_again_in_a_store_that_has_forgo
             while (found := await partitioning_of(store, "counts")) is None:
                 await anext(changes)
         assert found == counts.partitions
+
+
+async def test_a_replica_moves_by_catching_up_elsewhere_and_then_being_handed_over(
+    url: str, counts: type[Counts], coordinator: Coordinator
+) -> None:
+    """With one replica each there is nobody else who could lead meanwhile, and nothing may be lost."""
+    counts.partitions, counts.replicas = named("a", "b", "c", "d"), 1
+    keys = counts.partitions.names
+    async with AsyncExitStack() as later, coordinator.client("counts", timeout=LONG) as client:
+        async with host(url, counts).lifespan():
+            for key in keys:
+                assert (await client.post("/", key=key, repeatable=True)).json() == 1
+            await later.enter_async_context(host(url, counts, "web-2").lifespan())
+            await until(lambda: sum("on_close" in one.steps for one in counts.all) == 2, "two to have moved")
+            await until(lambda: sum(is_primary(one) for one in counts.all) == 4, "four to lead")
+            for key in keys:
+                assert (await client.post("/", key=key, repeatable=True)).json() == 2
+        for key in keys:
+            assert (await client.post("/", key=key, repeatable=True)).json() == 3
+    assert {one.steps[-1] for one in counts.all} == {"on_close"}
