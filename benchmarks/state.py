@@ -32,6 +32,7 @@ _TOGETHER: Final = (1, 16, 256)
 _CONNECTIONS: Final = 64  # of the bare append: a server has not more for one program
 _KEYS: Final = 100_000
 _WRITTEN_TOGETHER: Final = 1000
+_ROUNDS: Final = 3  # in turn, so that other work of the machine falls on both
 _AIM: Final = 60  # percent of the bare append
 _BODY: Final = '[["counts","key 00000017","{\\"n\\":17}"]]'
 _ORDINARY: Final = {"shared_buffers": "128MB", "autovacuum": "on"}  # as a server has it that is not a test's
@@ -51,7 +52,7 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     found: dict[str, dict[str, Any]] = {}
     path = folder / "state.db"
     found["sqlite"] = asyncio.run(
-        _of(f"sqlite:///{path}", options, lambda _: _bare_sqlite(folder / "bare.db", options))
+        _of(f"sqlite:///{path}", options, lambda _, seconds: _bare_sqlite(folder / "bare.db", seconds))
     )
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -60,7 +61,9 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     server.start()
     try:
         schema = Schema(server)
-        found["postgresql"] = asyncio.run(_of(schema.url(), options, lambda n: _bare_postgresql(server, n, options)))
+        found["postgresql"] = asyncio.run(
+            _of(schema.url(), options, lambda n, seconds: _bare_postgresql(server, n, seconds))
+        )
         ((size,),) = server.run(f"SELECT pg_total_relation_size('{schema.name}.state_items')")
         found["postgresql"]["a key on disk"] = f"{int(str(size)) / _KEYS:.0f} bytes"
     finally:
@@ -72,8 +75,9 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     return [report.keep(results, options.out / "state.json")], True
 
 
-async def _of(url: str, options: Options, bare: Callable[[int], Awaitable[float]]) -> dict[str, Any]:
+async def _of(url: str, options: Options, bare: Callable[[int, float], Awaitable[float]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    seconds = options.turns_for / _ROUNDS
     async with AsyncExitStack() as stack:
 
         async def another() -> State:
@@ -83,7 +87,8 @@ async def _of(url: str, options: Options, bare: Callable[[int], Awaitable[float]
         first = await another()
         await first.promote(1)
         for n in _TOGETHER:
-            ours, theirs = await _commits(first, n, options), await bare(n)
+            rates = [(await _commits(first, n, seconds), await bare(n, seconds)) for _ in range(_ROUNDS)]
+            ours, theirs = (statistics.median(one) for one in zip(*rates, strict=True))
             found[f"commits/s, {n} at once"] = round(ours)
             found[f"bare appends/s, {n} at once"] = round(theirs)
             found[f"of the bare append, {n} at once"] = f"{100 * ours / theirs:.0f} %"
@@ -95,9 +100,9 @@ async def _of(url: str, options: Options, bare: Callable[[int], Awaitable[float]
     return found
 
 
-async def _commits(state: State, n: int, options: Options) -> float:
+async def _commits(state: State, n: int, seconds: float) -> float:
     """Transactions a second, of so many that are never idle."""
-    counts, done, end = state.dictionary("counts"), 0, time.perf_counter() + options.turns_for
+    counts, done, end = state.dictionary("counts"), 0, time.perf_counter() + seconds
 
     async def write(number: int) -> None:
         nonlocal done
@@ -113,26 +118,26 @@ async def _commits(state: State, n: int, options: Options) -> float:
     return done / (time.perf_counter() - begun)
 
 
-async def _bare_sqlite(path: Path, options: Options) -> float:
+async def _bare_sqlite(path: Path, seconds: float) -> float:
     """Inserts a second, each committed; one after the other, for a file has one writer."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("CREATE TABLE IF NOT EXISTS log (position INTEGER PRIMARY KEY, body TEXT)")
         done, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < options.turns_for:
+        while time.perf_counter() - begun < seconds:
             connection.execute("INSERT INTO log (body) VALUES (?)", (_BODY,))
             done += 1
         return done / (time.perf_counter() - begun)
 
 
-async def _bare_postgresql(server: Postgresql, n: int, options: Options) -> float:
+async def _bare_postgresql(server: Postgresql, n: int, seconds: float) -> float:
     """Inserts a second, each committed, by as many connections as there are writers."""
     url = f"postgresql://owner:{server.password}@127.0.0.1:{server.port}/postgres"
     size, done = min(n, _CONNECTIONS), 0
     async with asyncpg.create_pool(url, min_size=size, max_size=size) as pool:
         await pool.execute("CREATE TABLE IF NOT EXISTS bare (position bigserial PRIMARY KEY, body text)")
-        end = time.perf_counter() + options.turns_for
+        end = time.perf_counter() + seconds
 
         async def write() -> None:
             nonlocal done
