@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable  # in a signature that is read when the program runs
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from locum.coordination.partitions import Partitioning, singleton
 from locum.coordination.term import Term
 from locum.errors import OutcomeUnknownError, StaleTermError, StoreUnavailableError
-from locum.scopes import Backoff
+from locum.scopes import Backoff, cancel_and_wait
 from locum.services.asgi import AsgiListener
 from locum.services.life import Life, ReliableService
 from locum.services.listeners import Listening
@@ -111,9 +112,10 @@ class ReplicaLife(Life):
         self.state, self.partition = state, partition
         self._stateful, self._lift, self._target = service, lift, Role.NONE
         self._highest = 0
+        self._promoting: asyncio.Task[None] | None = None
         self._ways |= {
             Step.OPEN_STATE: lambda _: self._until_done(state.open),
-            Step.PROMOTE_STATE: lambda _: self._promote(),
+            Step.PROMOTE_STATE: lambda _: self._promoted(),
             Step.DEMOTE_STATE: lambda _: self._demote(),
             Step.CLOSE_STATE: lambda _: state.close(),
             Step.ON_CHANGE_ROLE: lambda _: self._change_role(),
@@ -124,11 +126,15 @@ class ReplicaLife(Life):
         self._target = Role.PRIMARY if move is Move.PROMOTE else Role.SECONDARY
         if move is Move.STAND_BY:
             self._load_listeners()
+        elif move is Move.PROMOTE:  # beside the steps before its own, which wait for another database
+            self._promoting = self._scope.spawn(self._promote(), name=f"promotion of {self.place}")
         await super().up(move)
 
     async def down(self, move: Move) -> None:
         """Take it a way down, to its end."""
         self._target = Role.SECONDARY if move in (Move.DEMOTE, Move.LOSE) else Role.NONE
+        if self._promoting is not None:
+            await cancel_and_wait(self._promoting)
         await super().down(move)
         self.role = self._target
         self._context = None
@@ -164,8 +170,14 @@ class ReplicaLife(Life):
 
     # -- each step
 
+    async def _promoted(self) -> None:
+        """Writes are granted from here on, and whoever asks is served."""
+        if self._promoting is not None:
+            await asyncio.wait([self._promoting])
+            self._promoting.result()
+        self._listeners.are_ready()
+
     async def _promote(self) -> None:
-        """Writes are granted from here on."""
         term = self._term()
         if term is None:
             raise RuntimeError(f"{self.place} is promoted under no term")
@@ -180,7 +192,6 @@ class ReplicaLife(Life):
         if self._highest < before:
             _log.error("%s has lost data: it had %d records, and its log has %d", self.place, before, self._highest)
             await self._stateful.on_data_loss()
-        self._listeners.are_ready()
 
     async def _demote(self) -> None:
         self._highest = max(self._highest, self.state.position)
