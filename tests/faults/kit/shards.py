@@ -108,9 +108,10 @@ class ShardWatch:
         return sum(one.moves for one in self._cluster.window.shards("orders"))
 
     def most_moves(self, forged: Plan, owners: Sequence[str | None]) -> int:
-        """What a plan that nobody made may cost, and no more: the moves that it asks for, and the fewest back.
+        """What a plan that nobody made may cost, and no more: the moves that it asks for, and as many back.
 
-        Nothing moves to who is not there, and nothing from whom it does not count.
+        Nothing moves to who is not there, and nothing from whom it does not count. The next plan may come while
+        only some have moved; then the others, which are on their way, may move once more.
 
         Args:
             forged: The plan.
@@ -121,7 +122,7 @@ class ShardWatch:
             planned if planned in names and owner in forged.capacities else owner
             for planned, owner in zip(forged.owners, owners, strict=True)
         ]
-        return moves(owners, asked) + least_moves(asked, dict.fromkeys(names, 1.0))
+        return 2 * moves(owners, asked) + least_moves(asked, dict.fromkeys(names, 1.0))
 
     def computer(self) -> Instance:
         """The instance that computes the plan."""
