@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import locum
 from locum import exit_codes
+from locum.cli.examination.finding import Level
 from tests.faults.kit.cluster import NEEDS_UNSHARE, PID_NAMESPACE
 from tests.faults.kit.waiting import LONG
 
@@ -176,7 +177,8 @@ def test_doctor_without_a_right_to_timers_nothing_frozen_is_ended(tmp_path: Path
 def test_doctor_a_named_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     said = ask(tmp_path, "--store", "sqlite:///nothing.db", "--namespace", "faults")
     assert said.code == exit_codes.STORE_UNAVAILABLE
-    assert said.levels["store"] == "does not hold"
+    assert said.levels["store"] == Level.NOTE, "none was made yet: nothing is broken"
+    assert "there is no store yet" in said.facts["store"]
     assert said.promises[FROZEN] == "holds"
     assert list(tmp_path.iterdir()) == []
 

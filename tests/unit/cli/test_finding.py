@@ -53,7 +53,7 @@ def test_no_name_at_all_is_bad_configuration(folder: Path, capsys: pytest.Captur
 
 @pytest.mark.usefixtures("folder")
 def test_a_store_without_a_host_is_told_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("status", "journal", "doctor"):
+    for command in ("status", "journal"):
         assert main([command, "--store", "redis://owner:secret@127.0.0.1:1/0"]) == exit_codes.BAD_CONFIGURATION
         said = capsys.readouterr().err
         assert "--namespace NAME" in said
