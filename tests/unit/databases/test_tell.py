@@ -15,9 +15,8 @@ from locum.databases.schema import Schema, meta_table
 from locum.databases.statement import Statement
 from locum.errors import OutcomeUnknownError, StoreUnavailableError
 from locum.scopes import Scope, happens
-from locum.testing.conformance import demand_server
-from tests.servers.postgresql import Postgresql, shared
-from tests.servers.postgresql import Schema as ServerSchema
+from tests.servers.databases import KINDS, database_url
+from tests.servers.postgresql import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,15 +55,10 @@ def _load() -> Callable[[str | None, str, str], Numbers]:
 _PURPOSE = Purpose("numbers", "state", _load)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/numbers.db"
-        return
-    demand_server("postgresql", Postgresql.is_installed())
-    schema = ServerSchema(shared())
-    yield schema.url()
-    schema.drop()
+    with database_url(request.param, tmp_path) as url:
+        yield url
 
 
 async def is_still(heard: asyncio.Event) -> bool:
@@ -105,10 +99,13 @@ async def test_what_the_database_refuses_was_not_done(url: str) -> None:
         assert await database.tell(database.ledger.raising(database.dialect), {"number": 2}), "it goes on"
 
 
-async def test_what_has_lost_its_connection_may_have_been_done() -> None:
-    demand_server("postgresql", Postgresql.is_installed())
-    schema = ServerSchema(shared())
-    async with opened(schema.url(), _PURPOSE, namespace="billing", timeout=_LONG) as database:
+async def test_what_has_lost_its_connection_may_have_been_done(tmp_path: Path) -> None:
+    with database_url("postgresql", tmp_path) as url:
+        await _lose_the_connection(url)
+
+
+async def _lose_the_connection(url: str) -> None:
+    async with opened(url, _PURPOSE, namespace="billing", timeout=_LONG) as database:
         telling = asyncio.ensure_future(database.tell(Statement("SELECT 1 FROM pg_sleep(60)", ()), {}))
         active = "FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT 1 FROM pg_sl%'"
         ending = f"SELECT pg_terminate_backend(pid) {active}"
@@ -118,4 +115,3 @@ async def test_what_has_lost_its_connection_may_have_been_done() -> None:
         with pytest.raises(OutcomeUnknownError):
             await telling
         assert await database.tell(database.ledger.raising(database.dialect), {"number": 2})
-    schema.drop()

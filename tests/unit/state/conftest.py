@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from locum.state.database import opened
-from locum.testing.conformance import demand_server
-from tests.servers.postgresql import Postgresql, Schema, shared
+from tests.servers.databases import KINDS, database_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -17,15 +16,10 @@ if TYPE_CHECKING:
     from locum.state.database import StateDatabase
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/state.db"
-        return
-    demand_server("postgresql", Postgresql.is_installed())
-    schema = Schema(shared())
-    yield schema.url()
-    schema.drop()
+    with database_url(request.param, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
