@@ -297,7 +297,7 @@ from locum import Host, Run
 host = Host("shop", store="sqlite:///shop.db")
 
 
-@host.job(slices=100)
+@host.job(slices=900)
 async def total(run: Run) -> None:
     await asyncio.sleep(0.5)
 """
