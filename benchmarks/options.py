@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.harness import Outcome, Subject
+    from benchmarks.harness import Case, Outcome, Subject
 
 __all__ = ["Options", "parsed"]
 
@@ -27,6 +27,7 @@ class Options(argparse.Namespace):
     freezes: int
     ttl: float
     only: list[str]
+    cases: list[str]
     seed: int
     idle: float
     turns_for: float
@@ -41,6 +42,10 @@ class Options(argparse.Namespace):
     def chosen(self, subjects: Sequence[S]) -> list[S]:
         """Those whose names have one of the wanted words; all, if there are none."""
         return [one for one in subjects if not self.only or any(word in one.name for word in self.only)]
+
+    def wants(self, case: Case) -> bool:
+        """Whether a case is one of those whose kind has one of the wanted words; all are, if there are none."""
+        return not self.cases or any(word in case.kind for word in self.cases)
 
     def facts(self, family: str, machine: object, outcome: Outcome) -> dict[str, object]:
         """What stands in each file of results."""
@@ -74,6 +79,7 @@ def parsed(arguments: Sequence[str] | None, families: Sequence[str]) -> Options:
         "--ttl", type=float, default=5.0, help="of all subjects, in whole seconds; ZooKeeper's least is 4"
     )
     parser.add_argument("--only", nargs="+", metavar="WORD", default=[], help="subjects whose names have one of these")
+    parser.add_argument("--cases", nargs="+", metavar="WORD", default=[], help="kinds that have one of these (jobs)")
     parser.add_argument("--seed", type=int, default=0, help="of orders and phases; one is made up if none is given")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch idle instances (costs, stores)")
     parser.add_argument("--turns-for", type=float, default=3.0, help="seconds for which turns are taken (locks)")

@@ -51,7 +51,9 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
             )
             for contender in CONTENDERS
         ]
-        chosen = options.chosen(everybody)
+        for one in everybody:
+            one.cases = tuple(case for case in one.cases if options.wants(case))
+        chosen = [one for one in options.chosen(everybody) if one.cases]
         outcome = interleave(chosen, options.rounds, seed=options.seed, say=options.say)
     finally:
         server.stop()

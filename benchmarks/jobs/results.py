@@ -47,6 +47,9 @@ def aims(found: Sequence[Row]) -> dict[str, Any]:
     late = by.get(("Locum", LATE.format(2000)))
     if late:
         judged["p99 of lateness at 2,000 fires a second (< 50 ms)"] = f"{late['late p99 ms']:.1f} ms"
+    idle = next((row.figures for row in found if row.case.kind.startswith("idle")), None)
+    if idle:
+        judged["commits a second of an idle instance (< 5)"] = round(idle["commits a second"], 2)
     two = DRAINED.format(2)
     ours = by.get(("Locum", two))
     if ours is None:
@@ -57,7 +60,4 @@ def aims(found: Sequence[Row]) -> dict[str, Any]:
         ratio = ours["runs a second"] / by[label, kind]["runs a second"]
         wanted = "at least 1/3" if label.startswith("bare") else "at least 10, if it begins none twice"
         judged[f"drained by two: Locum / {label} ({wanted})"] = round(ratio, 2)
-    idle = next((row.figures for row in found if row.case.kind.startswith("idle")), None)
-    if idle:
-        judged["commits a second of an idle instance (< 5)"] = round(idle["commits a second"], 2)
     return judged

@@ -194,13 +194,15 @@ class JobSubject:
 
     def _idle(self) -> dict[str, float]:
         """What an instance asks of the server while nothing is due."""
+        started = time.monotonic()
         with self._group(1, many=self._schedules, ahead=3600.0) as group:
+            stood = time.monotonic() - started
             pass_by(3.0)
             before, begun = group.asked(), time.monotonic()
             pass_by(self._seconds)
             elapsed = time.monotonic() - begun
             asked = [(after - earlier) / elapsed for earlier, after in zip(before, group.asked(), strict=True)]
-        return {"statements a second": asked[0], "commits a second": asked[1]}
+        return {"statements a second": asked[0], "commits a second": asked[1], "seconds to stand": stood}
 
     def _killed(self) -> dict[str, float]:
         """From the SIGKILL of all processes of an instance to the new beginning of its run on the other."""

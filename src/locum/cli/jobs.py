@@ -18,7 +18,7 @@ from locum.cli.looking import file_of
 from locum.cli.tables import Cell, Column, Table, is_terminal, show
 from locum.cli.words import NOTHING, how_far, instant, one_line
 from locum.clock import Clock
-from locum.errors import StoreUnavailableError
+from locum.errors import StoreUnavailableError, UnknownJobError
 from locum.scopes import run
 
 if TYPE_CHECKING:
@@ -65,24 +65,29 @@ def command() -> None:
     """Look at the scheduled jobs of a host, and ask for runs, pauses and second tries by hand."""
 
 
-def _which(function: F) -> F:
-    """Options that name the job database; the command gets its `jobs`, a function that finds them."""
+def _which(function: F, *, declared: bool = False) -> F:
+    """Options that name the job database; the command gets its `jobs`, a function that finds them.
+
+    Args:
+        function: The command.
+        declared: Whether it needs to know how the jobs are declared, which is known from their host only.
+    """
 
     @click.option("--app", metavar="MODULE:HOST", help="The host; [tool.locum] app of pyproject.toml if not given.")
     @click.option("--job-store", metavar="URL", help="The job database; with --namespace, no module is imported.")
     @click.option("--namespace", metavar="NAME", help="The host's name.")
     @functools.wraps(function)
     def with_jobs(app: str | None, job_store: str | None, namespace: str | None, **others: Any) -> object:
-        return function(jobs=lambda: _found(app, job_store, namespace), **others)
+        return function(jobs=lambda: _found(app, job_store, namespace, declared=declared), **others)
 
     return cast("F", with_jobs)
 
 
-def _found(app: str | None, job_store: str | None, namespace: str | None) -> Jobs:
+def _found(app: str | None, job_store: str | None, namespace: str | None, *, declared: bool) -> Jobs:
     from locum.jobs.job import Roster
     from locum.jobs.jobs import Jobs
 
-    if job_store is not None and namespace is not None:
+    if job_store is not None and namespace is not None and not declared:
         roster, url = Roster(), job_store
     else:
         from locum.cli.app import load_host
@@ -96,6 +101,11 @@ def _found(app: str | None, job_store: str | None, namespace: str | None) -> Job
             url, "there is no job database yet; start an instance with `locum run`, or check --app and --job-store"
         )
     return Jobs(roster, lambda: url, namespace=namespace)
+
+
+def _by_host(function: F) -> F:
+    """The same, for what only the host itself knows: when its jobs fire."""
+    return _which(function, declared=True)
 
 
 _name = click.argument("name")
@@ -131,7 +141,10 @@ def list_(jobs: Callable[[], Jobs], as_json: bool) -> int:
 @_as_json
 def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
     """Show the runs of the job NAME, or of all, that wait or run; of one that is cut, how far its slices are."""
-    found = run(jobs().live(name))
+    at = jobs()
+    found = run(at.live(name))
+    if not found:
+        _see_that_it_is_known(at, name)
     rows = [
         (
             one.job,
@@ -155,7 +168,11 @@ def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
 @_as_json
 def history(name: str | None, jobs: Callable[[], Jobs], limit: int, as_json: bool) -> int:
     """Show the runs of the job NAME, or of all, that are over, and the times that were left out; the newest first."""
-    return _past(as_json, run(jobs().history(name, limit=limit)), "History", "Nothing is over yet.")
+    at = jobs()
+    found = run(at.history(name, limit=limit))
+    if not found:
+        _see_that_it_is_known(at, name)
+    return _past(as_json, found, "History", "Nothing is over yet.")
 
 
 @command.command("dead", short_help="Show the dead letters.")
@@ -163,13 +180,26 @@ def history(name: str | None, jobs: Callable[[], Jobs], limit: int, as_json: boo
 @_which
 @_as_json
 def dead(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
-    """Show the runs of the job NAME, or of all, that have failed for good; `locum jobs redrive` tries one again."""
-    return _past(as_json, run(jobs().dead(name)), "Dead letters", "There is no dead letter.")
+    """Show the runs of the job NAME, or of all, that have failed for good.
+
+    `locum jobs redrive` tries one again, `locum jobs discard` lets go of it.
+    """
+    at = jobs()
+    found = run(at.dead(name))
+    if not found:
+        _see_that_it_is_known(at, name)
+    return _past(as_json, found, "Dead letters", "There is no dead letter.")
+
+
+def _see_that_it_is_known(jobs: Jobs, name: str | None) -> None:
+    """That there is nothing to be seen of a job is said of those only that there are."""
+    if name is not None and all(one.name != name for one in run(jobs.all())):
+        raise UnknownJobError(f"job {name!r}", "this job database")
 
 
 @command.command("next", short_help="Show when a job fires next.")
 @_name
-@_which
+@_by_host
 @click.option("-n", "many", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many times.")
 @_as_json
 def next_(name: str, jobs: Callable[[], Jobs], many: int, as_json: bool) -> int:
@@ -233,13 +263,13 @@ def _line(one: Waiting) -> str:
 @_name
 @click.argument("begin", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]))
 @click.argument("end", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]))
-@_which
+@_by_host
 def backfill(name: str, begin: datetime, end: datetime, jobs: Callable[[], Jobs]) -> int:
-    """Make runs for the times of the job NAME from BEGIN on and before END, both in UTC."""
+    """Make runs for the times of the job NAME from BEGIN on and before END, both in UTC, as far as they have passed."""
     from datetime import UTC
 
     many = run(jobs().backfill(name, begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC)))
-    click.echo(f"{many} runs of {name} are new.")
+    click.echo(f"1 run of {name} is new." if many == 1 else f"{many} runs of {name} are new.")
     return exit_codes.CLEAN
 
 
@@ -283,6 +313,14 @@ def cancel(run_id: str, jobs: Callable[[], Jobs]) -> int:
 def redrive(run_id: str, jobs: Callable[[], Jobs]) -> int:
     """Have the dead letter RUN_ID tried again."""
     return _done(jobs().redrive(run_id), f"{run_id} is tried again.")
+
+
+@command.command("discard", short_help="Let go of a dead letter.")
+@click.argument("run_id")
+@_which
+def discard(run_id: str, jobs: Callable[[], Jobs]) -> int:
+    """Let go of the dead letter RUN_ID: it counts as cancelled from now on, and is kept as long as that."""
+    return _done(jobs().discard(run_id), f"{run_id} is no dead letter any more.")
 
 
 def _done(work: Coroutine[Any, Any, None], told: str) -> int:

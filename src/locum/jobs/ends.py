@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Ends"]
 
 _MOST_LOSSES: Final = 5
-_KEPT: Final = {"succeeded": 7, "skipped": 7, "cancelled": 30}  # days; dead letters are kept until somebody decides
+_KEPT: Final[dict[str, float]] = {
+    "succeeded": 7,
+    "skipped": 7,
+    "cancelled": 30,
+}  # days; dead letters are kept until somebody decides
 _DAY: Final = 86_400 * SECOND
 _TOGETHER: Final = 1000
 _OF_WHAT_WAITS: Final[dict[str, TypeEngine[Any]]] = {
@@ -48,6 +52,12 @@ class Ends(Slices):
         told = tables.progress
         self._which_are_ours = Sentence(self._ours)
         self._let_wait = Many(_OF_WHAT_WAITS, self._waiting_again)
+        job = self._history.c.job
+        self._which_of_these_are_old = Sentence(lambda words: self._old(words, words.among(job, "names")))
+        self._which_of_others_are_old = Sentence(lambda words: self._old(words, words.not_among(job, "names")))
+        self._delete_old = Many(
+            {"id": String()}, lambda one: delete(self._history).where(self._history.c.id == one("id"))
+        )
         self._say_progress = Many.into(told)
         self._forget_progress = Many(
             _OF_AN_EXECUTION,
@@ -277,34 +287,36 @@ class Ends(Slices):
         Returns:
             Whether there may be more.
         """
-        now, is_full, own = self.now(db), False, dict(kept or {})
+        now, is_full, own = self.now(db), False, kept or {}
         told = self._tables.progress  # by executors that were lost
         live = select(self._runs.c.id).where(self._runs.c.id == told.c.run, self._runs.c.token == told.c.token)
         db.execute(delete(told).where(self._of_ours(told), ~live.exists()))
         keys, used = self._tables.keys, select(self._runs.c.limit_key).where(self._runs.c.limit_key.is_not(None))
         db.execute(delete(keys).where(self._of_ours(keys), keys.c.name.not_in(used)))
-        wanted: list[tuple[Any, Any, float]] = [
-            (self._history.c.outcome == outcome, self._history.c.job.not_in(list(own)), days)
-            for outcome, days in _KEPT.items()
+        wanted = [
+            (self._which_of_others_are_old, [outcome], sorted(own), days) for outcome, days in sorted(_KEPT.items())
         ]
-        wanted += [
-            (self._history.c.outcome.in_(list(_KEPT)), self._history.c.job == job, days) for job, days in own.items()
-        ]
-        for outcome, job, days in wanted:
-            old = (
-                select(self._history.c.id)
-                .where(
-                    self._of_ours(self._history),
-                    outcome,
-                    job,
-                    self._history.c.finished_at < now - round(days * _DAY),
-                    # of what is under way, the results are needed
-                    or_(self._history.c.parent.is_(None), self._history.c.parent.not_in(select(self._runs.c.id))),
-                )
-                .limit(_TOGETHER)
-            )
-            ids = list(db.execute(old).scalars())
-            if ids:
-                db.execute(delete(self._history).where(self._history.c.id.in_(ids)))
+        for days in sorted(set(own.values())):
+            names = sorted(name for name, own_days in own.items() if own_days == days)
+            wanted += [
+                (self._which_of_these_are_old, sorted(_KEPT), names[begin : begin + _TOGETHER], days)
+                for begin in range(0, len(names), _TOGETHER)
+            ]
+        for which, outcomes, names, days in wanted:
+            before = now - round(days * _DAY)
+            ids = list(which.say(db, outcomes=outcomes, names=names, before=before).scalars())
+            self._delete_old.say(db, [{"id": id} for id in ids])
             is_full = is_full or len(ids) == _TOGETHER
         return is_full
+
+    def _old(self, words: Words, is_of: Any) -> Any:
+        """What was over before an instant, so much as is let go of together."""
+        over, live = self._history.c, select(self._runs.c.id)
+        old = select(over.id).where(
+            self._of_ours(self._history),
+            words.among(over.outcome, "outcomes"),
+            is_of,
+            over.finished_at < bindparam("before", type_=BigInteger()),
+            or_(over.parent.is_(None), over.parent.not_in(live)),  # of what is under way, the results are needed
+        )
+        return old.limit(_TOGETHER)

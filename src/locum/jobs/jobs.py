@@ -38,7 +38,7 @@ class JobState:
     Attributes:
         name: Its name.
         trigger: When it fires, in words; empty if only when somebody asks.
-        next_at: When it is planned next; `None` if it is not, or not yet.
+        next_at: When it is planned next; `None` if it is not, is paused, or is not yet.
         paused: Why it is paused and by whom; `None` if it is not.
         token: The token of its last execution.
         declared_by: The instances that declare it; none, if it is orphaned: nothing of it fires or runs until one does
@@ -149,27 +149,34 @@ class Jobs:
             return await database.transact(lambda db: ledger.run_now(db, name, nonce=nonce, params=given, limit=limit))
 
     async def backfill(self, name: str, begin: datetime, end: datetime) -> int:
-        """Make runs for the times of a job from one instant on and before another, which have passed.
+        """Make runs for the times of a job from one instant on and before another, as far as they have passed.
 
-        A time that was backfilled before is not again; one that ran as scheduled is.
+        A time that was backfilled before is not again; one that ran as scheduled is. One that has not come is left to
+        the schedule.
 
         Returns:
             How many runs are new.
 
         Raises:
             UnknownJobError: It is not declared here, so that its times are not known, or by no instance yet.
-            ScheduleError: It has none, or more than 10,000 in that range; or its parameters are not what it takes.
+            ScheduleError: It has none, or more than 10,000 in that range; an end of that has no zone; or its parameters
+                are not what it takes.
         """
         job = self._declared(name)
         if job.trigger is None:
             raise ScheduleError(f"{name} has no schedule, and so no times to backfill: use run_now")
+        if begin.tzinfo is None or end.tzinfo is None:
+            raise ScheduleError(f"{begin} to {end} is no range of instants: give both a zone, such as tzinfo=UTC")
         times: list[tuple[int, str, Mapping[str, Any]]] = []
-        for at in between(job.trigger, begin, end):
-            if len(times) == _MOST_BACKFILLED:
-                raise ScheduleError(f"{name} has more than {_MOST_BACKFILLED:,} times there: backfill a shorter range")
-            params = _taken(job, job.params_at(micros(at)))
-            times.append((micros(at), params, job.limit_of(params, micros(at))))
         async with self._opened() as database:
+            now = instant(await database.transact(database.ledger.now))
+            for at in between(job.trigger, begin, min(end, now)):
+                if len(times) == _MOST_BACKFILLED:
+                    raise ScheduleError(
+                        f"{name} has more than {_MOST_BACKFILLED:,} times there: backfill a shorter range"
+                    )
+                params = _taken(job, job.params_at(micros(at)))
+                times.append((micros(at), params, job.limit_of(params, micros(at))))
             return await database.transact(lambda db: database.ledger.backfill(db, name, times))
 
     async def pause(self, name: str, *, reason: str, author: str | None = None) -> None:
@@ -200,6 +207,11 @@ class Jobs:
         async with self._opened() as database:
             await database.transact(lambda db: database.ledger.redrive(db, run))
 
+    async def discard(self, run: str) -> None:
+        """Let go of a dead letter, by its run's id: it counts as cancelled from now on."""
+        async with self._opened() as database:
+            await database.transact(lambda db: database.ledger.discard(db, run))
+
     async def remove(self, name: str) -> None:
         """Let go of a job that no instance declares any more, with what waits of it; its history stays.
 
@@ -220,7 +232,7 @@ class Jobs:
             JobState(
                 row.name,
                 row.trigger_text,
-                instant(row.next_at) if row.next_at else None,
+                instant(row.next_at) if row.next_at and not row.paused else None,
                 f"{row.pause_reason} ({row.pause_author})" if row.paused else None,
                 row.token,
                 tuple(sorted(declared.get(row.name, ()))),

@@ -21,7 +21,7 @@ from locum.jobs.wishes import BACKFILL, MANUAL, Wishes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from locum.jobs.job import Job
     from locum.jobs.tables import Tables
@@ -61,18 +61,23 @@ class Ledger(Claims, Ends, Wishes):
         self._tables.schema.prepare(db, self._store)
 
     def declare(self, db: Connection, jobs: Iterable[Job]) -> None:
-        """Write down what is declared; a trigger that has changed is worked out anew from now on."""
+        """Write down what is declared.
+
+        A trigger that has changed is worked out anew from now on; so is one whose zone has other rules by now, as a new
+        release of these may have it, than when its next time was planned.
+        """
         # in one order, so that instances that start together do not wait for each other
         declared = sorted(jobs, key=lambda job: job.name)
         known = {row.name: row for row in self._which_are_known.say(db, names=[job.name for job in declared])}
         new = [job for job in declared if job.name not in known]
+        now = self.now(db)
         if new:
-            now, floor = self.now(db), self._floor(db)
+            floor = self._floor(db)
             db.execute(self._insert_unknown(db, self._jobs), [self._as_row(job, now, floor) for job in new])
         changed = [
             {"name": job.name, "trigger_text": job.trigger_text, "next_at": _unplanned(job)}
             for job in declared
-            if job.name in known and known[job.name].trigger_text != job.trigger_text
+            if job.name in known and _is_to_be_planned(job, known[job.name], now)
         ]
         self._plan_anew.say(db, changed)
         places = [
@@ -113,9 +118,18 @@ class Ledger(Claims, Ends, Wishes):
 
 
 def _first_after(job: Job, now: int) -> int | None:
-    """When a new job fires first."""
+    """When a job fires first after an instant."""
     first = None if job.trigger is None else job.trigger.next_after(instant(now))
     return None if first is None else micros(first)
+
+
+def _is_to_be_planned(job: Job, known: Row[Any], now: int) -> bool:
+    """Whether what is planned of a job is not what its trigger says."""
+    if known.trigger_text != job.trigger_text:
+        return True
+    if job.trigger is None or not job.trigger.follows_walls or known.next_at is None or known.next_at <= now:
+        return False  # what is due, or is to be worked out, is nobody's guess
+    return bool(known.next_at != _first_after(job, max(now, known.decided_until)))
 
 
 def _unplanned(job: Job) -> int | None:

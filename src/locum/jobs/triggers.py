@@ -37,6 +37,10 @@ class Trigger(Protocol):
     def grain(self) -> timedelta | None:
         """The shortest that two of its times can be apart; `None` if there are not two."""
 
+    @property
+    def follows_walls(self) -> bool:
+        """Whether the rules of a zone say when: a later release of these may say it differently."""
+
     def next_after(self, instant: datetime) -> datetime | None:
         """The first time after an instant; `None` if there is none any more."""
 
@@ -62,8 +66,8 @@ class Every:
         if not _LEAST.total_seconds() <= seconds < 1e9:
             raise ScheduleError(f"every={seconds!r}: a schedule fires every 0.1 seconds or less often")
         self._step, self._since = timedelta(seconds=seconds), _in_utc(since, "since")
-        self.grain = self._step
-        self.text = f"every {self._step.total_seconds():g} s since {self._since.isoformat()}"
+        self.grain, self.follows_walls = self._step, False
+        self.text = f"every {_exactly(self._step)} s since {self._since.isoformat()}"
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first time of the grid after an instant."""
@@ -91,7 +95,7 @@ class Once:
 
     def __init__(self, at: datetime) -> None:
         self._at = _in_utc(at, "at")
-        self.grain = None
+        self.grain, self.follows_walls = None, False
         self.text = f"once at {self._at.isoformat()}"
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -125,7 +129,7 @@ class Cron:
         if gap not in ("after", "skip"):
             raise ScheduleError(f"gap={gap!r} is not known: it is after or skip")
         self._pattern, self._zone, self._gap = Pattern(expression, seed=seed), Zone(tz), gap
-        self.grain = self._pattern.grain
+        self.grain, self.follows_walls = self._pattern.grain, tz != "UTC"
         self.text = f"cron {self._pattern.text} in {tz}" + (", none in a gap" if gap == "skip" else "")
 
     def next_after(self, instant: datetime) -> datetime | None:
@@ -186,6 +190,12 @@ def between(trigger: Trigger, first: datetime, end: datetime) -> Iterator[dateti
 
 def _whole(instant: datetime) -> datetime:
     return instant.astimezone(UTC).replace(microsecond=0)
+
+
+def _exactly(step: timedelta) -> str:
+    """Seconds without a rounding, by which two intervals would seem to be one."""
+    whole, rest = divmod(step, SECOND)
+    return str(whole) if not rest else f"{whole}.{rest.microseconds:06}".rstrip("0")
 
 
 def _in_utc(instant: datetime, name: str) -> datetime:

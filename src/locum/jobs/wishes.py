@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 
 from locum.errors import ConfigurationError, UnknownJobError
 from locum.jobs.slices import Slices
@@ -139,6 +139,19 @@ class Wishes(Slices):
         columns |= {"parts": None, "completes": None} if whole is None else {}
         self.wake(db)
         self._insert_runs.say(db, [columns])
+
+    def discard(self, db: Connection, run_id: str) -> None:
+        """Let go of a dead letter, with its slices: it counts as cancelled from now on, with what it failed with.
+
+        A run of which a slice was let go has not succeeded for that.
+
+        Raises:
+            UnknownJobError: There is no such dead letter.
+        """
+        row = self._dead_letter(db, run_id)
+        mine = or_(self._history.c.id == row.id, self._history.c.parent == row.id)
+        dead = update(self._history).where(self._of_ours(self._history), mine, self._history.c.outcome == "dead")
+        db.execute(dead.values(outcome="cancelled", finished_at=self.now(db)))
 
     def remove(self, db: Connection, job: str) -> None:
         """Let go of a job that no instance declares any more, with what waits of it; its history stays.

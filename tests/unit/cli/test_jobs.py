@@ -102,6 +102,18 @@ def test_a_job_is_listed_run_and_its_failure_redriven(desk: Desk) -> None:
     assert [one["outcome"] for one in desk.json("history", "settle")] == ["cancelled"]
 
 
+def test_a_dead_letter_is_let_go_of(desk: Desk) -> None:
+    assert desk.take() == []
+    run = desk("run", "settle").strip()
+    (taken,) = desk.take()
+    desk.fail(taken)
+    assert desk("discard", run) == f"{run} is no dead letter any more.\n"
+    assert desk("dead") == "There is no dead letter.\n"
+    (record,) = desk.json("history")
+    assert (record["id"], record["outcome"], record["error"]) == (run, "cancelled", "ValueError: no such day")
+    assert "knows no dead letter" in desk("discard", run, code=exit_codes.SERVICE_FAILED)
+
+
 def test_a_pause_says_why_and_by_whom(desk: Desk) -> None:
     desk("pause", "settle", "--reason", "the bank migrates", "--author", "ada")
     assert "the bank migrates (ada)" in desk("list")
@@ -112,6 +124,9 @@ def test_a_pause_says_why_and_by_whom(desk: Desk) -> None:
 def test_what_is_not_there_is_told(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "knows no job 'other'" in desk("run", "other", code=exit_codes.SERVICE_FAILED)
     assert "knows no dead letter" in desk("redrive", "0" * 32, code=exit_codes.SERVICE_FAILED)
+    for looks in ("show", "history", "dead"):
+        assert "this job database knows no job 'other'" in desk(looks, "other", code=exit_codes.SERVICE_FAILED)
+    assert "no host is named" in desk("next", "settle", code=exit_codes.BAD_CONFIGURATION)
     assert "--params is no JSON" in desk("run", "settle", "--params", "{", code=exit_codes.USAGE)
     place = ["--job-store", f"sqlite:///{tmp_path}/none.db", "--namespace", "billing"]
     assert main(["jobs", "list", *place]) == exit_codes.STORE_UNAVAILABLE
@@ -124,13 +139,13 @@ def test_the_times_of_a_job_are_known_from_its_host(desk: Desk, tmp_path: Path) 
     times = locum(tmp_path, "jobs", "next", "settle", "--app", "app:host", "-n", "2", "--json")
     assert times.code == exit_codes.CLEAN
     assert len(json.loads(times.out)) == 2
-    again = ["jobs", "backfill", "settle", "2026-03-28", "2026-03-31", "--app", "app:host"]
+    again = ["jobs", "backfill", "settle", "2020-03-28", "2020-03-31", "--app", "app:host"]
     assert locum(tmp_path, *again).out == "3 runs of settle are new.\n"
     assert locum(tmp_path, *again).out == "0 runs of settle are new.\n"
     assert [one["fire_at"] for one in desk.json("show")] == [
-        "2026-03-28T01:30:00+00:00",
-        "2026-03-29T01:00:00+00:00",
-        "2026-03-30T00:30:00+00:00",
+        "2020-03-28T01:30:00+00:00",
+        "2020-03-29T01:00:00+00:00",
+        "2020-03-30T00:30:00+00:00",
     ]
 
 

@@ -74,10 +74,12 @@ class Book:
         now: int = await self.do(self.ledger.now)
         return await self.plan_at((now - int(seconds * SECOND)) // SECOND * SECOND, name)
 
-    async def plan_at(self, at: int, name: str = "sum") -> int:
-        """Have a job planned for an instant, and nothing decided from there on."""
+    async def plan_at(self, at: int, name: str = "sum", *, decided: bool = True) -> int:
+        """Have a job planned for an instant, and all decided until there, and nothing from there on."""
         jobs = self.ledger._jobs
-        planned = update(jobs).where(jobs.c.name == name).values(next_at=at, decided_until=at - 1)
+        planned = update(jobs).where(jobs.c.name == name).values(next_at=at)
+        if decided:
+            planned = planned.values(decided_until=at - 1)
         await self.do(lambda db: db.execute(planned))
         return at
 
@@ -133,7 +135,8 @@ async def do_everything(book: Book) -> None:
     (whole,) = await book.take(*jobs)
     await book.do(lambda db: (ledger.results(db, whole.id), ledger.under_way(db, None, slices=True)))
     await book.do(lambda db: ledger.cancel(db, whole.id))
-    await end(whole)
+    await end(whole, "dead")
+    await book.do(lambda db: ledger.discard(db, whole.id))
     await book.do(lambda db: ledger.backfill(db, "sum", [(SECOND, "{}")]))
     await book.do(lambda db: ledger.pause(db, "sum", reason="r", author="a"))
     await book.do(lambda db: ledger.resume(db, "sum"))

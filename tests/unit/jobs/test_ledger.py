@@ -19,7 +19,7 @@ from locum.jobs.job import in_words, instant
 from locum.jobs.misfires import Misfire
 from locum.jobs.overlap import Overlap
 from locum.jobs.tables import SCHEMA, Tables
-from locum.jobs.triggers import Every, Once
+from locum.jobs.triggers import Cron, Every, Once
 from tests.unit.jobs.book import SECOND, A, B, Book, job, one_claimed
 
 if TYPE_CHECKING:
@@ -263,6 +263,26 @@ async def test_a_changed_trigger_is_worked_out_from_now_on_and_fires_nothing_aga
     assert row.next_at > await book.do(book.ledger.now)
 
 
+@pytest.mark.parametrize("off", [-3600, 3600])
+async def test_what_was_planned_by_older_rules_of_a_zone_is_planned_anew(book: Book, off: int) -> None:
+    """As by the tzdata of before; what is due by now stays as it was planned, and so does what is told in UTC."""
+    now = instant(await book.do(book.ledger.now))
+    far = f"{now.minute} {(now.hour + 12) % 24} * * *"
+    of, plain = job(trigger=Cron(far, tz="Europe/Paris")), job("plain", trigger=Cron(far))
+    await book.declare(of, plain)
+    planned, other = (await book.of()).next_at, (await book.of("plain")).next_at
+    for name, at in (("sum", planned), ("plain", other)):
+        await book.plan_at(at + off * SECOND, name, decided=False)
+    await book.declare(of, plain)
+    assert await book.take(of, plain) == []
+    assert (await book.of()).next_at == planned
+    assert (await book.of("plain")).next_at == other + off * SECOND
+    at = await book.plan(1)
+    await book.declare(of)
+    assert (await book.of()).next_at == at
+    assert [run.fire_at for run in await book.take(of)] == [at]
+
+
 async def test_once_is_once(book: Book) -> None:
     at = await book.do(book.ledger.now) + SECOND // 2
     of = job(trigger=Once(instant(at)))
@@ -364,6 +384,7 @@ async def test_j02_a_commit_whose_answer_was_lost_doubles_no_body(book: Book) ->
     assert await book.finish(run, session=B)
     assert lost.id == lost_too.id == run.id
     assert lost.token < lost_too.token < run.token
+    assert (lost_too.attempt, run.attempt) == (1, 2), "what its executor had may have begun, and is told as if not"
     assert [(row.fire_at, row.token) for row in await book.history()] == [(planned, run.token)]
     assert bodies == {planned: 1}
 
@@ -396,7 +417,9 @@ async def test_j05_down_for_three_hours(
     begun = [run.fire_at for run, _ in looked.runs]
     waiting = [row.fire_at for row in await book.live() if row.state == "ready"]
     assert sorted(begun + waiting) == minutes(*fired)
-    (left_out,) = await book.history()
+    recorded = await book.history()
+    assert len(recorded) == 1, "what does not fire is not told"
+    (left_out,) = recorded
     first, end = minutes(*dropped)
     assert left_out.fire_at == first
     assert left_out.error == f"missed, by misfire={misfire.policy}: {in_words(first)} to {in_words(end)}"

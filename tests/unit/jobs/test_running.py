@@ -6,21 +6,28 @@ import asyncio
 import fcntl
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, update
 
 from locum import Host, Misfire, Overlap, Retry, Run
 from locum.clock import Clock
 from locum.errors import ConfigurationError, ScheduleError, TermEndedError, UnknownJobError
+from locum.jobs import database
+from locum.jobs.job import in_words, micros
 from locum.jobs.ledger import Ledger
 from locum.jobs.tables import Tables
 from locum.registry import make_store
+from locum.testing.conformance import demand_server
+from tests.servers.redis import Redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from locum.jobs.jobs import Past
 
@@ -36,12 +43,11 @@ def host(tmp_path: Path) -> Host:
     return Host("shop", store=f"sqlite:///{tmp_path}/shop.db", ttl=4.0)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.02)
+async def until(condition: Callable[[], bool], what: str = "it") -> None:
+    deadline = asyncio.get_running_loop().time() + LONG
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"waited for {what}, which never came"
+        await asyncio.sleep(0.02)
 
 
 async def over(host: Host, run: str) -> Past:
@@ -217,6 +223,13 @@ async def test_what_has_not_ended_when_the_host_stops_is_given_back(host: Host) 
         await asyncio.wait_for(began.wait(), LONG)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who executes by a file waits for its turn no longer than others do: each of these tests would take 30 s."""
+    monkeypatch.setattr(database, "_LONG_TURN", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_j11_nothing_is_lost_while_the_job_database_does_not_answer(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -238,7 +251,7 @@ async def test_j11_nothing_is_lost_while_the_job_database_does_not_answer(
     assert (record.outcome, record.token, record.attempt) == ("succeeded", 1, 1)
 
 
-async def test_a_write_under_an_older_token_is_refused(host: Host, tmp_path: Path) -> None:
+async def test_j04_a_write_under_an_older_token_is_refused(host: Host, tmp_path: Path) -> None:
     """The fence has seen a later execution; this one learns so at its first write, and nothing is written."""
     refused: list[str] = []
 
@@ -267,6 +280,29 @@ async def test_a_write_under_an_older_token_is_refused(host: Host, tmp_path: Pat
         assert bank.execute("SELECT token FROM paid").fetchall() == [(1,), (42,)]
 
 
+async def test_only_times_that_have_passed_are_backfilled(host: Host) -> None:
+    """What has not come would begin before its time, and a second time in it."""
+
+    @host.schedule(every=3600)
+    async def hourly(run: Run) -> None: ...
+
+    async with host.lifespan():
+        now = Clock().wall()
+        await until_declared(host, 1)
+        assert await host.jobs.backfill("hourly", now - timedelta(hours=3), now + timedelta(hours=5)) in (3, 4)
+        assert await host.jobs.backfill("hourly", now + timedelta(hours=2), now + timedelta(hours=5)) == 0
+        with pytest.raises(ScheduleError, match="give both a zone"):
+            await host.jobs.backfill("hourly", now.replace(tzinfo=None), now)
+
+
+async def until_declared(host: Host, many: int) -> None:
+    async with asyncio.timeout(LONG):
+        while True:
+            if len(await host.jobs.all()) == many:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_j10_what_cannot_be_asked_is_told(host: Host) -> None:
     @host.job
     async def bare(run: Run) -> None: ...
@@ -277,6 +313,24 @@ async def test_j10_what_cannot_be_asked_is_told(host: Host) -> None:
         host.schedule(cron="99 * * * *")(bare)
     with pytest.raises(UnknownJobError, match="other"):
         await host.jobs.run_now("other")
+
+
+async def test_jobs_stand_in_a_database_of_their_own_where_the_store_keeps_none(tmp_path: Path) -> None:
+    demand_server("redis", Redis.is_installed())
+    with Redis(tmp_path / "server") as server:
+        host = Host(
+            "shop", store=f"redis://127.0.0.1:{server.port}", job_store=f"sqlite:///{tmp_path}/jobs.db", ttl=4.0
+        )
+
+        @host.job
+        async def work(run: Run) -> None:
+            if run.attempt == 1:
+                await close_session(host, run.lease.session)
+                await asyncio.Event().wait()
+
+        async with host.lifespan():
+            record = await over(host, await host.jobs.run_now("work"))
+    assert (record.outcome, record.attempt, record.token) == ("succeeded", 2, 2)
 
 
 async def test_a_store_that_keeps_no_jobs_must_be_given_a_job_store() -> None:
@@ -297,6 +351,16 @@ def held(tmp_path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def beside(tmp_path: Path) -> Iterator[tuple[Ledger, Connection]]:
+    """A transaction of the job database that is not its host's."""
+    engine = create_engine(f"sqlite:///{tmp_path}/shop-jobs.db")
+    with engine.begin() as db:
+        yield Ledger(Tables(None), "shop", ""), db
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_j11_a_host_waits_for_a_job_database_that_is_not_there_yet(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,6 +382,7 @@ async def test_j11_a_host_waits_for_a_job_database_that_is_not_there_yet(
     await asyncio.wait_for(serving, LONG)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_j11_a_checkpoint_waits_for_a_database_that_does_not_answer(
     host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -339,6 +404,74 @@ async def test_j11_a_checkpoint_waits_for_a_database_that_does_not_answer(
     assert (record.outcome, record.attempt) == ("succeeded", 1)
 
 
+async def test_j02_a_claim_whose_answer_was_lost_begins_here_and_is_its_first_attempt(
+    host: Host, tmp_path: Path
+) -> None:
+    """Nobody else may go on with it, for the session lives; its own instance finds that it knows nothing of it."""
+    began: list[tuple[str, int, int]] = []
+    session = ""
+
+    @host.job
+    async def work(run: Run) -> None:
+        nonlocal session
+        session = run.lease.session
+        began.append((run.id, run.attempt, run.token))
+
+    known = {"work": host.plan.take_jobs().jobs["work"]}
+    async with host.lifespan():
+        await over(host, await host.jobs.run_now("work"))
+        with beside(tmp_path) as (ledger, db):  # a claim as that of this host, which has never heard of it
+            lost = ledger.run_now(db, "work", nonce="lost", params="{}")
+            taken = ledger.take(db, known, session=session, instance="a", room=1)
+        assert [run.id for run, _ in taken.runs] == [lost]
+        await host.jobs.run_now("work")  # it looks, and waits for a place
+        await until(lambda: len(began) > 1, "what was claimed by a lost answer")
+        assert began[1] == (lost, 1, 3)
+
+
+async def test_j05_after_three_hours_each_policy_is_kept_and_the_start_waits_for_none_of_it(
+    host: Host, tmp_path: Path
+) -> None:
+    now = Clock().wall()
+    fired: dict[str, list[Any]] = {"latest": [], "none": [], "earliest": [], "all": []}
+
+    async def note(run: Run) -> None:
+        fired[run.name].append(run.fire_at)
+
+    for policy in ("latest", "none", "earliest", "all"):
+        host.schedule(
+            cron=f"{(now.minute + 30) % 60} * * * *",
+            name=policy,
+            misfire=Misfire(policy=policy, window=20_000.0),
+            overlap="buffer_all",
+        )(note)
+    seconds = host.schedule(every=1, misfire="none", name="seconds")
+    seconds(note)
+    fired["seconds"] = []
+    first, second, third = (
+        now.replace(second=0, microsecond=0) + timedelta(minutes=30 if now.minute < 30 else -30, hours=-hours)
+        for hours in ((3, 2, 1) if now.minute < 30 else (2, 1, 0))
+    )
+    async with host.lifespan():
+        await until_declared(host, len(fired))
+    with beside(tmp_path) as (ledger, db):  # as they are when all has been down since then
+        jobs = ledger._tables.jobs
+        db.execute(update(jobs).values(next_at=micros(first), decided_until=micros(first) - 1))
+    async with host.lifespan():
+        expected = {"latest": [third], "none": [], "earliest": [first], "all": [first, second, third]}
+        await until(lambda: all(fired[name] == times for name, times in expected.items()) and len(fired["seconds"]) > 1)
+        left_out = {one.job: one for one in await host.jobs.history() if one.outcome == "skipped"}
+    assert min(fired["seconds"]) > third, "a time has fired that policy none leaves out"
+    told = {name: (one.fire_at, one.error) for name, one in left_out.items() if name != "seconds"}
+    words = {at: in_words(micros(at)) for at in (first, second, third)}
+    assert told == {
+        "latest": (first, f"missed, by misfire=latest: {words[first]} to {words[second]}"),
+        "none": (first, f"missed, by misfire=none: {words[first]} to {words[third]}"),
+        "earliest": (second, f"missed, by misfire=earliest: {words[second]} to {words[third]}"),
+    }
+    assert left_out["seconds"].fire_at == first
+
+
 async def test_what_is_claimed_while_its_host_ends_is_given_back_unbegun(host: Host, tmp_path: Path) -> None:
     began: list[int] = []
     stop, runs = asyncio.Event(), asyncio.Event()
@@ -356,10 +489,8 @@ async def test_what_is_claimed_while_its_host_ends_is_given_back_unbegun(host: H
     serving = asyncio.create_task(serve())
     await asyncio.wait_for(runs.wait(), LONG)
     with held(tmp_path):
-        beside = create_engine(f"sqlite:///{tmp_path}/shop-jobs.db")
-        with beside.begin() as db:  # not in the queue of the others, who all wait
-            Ledger(Tables(None), "shop", "").run_now(db, "work", nonce="late", params="{}")
-        beside.dispose()
+        with beside(tmp_path) as (ledger, db):  # not in the queue of the others, who all wait
+            ledger.run_now(db, "work", nonce="late", params="{}")
         await asyncio.sleep(1.5)  # more than the pause between two looks: one of them waits by now
         stop.set()
     await asyncio.wait_for(serving, LONG)

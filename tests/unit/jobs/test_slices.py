@@ -10,7 +10,7 @@ import pytest
 
 from locum import Host, Run
 from locum.databases.postgresql import PostgresDatabase
-from locum.errors import ConfigurationError, ScheduleError
+from locum.errors import ConfigurationError, ScheduleError, UnknownJobError
 from locum.jobs.declaring import job_of
 from locum.jobs.finish import Finish
 from locum.jobs.progress import Progress
@@ -117,6 +117,28 @@ async def test_j09_a_dead_slice_makes_the_run_one_and_only_it_is_redriven(book: 
     (record,) = await book.history()
     assert record.outcome == "succeeded"
     assert await book.do(lambda db: book.ledger.results(db, run.id)) == ["0", "1", "1"]
+
+
+async def test_a_dead_letter_that_is_let_go_of_counts_as_cancelled(book: Book) -> None:
+    run = await cut(book, of := job(), 3)
+    first, second, third = await book.take(of, room=10)
+    assert await book.finish(first, "dead", error="ValueError: no such route")
+    await book.do(lambda db: book.ledger.discard(db, first.id))  # its run is judged by it all the same
+    assert await book.finish(second, "dead")
+    assert await book.finish(third, result="1")
+    (dead,) = await book.history()
+    assert (dead.id, dead.outcome) == (run.id, "dead")
+    await book.do(lambda db: book.ledger.discard(db, run.id))
+    over = await book.do(lambda db: book.ledger.history(db, "sum", slices=True))
+    assert {row.id: row.outcome for row in over} == {
+        run.id: "cancelled",
+        first.id: "cancelled",
+        second.id: "cancelled",
+        third.id: "succeeded",
+    }
+    for one in (run, first, third):
+        with pytest.raises(UnknownJobError, match="knows no dead letter"):
+            await book.do(lambda db: book.ledger.discard(db, one.id))  # noqa: B023 - at once
 
 
 async def test_j09_a_cancelled_run_takes_its_slices_with_it(book: Book) -> None:

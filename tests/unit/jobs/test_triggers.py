@@ -80,6 +80,15 @@ def test_j06_the_golden_table(expression: str, zone: str, begin: str, end: str, 
     assert fires(Cron(expression, tz=zone), begin, end) == expected
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(60, "60"), (0.5, "0.5"), (2_592_000, "2592000"), (2_592_001, "2592001"), (1.000001, "1.000001")],
+)
+def test_an_interval_is_told_without_a_rounding(seconds: float, told: str) -> None:
+    """By its text it is known whether a schedule is another one."""
+    assert Every(seconds).text == f"every {told} s since 1970-01-01T00:00:00+00:00"
+
+
 def test_a_time_in_a_gap_can_be_left_out() -> None:
     cron = Cron("30 2 * * *", tz="America/New_York", gap="skip")
     assert fires(cron, "2026-03-07", "2026-03-10") == ["07 07:30", "09 06:30"]
