@@ -419,9 +419,10 @@ class JobError(LocumError):
 class UnknownJobError(JobError):
     """No instance has ever declared a job of that name, or there is no such run."""
 
-    def __init__(self, what: str, where: str) -> None:
+    def __init__(self, what: str, where: str, *, advice: str = "") -> None:
         self.what, self.where = what, where
-        super().__init__(f"{where} knows no {what}: look at `locum jobs list`, or start an instance that declares it")
+        advice = advice or "look at `locum jobs list`, or start an instance that declares it"
+        super().__init__(f"{where} knows no {what}: {advice}")
 
 
 class JobTimeoutError(JobError, TimeoutError):

@@ -110,6 +110,7 @@ def _by_host(function: F) -> F:
 
 _name = click.argument("name")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_slices = click.option("--slices", is_flag=True, help="Each slice of what is cut, too.")
 _limit = click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 
 
@@ -138,16 +139,17 @@ def list_(jobs: Callable[[], Jobs], as_json: bool) -> int:
 @command.command("show", short_help="Show the runs that are not over.")
 @click.argument("name", required=False)
 @_which
+@_slices
 @_as_json
-def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
+def show_(name: str | None, jobs: Callable[[], Jobs], slices: bool, as_json: bool) -> int:
     """Show the runs of the job NAME, or of all, that wait or run; of one that is cut, how far its slices are."""
     at = jobs()
-    found = run(at.live(name))
+    found = run(at.live(name, slices=slices))
     if not found:
         _see_that_it_is_known(at, name)
     rows = [
         (
-            one.job,
+            _name_of(one),
             _at(one.fire_at),
             one.state,
             str(one.attempt),
@@ -165,11 +167,12 @@ def show_(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
 @click.argument("name", required=False)
 @_which
 @_limit
+@_slices
 @_as_json
-def history(name: str | None, jobs: Callable[[], Jobs], limit: int, as_json: bool) -> int:
+def history(name: str | None, jobs: Callable[[], Jobs], limit: int, slices: bool, as_json: bool) -> int:
     """Show the runs of the job NAME, or of all, that are over, and the times that were left out; the newest first."""
     at = jobs()
-    found = run(at.history(name, limit=limit))
+    found = run(at.history(name, limit=limit, slices=slices))
     if not found:
         _see_that_it_is_known(at, name)
     return _past(as_json, found, "History", "Nothing is over yet.")
@@ -191,6 +194,11 @@ def dead(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
     return _past(as_json, found, "Dead letters", "There is no dead letter.")
 
 
+def _name_of(one: Waiting | Past) -> str:
+    """The job of a run; of a slice, which it is, too."""
+    return one.job if one.part is None else f"{one.job} #{one.part}"
+
+
 def _see_that_it_is_known(jobs: Jobs, name: str | None) -> None:
     """That there is nothing to be seen of a job is said of those only that there are."""
     if name is not None and all(one.name != name for one in run(jobs.all())):
@@ -205,7 +213,8 @@ def _see_that_it_is_known(jobs: Jobs, name: str | None) -> None:
 def next_(name: str, jobs: Callable[[], Jobs], many: int, as_json: bool) -> int:
     """Show the next times of the job NAME, as its host declares it."""
     times = [at.isoformat() for at in jobs().next(name, after=Clock().wall(), many=many)]
-    click.echo(json.dumps(times) if as_json else "\n".join(times))
+    told = "\n".join(times) or f"No time of {name} is to come: it runs when it is asked for."
+    click.echo(json.dumps(times) if as_json else told)
     return exit_codes.CLEAN
 
 
@@ -332,7 +341,7 @@ def _done(work: Coroutine[Any, Any, None], told: str) -> int:
 def _past(as_json: bool, found: Sequence[Any], heading: str, nothing: str) -> int:
     rows = [
         (
-            one.job,
+            _name_of(one),
             _at(one.fire_at),
             one.outcome,
             str(one.attempt),

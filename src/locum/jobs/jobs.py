@@ -164,7 +164,7 @@ class Jobs:
         """
         job = self._declared(name)
         if job.trigger is None:
-            raise ScheduleError(f"{name} has no schedule, and so no times to backfill: use run_now")
+            raise ScheduleError(f"{name} has no schedule, and so no times to backfill: have it run now")
         if begin.tzinfo is None or end.tzinfo is None:
             raise ScheduleError(f"{begin} to {end} is no range of instants: give both a zone, such as tzinfo=UTC")
         times: list[tuple[int, str, Mapping[str, Any]]] = []

@@ -21,6 +21,7 @@ __all__ = ["BACKFILL", "MANUAL", "Wishes"]
 
 BACKFILL: Final = "backfill"
 MANUAL: Final = "manual/"
+_OF_RUNS: Final = "`locum jobs show` has those that wait or run; it may be over, as `locum jobs history` tells"
 
 
 class Wishes(Slices):
@@ -111,7 +112,7 @@ class Wishes(Slices):
         now = self.now(db)
         row = db.execute(self._select_runs(self._runs.c.id == run_id).with_for_update()).one_or_none()
         if row is None:
-            raise UnknownJobError(f"run {run_id}", self._store)
+            raise UnknownJobError(f"run {run_id}", self._store, advice=_OF_RUNS)
         if row.state != READY:
             self._cancel(db, [run_id], now)
             return
@@ -199,7 +200,7 @@ class Wishes(Slices):
             row = db.execute(select(self._history).where(*is_it)).one_or_none()
             if row is not None:
                 return row
-        raise UnknownJobError(f"dead letter {run_id}", self._store)
+        raise UnknownJobError(f"dead letter {run_id}", self._store, advice="look at `locum jobs dead`")
 
     # -- what is there, for people
 

@@ -50,9 +50,10 @@ def judge(patch: Path) -> Verdict:
         return Verdict(patch.name, False, "its test did not end")
     if tested.returncode == 0:
         return Verdict(patch.name, False, f"{test} passes")
-    if tested.returncode != 1 or "AssertionError" not in tested.stdout:
+    said = [line for line in tested.stdout.splitlines() if line.startswith("E ")]  # and not the test's own text
+    failed = next((line for line in said if "assert" in line.lower()), None)
+    if tested.returncode != 1 or failed is None:
         return Verdict(patch.name, False, f"{test} fails, but not by an assertion:\n{tested.stdout[-2000:]}")
-    failed = next(line for line in tested.stdout.splitlines() if line.startswith("E") and "assert" in line.lower())
     return Verdict(patch.name, True, failed.removeprefix("E").strip()[:160])
 
 

@@ -114,6 +114,23 @@ def test_a_dead_letter_is_let_go_of(desk: Desk) -> None:
     assert "knows no dead letter" in desk("discard", run, code=exit_codes.SERVICE_FAILED)
 
 
+def test_slices_are_shown_where_they_are_wanted(desk: Desk) -> None:
+    assert desk.take() == []
+    run = desk("run", "settle").strip()
+    (taken,) = desk.take()
+    cut = Finish(taken.id, taken.token, "cut", parts=("{}", "{}"))
+    assert desk.do(lambda at: lambda db: at.ledger.finish(db, [cut], session="a" * 32)) == frozenset()
+    assert "#" not in desk("show")
+    assert all(f"settle #{part}" in desk("show", "--slices") for part in range(2))
+    first, second = desk.take()
+    desk.fail(first)
+    assert "settle #0" in desk("dead")
+    assert desk("history") == "Nothing is over yet.\n"
+    desk.fail(second)
+    assert [(one["id"] == run, one["part"]) for one in desk.json("history")] == [(True, None)]
+    assert {one["part"] for one in desk.json("history", "--slices")} == {None, 0, 1}
+
+
 def test_a_pause_says_why_and_by_whom(desk: Desk) -> None:
     desk("pause", "settle", "--reason", "the bank migrates", "--author", "ada")
     assert "the bank migrates (ada)" in desk("list")
@@ -126,6 +143,7 @@ def test_what_is_not_there_is_told(desk: Desk, tmp_path: Path, capsys: pytest.Ca
     assert "knows no dead letter" in desk("redrive", "0" * 32, code=exit_codes.SERVICE_FAILED)
     for looks in ("show", "history", "dead"):
         assert "this job database knows no job 'other'" in desk(looks, "other", code=exit_codes.SERVICE_FAILED)
+    assert "knows no run 1: `locum jobs show` has those" in desk("cancel", "1", code=exit_codes.SERVICE_FAILED)
     assert "no host is named" in desk("next", "settle", code=exit_codes.BAD_CONFIGURATION)
     assert "--params is no JSON" in desk("run", "settle", "--params", "{", code=exit_codes.USAGE)
     place = ["--job-store", f"sqlite:///{tmp_path}/none.db", "--namespace", "billing"]

@@ -353,8 +353,9 @@ async def test_j02_a_crash_after_any_statement_leaves_a_run_neither_lost_nor_dou
     planned = await book.plan(2)
     known = {"sum": of}
     fired: list[int] = []
-    for _ in range(3):
+    for number in range(3):
         taken = await survives(lambda db: book.ledger.take(db, known, session=A, instance="a", room=1))
+        assert len(taken.runs) == 1, f"the run of time {number} was lost"
         ((run, _),) = taken.runs
         fired.append(run.fire_at)
         ends = [Finish(run.id, run.token, "succeeded")]
