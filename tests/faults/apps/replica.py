@@ -11,12 +11,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from locum.errors import LocumError, OutcomeUnknownError
+from locum.scopes import happens
 from locum.state.commits import LIMIT
 from locum.state.database import opened
 from locum.state.state import State
+
+_MOMENT = 0.002  # seconds without anything new
 
 
 class Replica:
@@ -41,13 +45,14 @@ class Replica:
         for _ in range(times):
             await self._count("alone")
 
-    async def stream(self, writers: int, limit: float = LIMIT) -> None:
-        """Begin to count up without an end, each transaction with so many seconds."""
+    async def stream(self, writers: int, readers: int = 0, limit: float = LIMIT) -> None:
+        """Begin to count up, and to read, without an end, each transaction with so many seconds."""
         self._limit = limit
         self._is_streaming = True
         for number in range(writers):
-            task = asyncio.create_task(self._without_end(f"writer {number}"))
-            self._streams.add(task)
+            self._streams.add(asyncio.create_task(self._without_end(self._count, f"writer {number}")))
+        for number in range(readers):
+            self._streams.add(asyncio.create_task(self._without_end(self._get, f"reader {number}")))
 
     async def still(self) -> None:
         """Begin nothing more, and wait for what was begun."""
@@ -59,20 +64,48 @@ class Replica:
         state = self._state
         return {"counts": dict(state.dictionary("counts").items()), "staleness": state.staleness}
 
-    async def _without_end(self, who: str) -> None:
+    async def landed(self) -> list[str]:
+        """Which of them are in the log, of the last ones."""
+        state = self._state
+        records = await state._partition.after(max(0, state.position - 100), 1000)
+        return [change.key for record in records for change in record.changes if change.dictionary == "notes"]
+
+    async def repeat(self, names: dict[str, str]) -> None:
+        """Count again what may have been counted, each on its key."""
+        for name, key in names.items():
+            await self._count_once(name, key)
+
+    async def reads(self, times: int) -> list[dict[str, Any]]:
+        """Look at what is here so many times: now, and as soon as something has come."""
+        state, found, has_come = self._state, [], asyncio.Event()
+        counts, notes = state.dictionary("counts"), state.dictionary("notes")
+        end = notes.subscribe(lambda _: has_come.set())
+        for _ in range(times):
+            at, held, counted = time.monotonic(), len(notes), sum(count for _, count in counts.items())
+            found.append({"at": at, "staleness": state.staleness, "all": held, "is_whole": counted == held})
+            await happens(has_come.wait(), within=_MOMENT)
+            has_come.clear()
+        end()
+        return found
+
+    async def _without_end(self, what: Callable[[str], Awaitable[None]], who: str) -> None:
         while self._is_streaming:
-            await self._count(who)
+            await what(who)
 
     async def _count(self, who: str) -> None:
-        """Count one key up, and note for each time that it was done: all or nothing."""
         self._number += 1
-        name = f"{os.getpid()} {who} {self._number}"
+        await self._count_once(f"{os.getpid()} {who} {self._number}", f"key {self._number % 41}")
+
+    async def _count_once(self, name: str, key: str) -> None:
+        """Count one key up, and note for each time that it was done: all or nothing."""
+        self._say(begun=name, key=key)
+        count = None
         counts, notes = self._state.dictionary("counts"), self._state.dictionary("notes")
         begun, tx = time.monotonic(), None
         try:
             async with self._state.transaction(key=name, timeout=self._limit) as tx:
-                key = f"key {self._number % 41}"
-                await counts.set(tx, key, await counts.get(tx, key, 0) + 1)
+                count = await counts.get(tx, key, 0) + 1
+                await counts.set(tx, key, count)
                 await notes.set(tx, name, key)
         except LocumError as error:
             outcome = type(error).__name__
@@ -81,7 +114,20 @@ class Replica:
             await asyncio.sleep(0.01)
         else:
             outcome = "ok"
-        self._say(name=name, outcome=outcome, seconds=time.monotonic() - begun)
+        self._say(name=name, outcome=outcome, key=key, count=count, asked=begun, answered=time.monotonic())
+
+    async def _get(self, who: str) -> None:
+        """Read one key, in a transaction: it is the latest, or an error."""
+        del who
+        self._number += 1
+        key, begun = f"key {self._number % 41}", time.monotonic()
+        try:
+            async with self._state.transaction(timeout=self._limit) as tx:
+                count = await self._state.dictionary("counts").get(tx, key, 0)
+        except LocumError:
+            await asyncio.sleep(0.01)
+        else:
+            self._say(read=key, count=count, asked=begun, answered=time.monotonic())
 
     async def _settle(self, name: str, settled: Any) -> None:
         self._say(name=name, settled=await settled)

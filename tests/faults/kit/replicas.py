@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from locum.scopes import run
 from locum.state.database import opened
 from locum.state.state import State
+from locum.testing.linearizability import UNKNOWN, Call, counter, judge_each
 from tests.faults.kit.waiting import LONG
 
 if TYPE_CHECKING:
@@ -99,18 +101,55 @@ class Replicas:
         self.url = place.url
         self._folder = folder
         self._processes: list[ReplicaProcess] = []
+        self._files: list[Path] = []
+        self._read: list[int] = []
+        self._said: list[dict[str, Any]] = []
 
     def start(self) -> ReplicaProcess:
         """Another one."""
-        self._processes.append(ReplicaProcess(self.url, self._folder / f"replica-{len(self._processes)}.jsonl"))
+        file = self._folder / f"replica-{len(self._processes)}.jsonl"
+        self._processes.append(ReplicaProcess(self.url, file))
+        self._files.append(file)
+        self._read.append(0)
         return self._processes[-1]
 
     def said(self) -> list[dict[str, Any]]:
-        """What they wrote down so far."""
-        lines = [
-            line for file in sorted(self._folder.glob("replica-*.jsonl")) for line in file.read_text().splitlines()
-        ]
-        return [json.loads(line) for line in lines]
+        """What they wrote down so far; only what is new is read."""
+        for number, file in enumerate(self._files):
+            with file.open("rb") as lines:
+                lines.seek(self._read[number])
+                new = lines.read()
+            new = new[: new.rfind(b"\n") + 1]
+            self._read[number] += len(new)
+            self._said += [json.loads(line) for line in new.splitlines()]
+        return self._said
+
+    def written(self) -> list[dict[str, Any]]:
+        """What they wrote down of transactions that were to write."""
+        return [line for line in self.said() if "name" in line]
+
+    def unanswered(self) -> dict[str, str]:
+        """Which transactions were begun, and on which key, and have not ended as far as anybody knows."""
+        begun = {line["begun"]: line["key"] for line in self.said() if "begun" in line}
+        for line in self.written():
+            begun.pop(line["name"], None)
+        return begun
+
+    def judge_history(self) -> None:
+        """See that what was counted and read can have come one after the other; for those that nobody has killed."""
+        known = {line["name"]: line["settled"] for line in self.said() if "settled" in line}
+        history: dict[str, list[Call]] = {}
+        for line in self.said():
+            if "read" in line:
+                call = Call(line["asked"], line["answered"], ("read",), line["count"])
+                history.setdefault(line["read"], []).append(call)
+            elif line.get("outcome") == "ok":
+                call = Call(line["asked"], line["answered"], ("add", 1), line["count"])
+                history.setdefault(line["key"], []).append(call)
+            elif line.get("outcome") == "OutcomeUnknownError" and known.get(line["name"], True):
+                history.setdefault(line["key"], []).append(Call(line["asked"], math.inf, ("add", 1), UNKNOWN))
+        strange = judge_each(history, counter)
+        assert not strange, f"no order explains what was seen of {sorted(strange)}"
 
     def judge(self) -> Counter[str]:
         """See that what was told is true: what was acknowledged is there, once; what was refused is not.
@@ -124,7 +163,7 @@ class Replicas:
         tokens = [token for _, token in records]
         assert tokens == sorted(tokens), "after a term's first record there is none of an older term"
         told: Counter[str] = Counter()
-        for line in self.said():
+        for line in self.written():
             name, outcome = line["name"], line.get("outcome", line.get("settled"))
             told[str(outcome)] += 1
             if outcome in ("ok", True):
