@@ -46,6 +46,7 @@ __all__ = ["Crew"]
 _log = logger("jobs")
 _LONGEST: Final = 1.0  # seconds between two looks: whatever is told, or not told
 _SHORTEST: Final = 0.005  # what is due in between is decided together
+_MANY: Final = 1000  # jobs that are new at once, of which the database is to take notice
 _IN_OTHER_HANDS: Final = 0.05
 _FAREWELL: Final = 2.0  # seconds for the last ends to be written; what is not is recovered when the session is closed
 
@@ -141,8 +142,11 @@ class Crew:
                 database = await stack.enter_async_context(
                     opened(self._url, namespace=self._store.namespace, executes=True)
                 )
+                new = 0
                 for jobs in self._roster.batches():
-                    await database.transact(functools.partial(database.ledger.declare, jobs=jobs))
+                    new += await database.transact(functools.partial(database.ledger.declare, jobs=jobs))
+                if new >= _MANY:
+                    await database.transact(database.ledger.survey)
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 await stack.aclose()
                 _log.warning("jobs wait for their database: %s", error)

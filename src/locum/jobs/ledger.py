@@ -40,7 +40,7 @@ class Ledger(Claims, Ends, Wishes):
 
     def __init__(self, tables: Tables, namespace: str, store: str) -> None:
         super().__init__(tables, namespace, store)
-        self._which_are_known = Sentence(lambda words: self._select_jobs(words.among(self._jobs.c.name, "names")))
+        self._which_are_known = Sentence(lambda words: self._select_jobs(words.any_of(self._jobs.c.name, "names")))
         self._plan_anew = self._changed({"trigger_text": Text(), "next_at": BigInteger()})
         self._change_places = self._changed({"places": Integer()})
 
@@ -60,11 +60,14 @@ class Ledger(Claims, Ends, Wishes):
         """
         self._tables.schema.prepare(db, self._store)
 
-    def declare(self, db: Connection, jobs: Iterable[Job]) -> None:
+    def declare(self, db: Connection, jobs: Iterable[Job]) -> int:
         """Write down what is declared.
 
         A trigger that has changed is worked out anew from now on; so is one whose zone has other rules by now, as a new
         release of these may have it, than when its next time was planned.
+
+        Returns:
+            How many were not known.
         """
         # in one order, so that instances that start together do not wait for each other
         declared = sorted(jobs, key=lambda job: job.name)
@@ -86,6 +89,15 @@ class Ledger(Claims, Ends, Wishes):
             if job.name in known and known[job.name].places != job.overlap.places
         ]
         self._change_places.say(db, places)
+        return len(new)
+
+    def survey(self, db: Connection) -> None:
+        """Have a server know how much there is, when that has become much at once: by itself it looks after a minute.
+
+        Until then it takes the jobs of a namespace for few, and reads all of them for each look.
+        """
+        if db.dialect.name == "postgresql":
+            db.exec_driver_sql(f"ANALYZE {db.dialect.identifier_preparer.format_table(self._jobs)}")
 
     def enlist(self, db: Connection, names: Iterable[str], *, session: str, instance: str) -> None:
         """Write down which jobs an instance has declared, for as long as its session lives."""

@@ -39,6 +39,15 @@ class Words:
             return column.in_(bindparam(name, expanding=True))
         return column == func.any(bindparam(name, type_=_array(String())))
 
+    def any_of(self, column: Any, name: str) -> Any:
+        """The same, where the texts are many: whatever index a server reads, each row is looked for in a table of them.
+
+        By `among` it compares each row that it reads with each of the texts, unless an index has the column.
+        """
+        if not self._has_arrays:
+            return self.among(column, name)
+        return column.in_(select(func.unnest(bindparam(name, type_=_array(String())))))
+
     def not_among(self, column: Any, name: str) -> Any:
         """Whether it is none of them."""
         return not_(self.among(column, name))

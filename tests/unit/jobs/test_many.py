@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from tests.unit.jobs.book import SECOND, A, B, Book, job
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from locum.jobs.many import Many, Sentence
     from locum.jobs.steps import Unfinished
 
 
@@ -140,17 +142,37 @@ async def test_no_statement_about_many_rows_reads_a_whole_table(book: Book) -> N
     (run,) = await book.take(of, room=1)
     assert await book.finish(run, "again")
 
-    def plans(db: Connection) -> list[str]:
-        db.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
-        found: list[str] = []
-        for one in (ledger._write_over, ledger._delete_runs, ledger._write_claims, ledger._let_wait):
-            assert one._text is not None, "it was not said"
-            db.exec_driver_sql(f"PREPARE said AS {one._text._words}")
-            nothing = ", ".join(["NULL"] * len(one._text._values))
-            found += db.exec_driver_sql(f"EXPLAIN EXECUTE said ({nothing})").scalars().all()
-            db.exec_driver_sql("DEALLOCATE said")
-        return found
-
-    told = "\n".join(await book.do(plans))
+    spoken = (ledger._write_over, ledger._delete_runs, ledger._write_claims, ledger._let_wait)
+    told = "\n".join(await book.do(lambda db: plans(db, *spoken)))
     assert told.count("Index Scan using job_runs_pkey") == 4, told
     assert "Seq Scan" not in told
+
+
+async def test_of_jobs_that_are_declared_none_is_compared_with_all_others(book: Book) -> None:
+    """A hundred thousand come by a thousand, on a server that has not counted them yet."""
+    for part in range(3):
+        await book.declare(*(job(f"{part}-{number}") for number in range(1000)))
+    if not isinstance(book.database, PostgresDatabase):
+        return
+    told = "\n".join(await book.do(lambda db: plans(db, book.ledger._which_are_known)))
+    assert re.search(r"Cond: .*\bname\b", told), told
+    assert not re.search(r"Filter: .*\bname\b", told), told
+    mine = job("0-0")
+    await book.plan(1, "0-0")
+    assert len(await book.take(mine)) == 1
+    await book.do(book.ledger.survey)
+    told = "\n".join(await book.do(lambda db: plans(db, book.ledger._write_plans)))
+    assert re.search(r"Index Cond: .*\(name\)::text = ", told), told
+
+
+def plans(db: Connection, *spoken: Many | Sentence) -> list[str]:
+    """How a server would do these, if it knew nothing of the values; each was said by this connection's program."""
+    db.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    found: list[str] = []
+    for one in spoken:
+        assert one._text is not None, "it was not said"
+        db.exec_driver_sql(f"PREPARE said AS {one._text._words}")
+        nothing = ", ".join(["NULL"] * len(one._text._values))
+        found += db.exec_driver_sql(f"EXPLAIN EXECUTE said ({nothing})").scalars().all()
+        db.exec_driver_sql("DEALLOCATE said")
+    return found
