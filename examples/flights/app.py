@@ -13,7 +13,7 @@ from locum import Host, Run, Stopping, blocking
 
 FOLDER = Path(os.environ.get("FLIGHTS_FOLDER", "."))
 SLICES = int(os.environ.get("FLIGHTS_SLICES", "32"))
-RESAMPLES = int(os.environ.get("FLIGHTS_RESAMPLES", "600"))
+RESAMPLES = int(os.environ.get("FLIGHTS_RESAMPLES", "1000"))
 
 host = Host("flights", ttl=3.0, jobs_at_once=1)  # a slice keeps a core busy: a machine has as many instances as cores
 rows, routes = flights()

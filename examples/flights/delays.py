@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-RESAMPLES = 600
+RESAMPLES = 1000
 
 
 def interval(route: str, delays: Sequence[float], resamples: int = RESAMPLES) -> tuple[float, float, float]:

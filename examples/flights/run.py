@@ -41,12 +41,19 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", default="1,2", help="how many instances: one count after the other")
-    parser.add_argument("--kill", action="store_true", help="kill an instance in the middle of the last of them")
+    parser.add_argument("--kill", action="store_true", help="do it once more, and kill an instance in the middle")
     parser.add_argument("--store", help="SQLite or PostgreSQL; a file of its own if none is given")
     parser.add_argument("--slices", type=int, default=32, help="into how many parts the work is cut")
-    parser.add_argument("--resamples", type=int, default=600, help="how often each route is drawn")
+    parser.add_argument("--resamples", type=int, default=1000, help="how often each route is drawn")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.kill and _counts(given)[-1] < 2:
+        parser.error("--kill: somebody must be left to go on: say --workers 2, or more at the end")
+    return given
+
+
+def _counts(given: argparse.Namespace) -> list[int]:
+    return [int(one) for one in given.workers.split(",")]
 
 
 def until(condition: Any, what: str) -> Any:
@@ -164,7 +171,10 @@ def end(instance: subprocess.Popen[bytes]) -> None:
 def main() -> int:
     """Compute, compare, tell."""
     given = arguments()
-    counts = [int(one) for one in given.workers.split(",")]
+    counts = _counts(given)
+    rounds = [(str(workers), workers, False) for workers in counts]
+    if given.kill:
+        rounds.append((f"{counts[-1]}, one of them killed", counts[-1], True))
     rows, routes = flights()
     begun = time.monotonic()
     alone = intervals(routes, routes, given.resamples)
@@ -172,15 +182,15 @@ def main() -> int:
     expected = json.loads(json.dumps(alone))
     equal, slices, recovered = True, 0, 0
     with tempfile.TemporaryDirectory(prefix="locum-flights-") as folder:
-        for number, workers in enumerate(counts):
+        for number, (name, workers, kill) in enumerate(rounds):
             (own := Path(folder) / str(number)).mkdir()
             share = Share(own, given.store or f"sqlite:///{own}/flights.db", workers, given)
             with share.running():
-                found = share.compute(kill=given.kill and number == len(counts) - 1)
+                found = share.compute(kill=kill)
             equal = equal and found["result"] == expected
-            seconds[str(workers)] = round(found["seconds"], 1)
+            seconds[name] = round(found["seconds"], 1)
             slices, recovered = found["slices"], recovered + found["recovered"]
-    faster = {name: round(seconds["alone"] / took, 2) for name, took in seconds.items() if name != "alone" and took}
+    faster = {str(workers): round(seconds["alone"] / max(seconds[str(workers)], 0.1), 2) for workers in counts}
     told = {
         "rows": rows,
         "equal": equal,

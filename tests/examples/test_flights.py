@@ -38,7 +38,7 @@ def archive(folder: Path, *, routes: int, flights: int) -> None:
 def test_what_instances_share_is_what_one_process_finds(tmp_path: Path) -> None:
     archive(tmp_path, routes=24, flights=300)
     ran = subprocess.run(
-        [sys.executable, str(PROGRAM), "--workers", "1,2", "--kill", "--slices", "12", "--resamples", "1500", "--json"],
+        [sys.executable, str(PROGRAM), "--workers", "2", "--kill", "--slices", "12", "--resamples", "1500", "--json"],
         env={**os.environ, "FLIGHTS_DATA": str(tmp_path)},
         check=False,
         capture_output=True,
@@ -48,5 +48,5 @@ def test_what_instances_share_is_what_one_process_finds(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     said = json.loads(ran.stdout)
     assert (said["rows"], said["equal"], said["slices"]) == (24 * 300 + 1, True, 12)
-    assert set(said["seconds"]) == {"alone", "1", "2"}
+    assert set(said["seconds"]) == {"alone", "2", "2, one of them killed"}
     assert said["recovered"] >= 1

@@ -234,7 +234,7 @@ def test_j07_wall_clocks_jump_by_hours(jumping: JumpingWatched) -> None:
     judge_ticks(jumping)
 
 
-PERIOD, LENGTH, ROUNDS = (5.0, 12.0, 6) if FULL else (0.5, 1.2, 6)
+PERIOD, LENGTH, ROUNDS = (5.0, 12.0, 6) if FULL else (0.5, 1.2, 4)
 POLICIES = [("skip", 1), ("buffer_one", 1), ("buffer_all", 3), ("cancel_running", 1), ("allow", 2)]
 
 

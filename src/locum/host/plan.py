@@ -253,6 +253,8 @@ class Plan:
         if not self.declarations:
             raise ConfigurationError(f"the host {self.name} has no services: host.add(...) one before it runs")
         self.check_limits(settings)
+        if self.roster is not None:
+            self.roster.check()
         self.container.check([body for one in self.declarations for body in one.bodies])
 
     def check_limits(self, settings: Settings) -> None:

@@ -269,3 +269,19 @@ class Roster:
             raise ConfigurationError(f"there is a job {job.name!r} already: give one of them another name=")
         self.jobs[job.name] = job
         self.patience = min(self.patience, job.patience)
+
+    def check(self) -> None:
+        """See that each job that follows on another one could, now that all are declared.
+
+        Raises:
+            ScheduleError: One follows on a job that is not here, or on itself, round about.
+        """
+        for job in self.jobs.values():
+            line, other = [job.name], job.after
+            while other is not None:
+                if other not in self.jobs:
+                    raise ScheduleError(f"{line[-1]}: after={other!r} is no job of this host: it would never run")
+                if other in line:
+                    raise ScheduleError(f"{' after '.join([*line, other])}: they would follow on each other for ever")
+                line.append(other)
+                other = self.jobs[other].after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,6 +80,26 @@ async def test_a_host_runs_one_after_the_other(host: Host) -> None:
                 pass
     assert order == ["load", "report"]
     assert second[0].fire_at == first.fire_at
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [
+        ({"report": "lod"}, "report: after='lod' is no job of this host: it would never run"),
+        ({"a": "b", "b": "c", "c": "b"}, "a after b after c after b: they would follow on each other for ever"),
+    ],
+)
+async def test_j10_who_follows_on_nobody_is_told_when_its_host_begins(
+    host: Host, after: dict[str, str], told: str
+) -> None:
+    async def body(run: Run) -> None: ...
+
+    host.job(name="load")(body)
+    for name, other in after.items():
+        host.job(name=name, after=other)(body)
+    with pytest.raises(ScheduleError, match=re.escape(told)):
+        async with host.lifespan():
+            pass
 
 
 @pytest.mark.parametrize("options", [{"after": "sum"}, {"after": "other", "trigger": Every(60)}])
