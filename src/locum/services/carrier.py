@@ -80,7 +80,7 @@ class StatefulRunner(Supervised):
         self._untidy = asyncio.Event()
         self._wished_since: dict[tuple[int, str], int] = {}
         self._told_few: set[int] = set()
-        self._rests = False
+        self._rests = self._has_left = False
         self._taking_part: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -195,12 +195,12 @@ class StatefulRunner(Supervised):
         return delay
 
     async def _make(self, partition: Partition) -> ReplicaLife:
-        from locum.state.state import State  # loaded with the database already
+        from locum.services.served import ServedState  # loads what the database has loaded already
 
         if self._database is None:
             raise ConfigurationError(f"{self.name} has no database")
         service = await self._build()
-        state = State(self._database, self.name, partition.name, on_refused=lambda error: life.refused(error))
+        state = ServedState(self._database, self.name, partition.name, on_refused=lambda error: life.refused(error))
         life = ReplicaLife(
             service,
             state,
@@ -232,6 +232,9 @@ class StatefulRunner(Supervised):
     async def _tidy_once(self, look: Look) -> bool:
         """See to all that is carried here; whether something waits for others."""
         me, waits = self._surroundings.instance, False
+        if self._gave_up is not None and self._part is not None and not self._has_left:
+            await self._part.leave()  # what is planned for one that carries nothing would be nobody's
+            self._has_left = True
         carriers, swaps = self._replicas.carriers(look), self._replicas.swaps(look)
         wished = {}
         for partition in self._replicas.partitioning.partitions:

@@ -2,8 +2,10 @@
 
 Promises: a request reaches the application only while the gate is open, under the path that is its own, and, if it
 names a term, under that one; an answer is begun only while the gate's term is current, and says its token.
-Assumes: what the application writes is fenced by the term (`scope["locum.term"]`).
-On loss: answers that were not begun are replaced by 503 with `Locum-Active: ended`.
+Assumes: what the application writes is fenced by the term (`scope["locum.term"]`); what it does besides the
+transactions of its state, it does after them.
+On loss: answers that were not begun are replaced by 503 with `Locum-Active: ended`; so is the application's own 500 for
+a transaction that was refused, by what has become of that.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.coordination.client import ACTIVE, ENDED, NO, NOT_READY, TOKEN
-from locum.errors import NotPrimaryError, OutcomeUnknownError, StaleTermError, StoreUnavailableError, WaitTimeoutError
+from locum.errors import NotPrimaryError, StaleTermError
+from locum.services.deeds import REFUSALS, noting
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from locum.coordination.term import Term
+    from locum.services.deeds import Deeds
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Any]]
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Gate"]
 
 _log = logger("services.gate")
-_REFUSALS: Final = (NotPrimaryError, StaleTermError, StoreUnavailableError, OutcomeUnknownError, WaitTimeoutError)
 _TRY_AGAIN_LATER: Final = 1013  # of WebSockets
 _RETRY_AFTER: Final = b"1"  # s, the least that the header can say
 _WORDS: Final = {NO: b"not active here\n", ENDED: b"not active here any more\n", NOT_READY: b"not ready, retry\n"}
@@ -81,21 +84,23 @@ class Gate:
         why, term = self._refusal(scope), self._term
         if why:
             await _refuse(scope["type"], send, why)
-        elif term is None:
-            await self._app(self._without_path(scope), receive, send)
-        else:
-            await self._answer({**self._without_path(scope), "locum.term": term}, receive, send, term)
+            return
+        scope = self._without_path(scope)
+        await self._answer(scope if term is None else {**scope, "locum.term": term}, receive, send, term)
 
-    async def _answer(self, scope: Message, receive: Receive, send: Send, term: Term) -> None:
-        """Answer under a term; what a state could not commit is told to the caller as what has become of it."""
-        answer = _Answer(scope["type"], send, term)
-        try:
-            await self._app(scope, receive, answer)
-        except _REFUSALS as error:
-            if answer.has_begun:
-                raise
-            _log.debug("a request was not done: %s", error)
-            await _refuse(scope["type"], send, _why_not(error))
+    async def _answer(self, scope: Message, receive: Receive, send: Send, term: Term | None) -> None:
+        """Answer a request; what a state could not commit is told to the caller as what has become of it."""
+        with noting() as deeds:
+            answer = _Answer(scope["type"], send, term, deeds)
+            try:
+                await self._app(scope, receive, answer)
+            except REFUSALS as error:
+                if answer.has_begun and not answer.is_replaced:
+                    raise
+                _log.debug("a request was not done: %s", error)
+                if not answer.has_begun:
+                    deeds.failed(error)
+                    await _refuse(scope["type"], send, _why_not(deeds))
 
     def _refusal(self, scope: Message) -> str:
         """Why a request is not let in; empty if it is."""
@@ -117,23 +122,36 @@ class Gate:
 
 
 class _Answer:
-    """What the application answers, as long as its term is current when it begins to."""
+    """What the application answers, as long as its term is current when it begins to.
 
-    def __init__(self, kind: str, send: Send, term: Term) -> None:
-        self._kind, self._send, self._term = kind, send, term
-        self._is_dropped = self.has_begun = False
+    Attributes:
+        has_begun: Whether somebody has begun to answer.
+        is_replaced: Whether that was not the application.
+    """
+
+    def __init__(self, kind: str, send: Send, term: Term | None, deeds: Deeds) -> None:
+        self._kind, self._send, self._term, self._deeds = kind, send, term, deeds
+        self.is_replaced = self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.accept"):
             self.has_begun = True
-            if not self._term.is_current:
-                self._is_dropped = True
-                await _refuse(self._kind, self._send, ENDED)
+            why = self._objection(message)
+            if why:
+                self.is_replaced = True
+                await _refuse(self._kind, self._send, why)
                 return
-            headers = [*message.get("headers", ()), (TOKEN.lower().encode(), str(self._term.token).encode())]
-            message = {**message, "headers": headers}
-        if not self._is_dropped:
+            if self._term is not None:
+                token = (TOKEN.lower().encode(), str(self._term.token).encode())
+                message = {**message, "headers": [*message.get("headers", ()), token]}
+        if not self.is_replaced:
             await self._send(message)
+
+    def _objection(self, message: Message) -> str:
+        """What the caller is told in the place of an answer that begins like this; empty for nothing."""
+        if message.get("status") == HTTPStatus.INTERNAL_SERVER_ERROR and self._deeds.refused is not None:
+            return _why_not(self._deeds)
+        return ENDED if self._term is not None and not self._term.is_current else ""
 
 
 def _asked(scope: Message) -> str | None:
@@ -142,11 +160,11 @@ def _asked(scope: Message) -> str | None:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted), None)
 
 
-def _why_not(error: Exception) -> str:
-    """What a caller is told of an error: to look elsewhere, to ask again, or that it may have been done."""
-    if isinstance(error, OutcomeUnknownError):
+def _why_not(deeds: Deeds) -> str:
+    """What a caller is told of a refusal: to look elsewhere, to ask again, or that it may have been done."""
+    if deeds.may_be_done:
         return ENDED
-    return NO if isinstance(error, (NotPrimaryError, StaleTermError)) else NOT_READY
+    return NO if isinstance(deeds.refused, (NotPrimaryError, StaleTermError)) else NOT_READY
 
 
 async def _refuse(kind: str, send: Send, why: str) -> None:

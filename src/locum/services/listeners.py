@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from locum.errors import ConfigurationError
 from locum.names import check_name, join, random_id
 from locum.scopes import Scope, told_by_result
 from locum.service import grace_of
@@ -114,8 +115,12 @@ class Listeners:
         Args:
             wanted: The listeners.
             term: Under which they serve; `None` if that needs none.
+
+        Raises:
+            ConfigurationError: Two of them cannot be told from each other, or one has no name that can be published.
         """
-        self._term = term
+        self._term, wanted = term, list(wanted)
+        _check_names(self._place, [one.name for one in wanted])
         try:
             for one in wanted:
                 path = ""
@@ -135,7 +140,7 @@ class Listeners:
                 self._place.service,
                 address,
                 term=self._term,
-                listener=one.name and check_name(one.name, what="the name of a listener"),
+                listener=one.name,
                 partition=self._place.partition,
                 replica=self._place.replica,
             )
@@ -197,3 +202,13 @@ class Listeners:
                 await outcome
         except Exception as error:
             _log.warning("a listener of %s failed while it was aborted", self._place, exc_info=exc_info_of(error))
+
+
+def _check_names(place: Place, names: list[str]) -> None:
+    for name in filter(None, names):
+        check_name(name, what="the name of a listener")
+    if len(set(names)) < len(names):
+        told = ", ".join(name or "without a name" for name in names)
+        raise ConfigurationError(
+            f"the listeners of {place} cannot be told apart ({told}): give each a Listening(name=...)"
+        )

@@ -12,6 +12,7 @@ from locum.clock import Clock
 from locum.coordination.client import ACTIVE, ENDED, NO, NOT_READY
 from locum.coordination.naming import Naming
 from locum.errors import (
+    ConfigurationError,
     NotPrimaryError,
     OutcomeUnknownError,
     StaleTermError,
@@ -310,6 +311,18 @@ async def test_a_web_listener_answers_not_ready_until_it_is_opened(stage: Stage)
     with pytest.raises(httpx2.ConnectError):
         async with httpx2.AsyncClient() as client:
             await client.get(address)
+
+
+async def test_listeners_that_nobody_could_tell_apart_are_not_opened(stage: Stage) -> None:
+    class Web(Notes):
+        def listeners(self) -> Iterable[Listener | Listening]:
+            return Bell(self, "one"), Bell(self, "two")
+
+    service = Web()
+    _, body = await lived(stage, service)
+    assert isinstance(body.error, ConfigurationError)
+    assert "cannot be told apart" in str(body.error)
+    assert service.steps == ["on_abort"]
 
 
 async def test_an_address_of_another_replica_is_not_served_by_who_listens_on_its_port_now() -> None:

@@ -7,10 +7,15 @@ import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import httpx2
 import pytest
 from sqlalchemy import delete
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from locum import AsgiListener, Coordinator, Host, Listening, Restart, Role, StatefulService, Term, int64_range, named
+from locum.coordination.client import ACTIVE, ENDED, NO
 from locum.coordination.partitions import partitioning_of
 from locum.errors import ConfigurationError, NotPrimaryError, StartError
 from locum.store import ANY
@@ -19,6 +24,8 @@ from tests.unit.kit import LONG, soon, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
+
+    from starlette.requests import Request
 
 
 class Counts(StatefulService):
@@ -246,15 +253,22 @@ async def test_what_fails_again_and_again_is_a_crash_loop_of_its_host(url: str, 
     assert len(counts.all) == 3
 
 
-async def test_what_is_never_run_again_is_left_to_others(url: str, counts: type[Counts]) -> None:
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_what_is_never_run_again_is_left_to_others(url: str, counts: type[Counts], replicas: int) -> None:
+    counts.replicas = replicas
+
     class Fails(counts):  # type: ignore[misc, valid-type]
         async def run(self, term: Term) -> None:
             raise ValueError("boom")
 
     one = Host("billing", store=url, instance="web-1")
     one.add(Fails, name="counts", restart="never")
-    async with one.lifespan(), host(url, counts, "web-2").lifespan():
-        await until(lambda: any(is_primary(each) for each in counts.all), "the other one to lead")
+    async with one.lifespan():
+        health = one.plan.health
+        assert health is not None
+        await until(lambda: health.picture()["services"]["counts"]["state"] == "failed", "the first one to give up")
+        async with host(url, counts, "web-2").lifespan():
+            await until(lambda: any(is_primary(each) for each in counts.all), "the other one to lead")
     assert len(counts.all) == 2
 
 
@@ -310,3 +324,69 @@ async def test_a_replica_moves_by_catching_up_elsewhere_and_then_being_handed_ov
         for key in keys:
             assert (await client.post("/", key=key, repeatable=True)).json() == 3
     assert {one.steps[-1] for one in counts.all} == {"on_close"}
+
+
+# -- what callers of an application are told
+
+
+class Web(StatefulService):
+    """A web application of a framework, which answers errors in its own way."""
+
+    join_delay = 0.0
+    all: ClassVar[list[Web]]
+
+    def __init__(self) -> None:
+        self.asked, self.may_go = asyncio.Event(), asyncio.Event()
+        self.all.append(self)
+
+    def listeners(self) -> Iterable[AsgiListener]:
+        paths = {"/writes": self.writes, "/twice": self.twice, "/hides": self.hides, "/breaks": self.breaks}
+        yield AsgiListener(Starlette(routes=[Route(path, answer) for path, answer in paths.items()]))
+
+    async def write(self) -> None:
+        async with self.state.transaction() as tx:
+            await self.state.dictionary("counts").set(tx, "n", 1)
+
+    async def wait(self) -> None:
+        self.asked.set()
+        await self.may_go.wait()
+
+    async def writes(self, request: Request) -> PlainTextResponse:
+        await self.wait()
+        await self.write()
+        return PlainTextResponse("written")
+
+    async def twice(self, request: Request) -> PlainTextResponse:
+        await self.write()
+        return await self.writes(request)
+
+    async def hides(self, request: Request) -> PlainTextResponse:
+        try:
+            return await self.writes(request)
+        except NotPrimaryError:
+            return PlainTextResponse("sorry", 500)
+
+    async def breaks(self, request: Request) -> PlainTextResponse:
+        await self.wait()
+        raise KeyError("a fault of its own")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/writes", (503, NO)), ("/hides", (503, NO)), ("/twice", (503, ENDED)), ("/breaks", (500, None))],
+)
+async def test_an_error_page_for_a_state_that_is_not_writable_any_more_is_replaced_by_what_became_of_it(
+    url: str, coordinator: Coordinator, path: str, told: tuple[int, str | None]
+) -> None:
+    web: Any = type("Web", (Web,), {"all": []})
+    async with host(url, web).lifespan(), httpx2.AsyncClient() as http, asyncio.TaskGroup() as group:
+        await until(lambda: web.all and web.all[0].role is Role.PRIMARY, "the primary")
+        endpoint = await coordinator.naming.resolve("counts")
+        assert endpoint is not None
+        answer = group.create_task(http.get(endpoint.address + path))
+        (only,) = web.all
+        await soon(only.asked.wait())
+        only.state.revoke()
+        only.may_go.set()
+        await soon(asyncio.wait([answer]))
+    assert (answer.result().status_code, answer.result().headers.get(ACTIVE)) == told
