@@ -151,7 +151,7 @@ def show_(name: str | None, jobs: Callable[[], Jobs], slices: bool, as_json: boo
         (
             _name_of(one),
             _at(one.fire_at),
-            one.state,
+            _state_of(one),
             str(one.attempt),
             one.instance,
             _bar(one.progress),
@@ -197,6 +197,12 @@ def dead(name: str | None, jobs: Callable[[], Jobs], as_json: bool) -> int:
 def _name_of(one: Waiting | Past) -> str:
     """The job of a run; of a slice, which it is, too."""
     return one.job if one.part is None else f"{one.job} #{one.part}"
+
+
+def _state_of(one: Waiting) -> str:
+    """Whether it waits or runs; of what is tried again after a pause, or begins late, when."""
+    waits = one.state == "ready" and one.not_before > Clock().wall()
+    return f"ready at {_at(one.not_before)}" if waits else one.state
 
 
 def _see_that_it_is_known(jobs: Jobs, name: str | None) -> None:

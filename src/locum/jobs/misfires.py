@@ -85,7 +85,7 @@ def due(trigger: Trigger, planned: datetime, now: datetime, misfire: Misfire) ->
         case "earliest":
             fires = [planned, *(one for one in on_time if one > planned)]
         case _:
-            begin = max(planned, now - timedelta(seconds=misfire.window))
+            begin = max(planned, min(missed_until, now - timedelta(seconds=misfire.window)))
             fires = _backwards(trigger, last, at_least=begin, most=misfire.most)
     return Due(tuple(fires), _dropped(trigger, planned, last, fires, misfire), following)
 

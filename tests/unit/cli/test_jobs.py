@@ -131,6 +131,15 @@ def test_slices_are_shown_where_they_are_wanted(desk: Desk) -> None:
     assert {one["part"] for one in desk.json("history", "--slices")} == {None, 0, 1}
 
 
+def test_what_is_tried_again_later_says_when(desk: Desk) -> None:
+    assert desk.take() == []
+    desk("run", "settle")
+    (taken,) = desk.take()
+    again = Finish(taken.id, taken.token, "again", "ValueError: no such day", pause=3600.0)
+    assert desk.do(lambda at: lambda db: at.ledger.finish(db, [again], session="a" * 32)) == frozenset()
+    assert "ready at 20" in desk("show")
+
+
 def test_a_pause_says_why_and_by_whom(desk: Desk) -> None:
     desk("pause", "settle", "--reason", "the bank migrates", "--author", "ada")
     assert "the bank migrates (ada)" in desk("list")

@@ -56,6 +56,9 @@ def test_what_is_not_missed_fires_beside_what_is_made_up_for() -> None:
     assert due(HOURLY, PLANNED, now, Misfire(policy="earliest")).fires == (hour(0), hour(3))
     assert due(HOURLY, PLANNED, now, Misfire(policy="latest")).fires == (hour(3),)
     assert due(HOURLY, PLANNED, now, Misfire(policy="earliest")).dropped == (hour(1), hour(2))
+    every = Misfire(policy="all", window=1.0, grace=30.0)
+    later = PLANNED + timedelta(seconds=5)
+    assert len(due(Every(1), PLANNED, later, every).fires) == 6, "what is not missed was left out for its window"
 
 
 @given(
