@@ -69,7 +69,7 @@ class BrokenCopy:
 
 @contextmanager
 def broken_copy(patch: Path) -> Iterator[BrokenCopy]:
-    """A copy of the sources, tests and examples, with the patch applied.
+    """A copy of the sources, tests, examples and pages, with the patch applied.
 
     Raises:
         UnbrokenError: It would show nothing.
@@ -77,7 +77,7 @@ def broken_copy(patch: Path) -> Iterator[BrokenCopy]:
     with tempfile.TemporaryDirectory(prefix="locum-broken-") as name:
         copy = BrokenCopy(Path(name))
         unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
-        for part in ("src", "tests", "examples"):
+        for part in ("src", "tests", "examples", "docs"):
             shutil.copytree(ROOT / part, copy.folder / part, ignore=unwanted)
         shutil.copy2(ROOT / "pyproject.toml", copy.folder)
         copy.apply(patch)
