@@ -111,7 +111,6 @@ class ReplicaLife(Life):
         self.role: Role = Role.NONE
         self.state, self.partition = state, partition
         self._stateful, self._lift, self._target = service, lift, Role.NONE
-        self._highest = 0
         self._promoting: asyncio.Task[None] | None = None
         self._ways |= {
             Step.OPEN_STATE: lambda _: self._until_done(state.open),
@@ -181,20 +180,16 @@ class ReplicaLife(Life):
         term = self._term()
         if term is None:
             raise RuntimeError(f"{self.place} is promoted under no term")
-        before = max(self._highest, self.state.position)
         try:
             await self._until_done(partial(self.state.promote, term.token))
         except StaleTermError as error:
             if error.highest is not None:
                 await self._lift(error.highest)
             raise
-        self._highest = self.state.position
-        if self._highest < before:
-            _log.error("%s has lost data: it had %d records, and its log has %d", self.place, before, self._highest)
+        if self.state.promoted is not None and self.state.promoted.has_lost:
             await self._stateful.on_data_loss()
 
     async def _demote(self) -> None:
-        self._highest = max(self._highest, self.state.position)
         if self.state.role is Role.PRIMARY:
             await self.state.demote()
 

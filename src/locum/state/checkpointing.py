@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from locum.errors import StaleTermError, StoreError
+from locum.errors import LogGapError, StaleTermError, StoreError
 from locum.scopes import Backoff
 from locum.state.checkpoints import Item
 from locum.state.record import folded
@@ -36,11 +36,15 @@ class Checkpointing:
     Args:
         partition: The partition.
         let_grow: Told whether the log may become longer.
-        refused: Told when a later term is there.
+        refused: Told when a later term is there, or the log has lost what it had.
     """
 
     def __init__(
-        self, partition: Partition, *, let_grow: Callable[[bool], object], refused: Callable[[StaleTermError], object]
+        self,
+        partition: Partition,
+        *,
+        let_grow: Callable[[bool], object],
+        refused: Callable[[StaleTermError | LogGapError], object],
     ) -> None:
         self._partition, self._let_grow, self._refused = partition, let_grow, refused
         self._after: deque[LogRecord] = deque()
@@ -89,8 +93,8 @@ class Checkpointing:
                 else:
                     await self._write(self._token)
                 backoff.reset()
-            except StaleTermError as error:
-                if self._token == error.token:  # else the term was over already
+            except (StaleTermError, LogGapError) as error:
+                if isinstance(error, LogGapError) or self._token == error.token:  # else the term was over already
                     self._token = None
                     self._refused(error)
             except StoreError as error:

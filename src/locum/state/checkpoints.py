@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, tuple_, update
 
-from locum.errors import StaleTermError
+from locum.errors import LogGapError, StaleTermError
 from locum.state.record import Change
 from locum.state.rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
@@ -51,13 +51,14 @@ class Checkpoints(Rows):
         where = (item.partition == partition, *beyond)
         return self._found(db, select(*self._columns).where(*where).order_by(*order).limit(limit))
 
-    def write_items(self, db: Connection, partition: int, token: int, items: Iterable[Item]) -> None:
-        """Write a slice of a checkpoint.
+    def write_items(self, db: Connection, partition: int, token: int, items: Sequence[Item]) -> None:
+        """Write a slice of a checkpoint, in the order of the positions.
 
         Raises:
             StaleTermError: A later term has raised the fence.
+            LogGapError: The log has not what they come from: its database was put back.
         """
-        self._check(db, partition, token)
+        self._check(db, partition, token, items[-1].position)
         written = self._inserting(db.dialect, self._items)
         new = {"value": written.excluded.value, "position": written.excluded.position}
         key = [self._items.c.partition, self._items.c.dictionary, self._items.c.key]
@@ -78,11 +79,12 @@ class Checkpoints(Rows):
 
         Raises:
             StaleTermError: A later term has raised the fence.
+            LogGapError: The log does not reach that far: its database was put back.
         """
         row = self._partitions.c
-        moved = update(self._partitions).where(row.id == partition, row.token == token)
+        moved = update(self._partitions).where(row.id == partition, row.token == token, self._has(partition, to))
         if not db.execute(moved.values(checkpoint=to, horizon=horizon)).rowcount:
-            raise self._stale(db, partition, token)
+            raise self._refusal(db, partition, token, to)
         log, item = self._log.c, self._items.c
         db.execute(delete(self._log).where(log.partition == partition, log.position < kept))
         gone = (item.value.is_(None), item.position <= horizon)
@@ -98,13 +100,16 @@ class Checkpoints(Rows):
     def _found(self, db: Connection, asked: Any) -> list[Item]:
         return [Item(Change(*change), position) for *change, position in db.execute(asked)]
 
-    def _check(self, db: Connection, partition: int, token: int) -> None:
-        if db.execute(self._fenced(partition, token, self._partitions.c.id)).first() is None:
-            raise self._stale(db, partition, token)
+    def _check(self, db: Connection, partition: int, token: int, position: int) -> None:
+        fenced = self._fenced(partition, token, self._partitions.c.id).where(self._has(partition, position))
+        if db.execute(fenced).first() is None:
+            raise self._refusal(db, partition, token, position)
 
-    def _stale(self, db: Connection, partition: int, token: int) -> StaleTermError:
+    def _refusal(self, db: Connection, partition: int, token: int, position: int) -> LogGapError | StaleTermError:
         row = self._partitions.c
-        service, name, highest = db.execute(
-            select(row.service, row.partition, row.token).where(row.id == partition)
+        service, name, highest, checkpoint = db.execute(
+            select(row.service, row.partition, row.token, row.checkpoint).where(row.id == partition)
         ).one()
+        if highest == token:
+            return LogGapError(f"{service}/{name}", position, checkpoint)
         return StaleTermError(f"state/{service}/{name}", token, highest)

@@ -19,6 +19,7 @@ from locum.state.record import LogRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from locum.errors import StateError
     from locum.state.contents import Contents
     from locum.state.partition import Partition
     from locum.state.record import Change
@@ -65,7 +66,7 @@ class Commits:
         token: Of the term.
         contents: What it holds, as of the end of its log.
         apply: Takes in a record that has landed.
-        refused: Told when the log has refused a record, for a later term is there.
+        refused: Told when the log takes nothing more in: a later term is there, or it has lost what it had.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Commits:
         contents: Contents,
         *,
         apply: Callable[[LogRecord], object],
-        refused: Callable[[StaleTermError], object],
+        refused: Callable[[StaleTermError | StateError], object],
     ) -> None:
         self._partition, self._token, self._contents = partition, token, contents
         self._apply, self._refused = apply, refused
@@ -161,8 +162,8 @@ class Commits:
         for one in sent:
             if verdict is Verdict.LANDED:
                 one.succeed()
-            elif verdict is Verdict.REFUSED:
-                one.fail(self._stale(highest))
+            elif verdict in (Verdict.REFUSED, Verdict.PARTED):
+                one.fail(self._refusal(verdict, highest))
             else:
                 one.fail(self._unknown("its place in the log was truncated"))
 
@@ -254,20 +255,23 @@ class Commits:
                     return True
                 if fate.verdict is not Verdict.OPEN:
                     self.settle(fate.verdict, fate.highest)
-                    self._refused(self._stale(fate.highest))
+                    self._refused(self._refusal(fate.verdict, fate.highest))
                     return True
             await asyncio.sleep(backoff.delay())
 
     async def _confirm(self) -> bool:
-        """Find out whether nobody has raised the fence."""
+        """Find out whether nobody has raised the fence, and what was read is there."""
         try:
-            highest = (await self._partition.head()).token
+            highest, is_there = await self._partition.standing(self._contents.position)
         except StoreError as error:
             self._trouble = str(error)
             return False
-        self.settle(Verdict.LANDED if highest == self._token else Verdict.REFUSED, highest)
-        if highest != self._token:
-            self._refused(self._stale(highest))
+        if highest == self._token and is_there:
+            self.settle(Verdict.LANDED, highest)
+            return True
+        verdict = Verdict.REFUSED if highest != self._token else Verdict.PARTED
+        self.settle(verdict, highest)
+        self._refused(self._refusal(verdict, highest))
         return True
 
     def _landed(self, record: LogRecord) -> None:
@@ -281,7 +285,10 @@ class Commits:
     def _unknown(self, why: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(self._partition.store, f"a commit of {self._partition.name}", why)
 
-    def _stale(self, highest: int) -> StaleTermError:
+    def _refusal(self, verdict: Verdict, highest: int) -> StaleTermError | NotPrimaryError:
+        if verdict is Verdict.PARTED:
+            why = "its log has lost what was committed, for its database was put back"
+            return NotPrimaryError(self._partition.name, why)
         return StaleTermError(self._partition.scope, self._token, highest)
 
 

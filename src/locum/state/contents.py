@@ -5,13 +5,15 @@ Values stay as they were written, as text, so that nobody who reads one can chan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from locum.state.order import Order
+from locum.state.pace import SLICE, Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
     from locum.state.record import Change
 
@@ -77,15 +79,27 @@ class Collection:
     Attributes:
         values: As JSON, by their keys.
         order: The keys in order.
-
-    Args:
-        values: What it holds at first.
     """
 
-    def __init__(self, values: dict[str, str] | None = None) -> None:
-        self.values = {} if values is None else values
-        self.order = Order(sorted(self.values))
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.order = Order()
         self._snapshots: WeakSet[Snapshot] = WeakSet()
+
+    def extend(self, found: Sequence[tuple[str, str]]) -> None:
+        """Put in keys that come after all that it has, in order."""
+        self.values.update(found)
+        self.order.extend([key for key, _ in found])
+
+    async def copy(self, pace: Pace) -> Collection:
+        """The same, to be changed elsewhere; nobody changes this one meanwhile."""
+        made = Collection()
+        values = iter(self.values.items())
+        while some := list(islice(values, SLICE)):
+            made.values.update(some)
+            await pace.did(len(some))
+        made.order = self.order.copy()
+        return made
 
     def snapshot(self) -> Snapshot:
         """What it holds at this moment, for as long as somebody has it."""
@@ -118,12 +132,12 @@ class Contents:
         self.position = position
         self._collections: dict[str, Collection] = {}
 
-    @classmethod
-    def of(cls, found: Mapping[str, dict[str, str]], position: int) -> Self:
-        """What was found of each dictionary."""
-        contents = cls(position)
-        contents._collections = {name: Collection(values) for name, values in found.items()}
-        return contents
+    async def copy(self, pace: Pace) -> Contents:
+        """The same, to be changed elsewhere; nobody changes this one meanwhile."""
+        made = Contents(self.position)
+        for name, collection in self._collections.items():
+            made._collections[name] = await collection.copy(pace)
+        return made
 
     def __getitem__(self, dictionary: str) -> Collection:
         found = self._collections.get(dictionary)

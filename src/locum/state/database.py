@@ -47,11 +47,12 @@ class Follower(Protocol):
     @property
     def is_behind(self) -> bool: ...  # noqa: D102
 
-    def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
+    async def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
         """Take records.
 
         Args:
-            records: The ones that come next, as of when this was asked.
+            records: The last one that it knows, if the log still has it, and those that come next, as of when this was
+                asked.
             asked_at: When it was asked, if these are all that there were; by the clock.
         """
 
@@ -103,18 +104,19 @@ class StateDatabase:
     async def _look(self) -> bool:
         """One look; whether there may be more."""
         followers = [one for one in self._followers.values() if not one.is_behind]
-        after: dict[int, int] = {}
+        known: dict[int, int] = {}
         for one in followers:
-            after[one.number] = min(one.position, after.get(one.number, one.position))
-        if not after:
+            known[one.number] = min(one.position, known.get(one.number, one.position))
+        if not known:
             return False
         asked_at = self.clock.now()
-        found = await self.rows.ask(lambda db: self.rows.ledger.tail(db, after, _RECORDS))
-        is_all = len(found) < _RECORDS
+        limit = _RECORDS + len(known)
+        found = await self.rows.ask(lambda db: self.rows.ledger.following(db, known, limit))
+        is_all = len(found) < limit
         for one in followers:
             if id(one) in self._followers:
-                new = [record for number, record in found if number == one.number and record.position > one.position]
-                one.receive(new, asked_at if is_all else None)
+                new = [record for number, record in found if number == one.number and record.position >= one.position]
+                await one.receive(new, asked_at if is_all else None)
         return not is_all
 
 

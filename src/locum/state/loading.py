@@ -7,20 +7,23 @@ reading began, until nothing more was: that is all of it up to where the checkpo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
 from locum.errors import LogGapError
 from locum.state.checkpoints import Item
 from locum.state.contents import Contents
+from locum.state.pace import SLICE, Pace
 from locum.state.record import KEYS, Change
 
 if TYPE_CHECKING:
+    from locum.state.contents import Collection
     from locum.state.partition import Partition
     from locum.state.record import LogRecord
 
 __all__ = ["Loaded", "catch_up", "load", "read_on"]
 
-_PAGE: Final = 5000
 _RECORDS: Final = 500
 
 
@@ -52,21 +55,18 @@ async def load(partition: Partition) -> tuple[Contents, Loaded]:
     """
     while True:
         begun = await partition.head()
-        found: dict[str, dict[str, str]] = {}
-        keys: list[Item] = []
+        contents = Contents(begun.checkpoint)
+        keys: list[list[tuple[int, str]]] = []
         after = ("", "")
-        while page := await partition.page(after, _PAGE):
-            for item in page:
-                change = item.change
-                if change.dictionary == KEYS:
-                    keys.append(item)
-                elif change.value is not None:
-                    found.setdefault(change.dictionary, {})[change.key] = change.value
+        while page := await partition.page(after, SLICE):
+            for name, items in groupby(page, lambda item: item.change.dictionary):
+                found = list(items)
+                contents[name].extend([(item.change.key, item.change.value or "") for item in found])
+                if name == KEYS:
+                    keys.append(sorted((item.position, item.change.key) for item in found))
             last = page[-1].change
             after = (last.dictionary, last.key)
-        keys.sort(key=lambda item: item.position)  # they are forgotten in the order in which they came
-        found[KEYS] = {item.change.key: item.change.value or "" for item in keys}
-        contents = Contents.of(found, begun.checkpoint)
+        await _put_in_turn(contents[KEYS], keys)
         try:
             return contents, await catch_up(partition, begun.checkpoint)
         except LogGapError:
@@ -85,9 +85,9 @@ async def catch_up(partition: Partition, position: int) -> Loaded:
         after = Item(Change("", "", None), known + 1)
         while True:
             head = await partition.head()  # before the page: what it says to be complete is in the pages
-            page = await partition.changed(after, _PAGE)
+            page = await partition.changed(after, SLICE)
             changes += [item.change for item in page]
-            if len(page) < _PAGE:
+            if len(page) < SLICE:
                 break
             after = page[-1]
         if (await partition.head()).horizon > position:  # after the pages: what they may have missed
@@ -113,3 +113,12 @@ async def read_on(partition: Partition, position: int) -> list[LogRecord]:
         if len(page) < _RECORDS:
             return records
         position = page[-1].position
+
+
+async def _put_in_turn(collection: Collection, runs: list[list[tuple[int, str]]]) -> None:
+    """Have the idempotency keys in the order in which they came, which is that in which they are forgotten."""
+    known, collection.values, pace = collection.values, {}, Pace()
+    came = merge(*runs)
+    while some := list(islice(came, SLICE)):
+        collection.values.update((key, known[key]) for _, key in some)
+        await pace.did(len(some))

@@ -21,9 +21,21 @@ class Order:
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        keys = list(keys)
-        self._blocks = [keys[at : at + _BLOCK] for at in range(0, len(keys), _BLOCK)]
-        self._firsts = [block[0] for block in self._blocks]
+        self._blocks: list[list[str]] = []
+        self._firsts: list[str] = []
+        self.extend(list(keys))
+
+    def extend(self, keys: list[str]) -> None:
+        """Put in some that come after all that are there, in order."""
+        blocks = [keys[at : at + _BLOCK] for at in range(0, len(keys), _BLOCK)]
+        self._blocks += blocks
+        self._firsts += [block[0] for block in blocks]
+
+    def copy(self) -> Order:
+        """The same ones, to be changed elsewhere."""
+        made = Order()
+        made._blocks, made._firsts = [block.copy() for block in self._blocks], self._firsts.copy()
+        return made
 
     def add(self, key: str) -> None:
         """Put in one that is not there."""

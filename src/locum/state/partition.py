@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Connection
+
     from locum.databases.database import Database
     from locum.state.checkpoints import Item
     from locum.state.ledger import Ledger
@@ -37,6 +39,7 @@ class Partition:
     def __init__(self, database: Database[Ledger], service: str, partition: str, number: int) -> None:
         self._database, self._ledger = database, database.ledger
         self._appending = self._ledger.appending(database.dialect)
+        self._names = (service, partition)
         self.name, self.number = f"{service}/{partition}", number
 
     @property
@@ -51,7 +54,13 @@ class Partition:
 
     async def raise_fence(self, token: int) -> Head:
         """Have lower tokens be refused; the head says whether this one is the highest."""
-        return await self._database.transact(partial(self._ledger.raise_fence, partition=self.number, token=token))
+
+        def work(db: Connection) -> tuple[int, Head]:
+            number = self._ledger.number_of(db, *self._names)  # another one where its database was put back
+            return number, self._ledger.raise_fence(db, number, token)
+
+        self.number, head = await self._database.transact(work)
+        return head
 
     async def head(self) -> Head:
         """What its row says."""
@@ -68,8 +77,17 @@ class Partition:
 
     async def continues(self, position: int, token: int | None) -> bool:
         """Whether its log still has what was read of it."""
-        question = partial(self._ledger.continues, partition=self.number, position=position, token=token)
+        last = (position, token)
+        question = partial(self._ledger.continues, partition=self.number, names=self._names, last=last)
         return await self._database.ask(question)
+
+    async def standing(self, position: int) -> tuple[int, bool]:
+        """The highest token that its fence has seen, and whether what was committed up to a position is there."""
+        return await self._database.ask(partial(self._ledger.standing, partition=self.number, position=position))
+
+    async def find(self) -> None:
+        """Find its rows again, which have another number where its database was put back to before they were made."""
+        self.number = await self._database.transact(lambda db: self._ledger.number_of(db, *self._names))
 
     async def after(self, position: int, limit: int) -> list[LogRecord]:
         """Records after a position."""

@@ -12,6 +12,7 @@ from locum.scopes import Backoff
 from locum.state.contents import Contents
 from locum.state.dictionary import ReliableDictionary
 from locum.state.loading import catch_up, load, read_on
+from locum.state.pace import SLICE, Pace
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Replica:
 
     Attributes:
         contents: What it holds.
+        has_lost: Whether it had what its log has not any more, and nobody was told yet.
 
     Args:
         partition: The partition.
@@ -44,6 +46,7 @@ class Replica:
     ) -> None:
         self._partition, self._clock, self._took = partition, clock, took
         self.contents = Contents()
+        self.has_lost = False
         self._behind = asyncio.Event()  # the log goes on somewhere else: `mend` makes that good
         self._reading = asyncio.Lock()
         self._known_at: int | None = None
@@ -93,51 +96,49 @@ class Replica:
         """Hold what the partition holds now."""
         asked_at = self._clock.now()
         contents, loaded = await load(self._partition)
-        self.contents, self._token = contents, None
-        self._take_anew(loaded)
+        await self._hold(contents, loaded)
         self.complete_as_of(asked_at)
         for one in self._dictionaries.values():
             one.tell_anew()
+        self._tell_who_waits()
         return loaded
 
     async def read_on(self) -> int:
-        """Take in what is in the log by now.
+        """Take in what the log has by now.
 
         Returns:
             How many records were read.
         """
         async with self._reading:
-            asked_at = self._clock.now()
-            try:
-                if not await self._partition.continues(self.position, self._token):
-                    records = (await self.load()).records
-                else:
-                    records = await read_on(self._partition, self.position)
-                    self.take(records)
-            except LogGapError:
-                records = (await self._mend()).records
-            self._behind.clear()
-            self.complete_as_of(asked_at)
-            return len(records)
+            return await self._read_on()
 
-    def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
-        """Take records that were followed, unless they do not follow."""
-        if self.is_behind:
-            return
-        if records and records[0].position != self.position + 1:
-            self._behind.set()
-            return
-        self.take(records)
-        if asked_at is not None:
-            self.complete_as_of(asked_at)
+    async def receive(self, records: Sequence[LogRecord], asked_at: int | None) -> None:
+        """Take what was followed: the last record that is known, and those after it; unless the log has no such."""
+        if self.is_behind or self._reading.locked():
+            return  # who reads on by itself takes all
+        async with self._reading:
+            if self.position:
+                last, records = records[:1], records[1:]
+                if not last or last[0].position != self.position or self._token not in (None, last[0].token):
+                    self._behind.set()  # it was truncated, or the database was put back
+                    return
+                self._token = last[0].token
+            if records and records[0].position != self.position + 1:
+                self._behind.set()
+                return
+            await self._take_on(records)
+            if asked_at is not None:
+                self.complete_as_of(asked_at)
 
     def take(self, records: Sequence[LogRecord]) -> None:
         """Take in the records that come next."""
         for record in records:
-            self._apply(record.changes, record.position)
+            self.contents.apply(record.changes, record.position)
+            self._tell(record.changes)
         if records:
             self._token = records[-1].token
             self._took(records, False)
+        self._tell_who_waits()
 
     def complete_as_of(self, asked_at: int) -> None:
         """All that there was at an instant is taken in."""
@@ -151,7 +152,7 @@ class Replica:
             try:
                 async with self._reading:
                     if self._behind.is_set():  # who was promoted meanwhile has read on
-                        await self._mend()
+                        await self._read_on()
                 backoff.reset()
             except StoreError as error:
                 _log.debug("%s cannot catch up for now: %s", self._partition.name, error)
@@ -159,35 +160,78 @@ class Replica:
 
     # -- inside
 
-    async def _mend(self) -> Loaded:
+    async def _read_on(self) -> int:
+        asked_at, known = self._clock.now(), self.position
+        if await self._partition.continues(known, self._token):
+            try:
+                records = await read_on(self._partition, known)
+                await self._take_on(records)
+            except LogGapError:
+                records = (await self._catch_up()).records
+        else:
+            self.has_lost = True
+            await self._partition.find()
+            records = (await self.load()).records
+            _log.error(
+                "%s has lost data: its database was put back. This replica had %d records of its log, which has %d now;"
+                " it holds what is there",
+                *(self._partition.name, known, self.position),
+            )
+        self._behind.clear()
+        self.complete_as_of(asked_at)
+        return len(records)
+
+    async def _catch_up(self) -> Loaded:
         try:
             loaded = await catch_up(self._partition, self.position)
         except LogGapError as error:
             _log.info("%s", error)
-            loaded = await self.load()
-        else:
-            self._take_anew(loaded)
-        self._behind.clear()
+            return await self.load()
+        many = sum(len(record.changes) for record in loaded.records) + len(loaded.changes) > SLICE
+        contents = await self.contents.copy(Pace()) if many else self.contents
+        await self._hold(contents, loaded)
+        pace = Pace()
+        for changes in (loaded.changes, *(record.changes for record in loaded.records)):
+            for at in range(0, len(changes), SLICE):
+                self._tell(changes[at : at + SLICE])
+                await pace.did(min(SLICE, len(changes) - at))
+        self._tell_who_waits()
         return loaded
 
-    def _take_anew(self, loaded: Loaded) -> None:
-        """Take in items and the records after them, all at once: what is between is no committed state."""
-        changes: list[Change] = list(loaded.changes)
+    async def _hold(self, contents: Contents, loaded: Loaded) -> None:
+        """Take in items and the records after them, for who reads at once: what is between was never committed."""
+        pace, is_shown = Pace(), contents is self.contents
+        for at in range(0, len(loaded.changes), SLICE):
+            some = loaded.changes[at : at + SLICE]
+            contents.apply(some, loaded.checkpoint)
+            if not is_shown:
+                await pace.did(len(some))
         for record in loaded.records:
-            changes += record.changes
-        self._apply(changes, loaded.position)
+            contents.apply(record.changes, record.position)
+            if not is_shown:
+                await pace.did(len(record.changes))
+        contents.position = loaded.position
+        self.contents = contents
         self._token = loaded.records[-1].token if loaded.records else None
         self._took(loaded.records, True)
 
-    def _apply(self, changes: Sequence[Change], position: int) -> None:
-        self.contents.apply(changes, position)
+    async def _take_on(self, records: Sequence[LogRecord]) -> None:
+        """Take in the records that come next, some at a time: each of them leaves a committed state."""
+        pace = Pace()
+        for record in records:
+            self.take([record])
+            await pace.did(len(record.changes))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
         for change in changes:
             told = self._dictionaries.get(change.dictionary)
             if told is not None:
-                told.tell(change.key, change.value, position)
+                told.tell(change.key, change.value, self.position)
+
+    def _tell_who_waits(self) -> None:
         waiting, self._waiting = self._waiting, []
         for wanted, reached in waiting:
-            if wanted > position:
+            if wanted > self.position:
                 self._waiting.append((wanted, reached))
             elif not reached.done():
                 reached.set_result(None)

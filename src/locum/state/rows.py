@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Table
@@ -31,6 +31,12 @@ class Rows:
         """Of a partition, if its fence has seen no higher token, and sees none until the end of the transaction."""
         where = (self._partitions.c.id == partition, self._partitions.c.token == token)
         return select(*columns).where(*where).with_for_update(read=True)
+
+    def _has(self, partition: Any, position: Any) -> Any:
+        """Whether what was committed up to a position is there: in its checkpoint, or the log that comes after that."""
+        log = self._log.c
+        is_there = exists().where(log.partition == partition, log.position == position)
+        return or_(self._partitions.c.checkpoint >= position, is_there)
 
     @staticmethod
     def _inserting(dialect: Dialect, table: Table) -> Any:

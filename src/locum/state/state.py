@@ -58,11 +58,13 @@ class Promotion:
         token: Of the term.
         records: How many records of the log were read.
         seconds: How long it took.
+        has_lost: Whether this replica had what the log has not any more: its database was put back.
     """
 
     token: int
     records: int
     seconds: float
+    has_lost: bool
 
 
 class State:
@@ -221,7 +223,8 @@ class State:
             raise
         self._checkpointing.moved(head.checkpoint)
         self._begin(token)
-        self.promoted = Promotion(token, records, seconds(self._clock.now() - begun))
+        has_lost, self._replica.has_lost = self._replica.has_lost, False
+        self.promoted = Promotion(token, records, seconds(self._clock.now() - begun), has_lost)
 
     def revoke(self) -> None:
         """Refuse transactions from this moment on; what is on its way to the log is told by its answer."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select, update
 
-from locum.errors import LogGapError, StaleTermError
+from locum.errors import LogGapError, NotPrimaryError, StaleTermError
+from locum.scopes import happens
 from locum.state import checkpointing, idempotency
 from locum.state.checkpointing import AHEAD
 from locum.state.checkpoints import Item
 from locum.state.database import opened
 from locum.state.loading import catch_up
-from locum.state.record import Change
+from locum.state.record import Change, LogRecord
 from tests.unit.state.test_state import _LONG, add, error_of, state, two
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sqlalchemy import Connection
 
     from locum.state.database import StateDatabase
@@ -141,7 +144,7 @@ async def test_s02_a_stale_primary_writes_no_checkpoint(url: str) -> None:
         await old.promote(1)
         await add(old, "a")
         await new.promote(2)
-        stale = Item(Change("counts", "a", "17"), 99)
+        stale = Item(Change("counts", "a", "17"), 1)
         assert isinstance(await error_of(old._partition.write_items(1, [stale])), StaleTermError)
         assert isinstance(await error_of(old._partition.move(1, to=1, kept=2, horizon=0)), StaleTermError)
         assert await new._partition.page(("", ""), 10) == []
@@ -165,10 +168,21 @@ async def test_transactions_wait_when_the_log_is_too_far_ahead(
     assert AHEAD == 1000
 
 
-async def forget_after(database: StateDatabase, position: int) -> None:
-    """The database is put back to how it was at a position."""
+async def forget_after(database: StateDatabase, position: int, *written: int) -> None:
+    """The database is put back to how it was at a position, and what was written to it since is there at once."""
     log = database.rows.ledger._log
-    await database.rows.transact(lambda db: db.execute(delete(log).where(log.c.position > position)))
+
+    def put_back(db: Connection) -> None:
+        db.execute(delete(log).where(log.c.position > position))
+        for value in written:
+            for number in range(position):
+                change = Change("counts", f"key {number}", str(value))
+                record = LogRecord(position + 1 + number, 2, (change,))
+                values = {"position": record.position, "token": record.token, "body": record.body}
+                one = select(log.c.partition).limit(1).scalar_subquery()
+                db.execute(insert(log).values(partition=one, **values))
+
+    await database.rows.transact(put_back)
 
 
 @pytest.mark.parametrize("is_rewritten", [False, True])
@@ -196,3 +210,107 @@ async def test_who_is_promoted_holds_what_the_log_has_also_where_that_is_less(ur
         await add(other, "key 9")
     async with opened(url, namespace="billing", timeout=30) as there, state(there) as last:
         assert dict(last.dictionary("counts").items()) == {**expected, "key 9": 1}
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True])
+async def test_a_secondary_sees_by_itself_that_its_database_was_put_back(
+    url: str, is_rewritten: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with two(url) as (one, other):
+        await one.promote(1)
+        for number in range(10):
+            await add(one, f"key {number}")
+        async with asyncio.timeout(_LONG):
+            await other.caught_up(10)
+        anew = asyncio.Event()
+        told: list[object] = []
+
+        def hear(change: object) -> None:
+            told.append(change)
+            if change is None:
+                anew.set()
+
+        other.dictionary("counts").subscribe(hear)
+        await one.demote()
+        await forget_after(one._database, 5, *([7] if is_rewritten else []))
+        expected = {f"key {number}": 7 if is_rewritten else 1 for number in range(5)}
+        assert await happens(anew.wait(), within=_LONG), "it sees what has become of its log"
+        assert dict(other.dictionary("counts").items()) == expected
+        assert told[0] is None
+        assert "lost data: its database was put back. This replica had 10 records" in caplog.text
+        await other.promote(3)
+        assert other.promoted is not None
+        assert other.promoted.has_lost, "who has noticed it before is told at its promotion"
+        await other.demote()
+        await other.promote(4)
+        assert not other.promoted.has_lost, "once"
+
+
+async def get(state: State, key: str) -> None:
+    async with state.transaction() as tx:
+        await state.dictionary("counts").get(tx, key, 0)
+
+
+@pytest.mark.parametrize("work", [add, get])
+async def test_a_primary_whose_database_was_put_back_leaves_no_gap_and_shows_nothing_that_is_lost(
+    database: StateDatabase, work: Callable[[State, str], Awaitable[Any]]
+) -> None:
+    """Its fence may have been put back to its own token."""
+    refused: list[Exception] = []
+    async with state(database, on_refused=refused.append) as one:
+        await one.promote(1)
+        for number in range(10):
+            await add(one, f"key {number}")
+        await forget_after(database, 5)
+        error = await error_of(work(one, "key 9"))
+        assert isinstance(error, NotPrimaryError)
+        assert "put back" in error.why
+        assert len(refused) == 1
+        assert not one.is_writable
+        await one.demote()
+        await one.promote(2)
+        assert one.promoted is not None
+        assert one.promoted.has_lost
+        assert dict(one.dictionary("counts").items()) == {f"key {number}": 1 for number in range(5)}
+        assert await add(one, "key 9") == 1
+        assert [record.position for record in await one._partition.after(0, 100)] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_no_checkpoint_is_written_of_what_the_log_has_lost(database: StateDatabase) -> None:
+    async with state(database) as one:
+        await one.promote(1)
+        for _ in range(3):
+            await add(one, "a")
+        await forget_after(database, 2)
+        assert isinstance(
+            await error_of(one._partition.write_items(1, [Item(Change("counts", "a", "3"), 3)])), LogGapError
+        )
+        assert isinstance(await error_of(one._partition.move(1, to=3, kept=2, horizon=0)), LogGapError)
+        assert await one._partition.page(("", ""), 10) == []
+        assert (await one._partition.head()).checkpoint == 0
+
+
+async def test_rows_that_are_another_partitions_since_the_database_was_put_back_are_left_alone(url: str) -> None:
+    async with two(url) as (one, other):
+        await one.promote(1)
+        await add(one, "a")
+        async with asyncio.timeout(_LONG):
+            await other.caught_up(1)
+        await one.demote()
+        rows = one._database.rows
+        ledger = rows.ledger
+
+        def put_back(db: Connection) -> None:
+            db.execute(delete(ledger._log))
+            db.execute(update(ledger._partitions).values(partition="another", token=7))
+
+        await rows.transact(put_back)
+        await other.promote(9)
+        assert dict(other.dictionary("counts").items()) == {}
+        assert await add(other, "b") == 1
+
+        def heads(db: Connection) -> dict[str, int]:
+            row = ledger._partitions.c
+            return {str(name): int(token) for name, token in db.execute(select(row.partition, row.token))}
+
+        assert await rows.ask(heads) == {"another": 7, "0": 9}
