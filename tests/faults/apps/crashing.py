@@ -1,6 +1,7 @@
 """The schedules, on instances that die after one operation of the job database: whichever a test has named.
 
-Operations are counted from the first that writes down a new run: statements, and the commits of transactions.
+Operations are counted from the first that writes down a new run: statements that write, and the commits of these.
+Whoever dies after it has read dies as after the last of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ __all__ = ["host"]
 
 after: Path = notes.with_name("die-after")
 left: list[int] = []
+written: list[str] = []
+WRITES = ("INSERT", "UPDATE", "DELETE")
 _write: Any = Ledger._write
 _commit: Any = DefaultDialect.do_commit
 
@@ -46,9 +49,18 @@ def write(self: Ledger, db: Any, steps: Any, **more: Any) -> Any:
 def commit(self: Any, connection: Any) -> None:
     """A transaction is committed."""
     _commit(self, connection)
-    count("COMMIT")
+    if written:
+        written.clear()
+        count("COMMIT")
+
+
+def say(statement: str) -> None:
+    """A statement was said."""
+    if statement.startswith(WRITES):
+        written.append(statement)
+        count(statement)
 
 
 setattr(Ledger, "_write", write)  # noqa: B010 - for every ledger of this process
 setattr(DefaultDialect, "do_commit", commit)  # noqa: B010
-event.listen(Engine, "after_cursor_execute", lambda *given: count(given[2]))
+event.listen(Engine, "after_cursor_execute", lambda *given: say(given[2]))

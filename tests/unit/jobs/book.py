@@ -143,4 +143,5 @@ async def do_everything(book: Book) -> None:
     await book.do(lambda db: (ledger.jobs(db), ledger.history(db), ledger.live(db), ledger.declared_by(db)))
     await book.do(lambda db: ledger.forget(db, [A]))
     await book.do(lambda db: ledger.remove(db, "sum"))
-    await book.do(ledger.purge)
+    await book.do(lambda db: ledger.purge(db, {"sum": 1.0}))
+    await book.do(ledger.survey)
