@@ -143,7 +143,7 @@ class Execution:
 
     def _check_params(self) -> None:
         job, run = self._job, self.run
-        if job.params_type is not None and (run.part is not None or not callable(job.slices)):
+        if job.demands_form and (run.part is not None or not callable(job.slices)):
             job.checked(json.dumps(run.params))
 
     async def _raise(self, fences: Iterable[Fence]) -> None:

@@ -14,6 +14,7 @@ from locum.jobs.cron import place_by_hash
 from locum.jobs.misfires import Misfire, unharmed
 from locum.jobs.overlap import Overlap
 from locum.jobs.retry import Retry
+from locum.jobs.signature import check_params
 from locum.names import check_name
 
 if TYPE_CHECKING:
@@ -144,6 +145,11 @@ class Job:
         return [one for one in (body, self.slices, self.on_complete) if callable(one)]
 
     @property
+    def demands_form(self) -> bool:
+        """Whether its parameters must be of some form, by their type or by what its function takes."""
+        return self.params_type is not None or self.executor == "process"
+
+    @property
     def trigger_text(self) -> str:
         """When it fires, as the job database keeps it: a change of it is a change of the schedule."""
         return "" if self.trigger is None else self.trigger.text
@@ -178,6 +184,8 @@ class Job:
                 reader_of(self.params_type).validate_json(params)
             except ValueError as error:  # pydantic's is one; its lines say what is wrong, and where
                 raise ScheduleError(f"the params of {self.name} are not what it takes: {error}") from error
+        if self.executor == "process":
+            check_params(self.name, self.body, json.loads(params))
         return params
 
     def limit_of(self, params: str, fire_at: int) -> dict[str, Any]:

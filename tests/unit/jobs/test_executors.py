@@ -18,7 +18,8 @@ from locum.errors import ConfigurationError, ScheduleError, StaleRunError, Stale
 from locum.jobs.database import opened
 from locum.jobs.declaring import job_of
 from locum.jobs.frames import error_of, words_of
-from locum.jobs.jobs import Past, Waiting
+from locum.jobs.job import Roster
+from locum.jobs.jobs import Jobs, Past, Waiting
 from tests.faults.kit.processes import state
 from tests.unit.jobs.apart import add, breed, breed_and_hang, count, die, fall_silent, half, hang, listen, write
 from tests.unit.jobs.test_running import host, over, until
@@ -257,6 +258,18 @@ async def body() -> None: ...
 
 
 def asks_for_the_wrong_run(run: Run) -> None: ...
+
+
+async def test_j10_what_a_function_cannot_be_called_with_is_refused_or_a_dead_letter_at_once(
+    host: Host, tmp_path: Path
+) -> None:
+    host.job(executor="process", retry=5, params={"a": 1, "b": 2, "pids": str(tmp_path / "pids")})(add)
+    async with host.lifespan():
+        with pytest.raises(ScheduleError, match="its params are not what add takes"):
+            await host.jobs.run_now("add", params={"a": 1})
+        outside = Jobs(Roster(), lambda: host.settings.job_store_url, namespace=host.name)
+        dead = await over(host, await outside.run_now("add", params={"a": 1}))
+    assert (dead.outcome, dead.attempt, pids_of(tmp_path)) == ("dead", 1, [])
 
 
 @pytest.mark.parametrize(
