@@ -52,6 +52,11 @@ class Scope:
         self._closed = False
         self._pid = os.getpid()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._closed
+
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Start a task that ends at the latest with this scope."""
         if self._closed:

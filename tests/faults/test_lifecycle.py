@@ -116,6 +116,27 @@ def test_a_stop_timeout_that_a_reload_has_changed_holds_for_the_next_stop(tmp_pa
         assert "done" not in program.text
 
 
+@BOTH
+def test_what_a_worker_has_started_with_is_in_no_collection_of_garbage(tmp_path: Path, run: str) -> None:
+    """It would hold the loop up for as long as it takes to look through it; in another's process that is theirs."""
+    body = """
+import gc
+@host.background
+async def watching(stopping):
+    async for _ in stopping.every(0.05):
+        say("apart" if gc.get_freeze_count() else "together")
+        if (gc.get_freeze_count() > 0) == (sys.argv[1] == "kept"): break
+    say("seen")
+    await stopping.sleep(3600)
+"""
+    kept = run == KEPT
+    with Program(tmp_path, body.replace('sys.argv[1] == "kept"', str(kept)), run) as program:
+        program.says("seen")
+        assert ("apart" in program.text) is kept
+        program.send(signal.SIGTERM)
+        assert program.leaves() == exit_codes.CLEAN
+
+
 def test_a_keeper_gives_the_time_that_a_reload_has_given(tmp_path: Path) -> None:
     """By the old limit it would kill its worker 5 s after that."""
     (tmp_path / "life.toml").write_text("[locum]\nstop_timeout = 0.1\n")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Hold", "Share"]
 
 
+def _nothing() -> None: ...
+
+
 class Hold(Context):
     """One uninterrupted time of having something.
 
@@ -41,7 +44,7 @@ class Hold(Context):
         self._wish: str | None = None
         self._changed = asyncio.Event()
         self._on_lost: list[Callable[[str], object]] = []
-        self._forget = lease.on_end(self.lose)
+        self._forget: Callable[[], object] = lease.on_end(self.lose)
 
     # -- for the body
 
@@ -105,6 +108,8 @@ class Hold(Context):
         if self._ended is None:
             self._ended = why
         self._forget()
+        # these have this in turn: it would wait for a collection, and that for all that lives
+        self._on_lost, self._forget = [], _nothing
         # also when a thread finds out: an event that is set elsewhere than in its loop wakes nobody
         post(self._loop, self._stopping.set)
         post(self._loop, self._changed.set)
@@ -113,8 +118,8 @@ class Hold(Context):
         """It was taken from us."""
         if self._ended is None:
             self._lost = True
+            callbacks = self._on_lost
             self.end(why)
-            callbacks, self._on_lost = self._on_lost, []
             for callback in callbacks:
                 post(self._loop, functools.partial(callback, why))
 

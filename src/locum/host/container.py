@@ -86,8 +86,11 @@ class Container:
         wanted = self._wiring().found(_asks_for(cls))
         return cls(**{name: await self._container().get(kind) for name, kind in wanted.items()})
 
-    async def call(self, function: Callable[..., object], *given: object) -> object:
+    async def call(self, function: Any, *given: object) -> object:
         """Call a body once, as a run of its own."""
+        arguments = _given_to(function, given)
+        if arguments is not None:
+            return await function(**arguments)
         async with self.run() as call:
             return await call(function, *given)
 
@@ -110,9 +113,7 @@ class Container:
                     scope: Any = None
                     for name, wanted in _parameters(function).items():
                         kind = wanted.kind
-                        match = next((one for one in given if inspect.isclass(kind) and isinstance(one, kind)), None)
-                        if match is None and kind is None and given:
-                            match = given[0]
+                        match = _match(kind, given)
                         if match is None and wanted.has_default and not self._provides(kind):
                             continue
                         if match is None:
@@ -157,6 +158,23 @@ class Container:
             except dishka.exception_base.DishkaError as error:
                 raise ConfigurationError(f"the collaborators do not fit together: {error}") from error
         return self._built
+
+
+def _match(kind: object, given: tuple[object, ...]) -> object | None:
+    """What is given for a parameter of a type; for one of no type, the first."""
+    if kind is None:
+        return given[0] if given else None
+    return next((one for one in given if isinstance(one, kind)), None) if inspect.isclass(kind) else None
+
+
+def _given_to(function: Any, given: tuple[object, ...]) -> dict[str, object] | None:
+    """The arguments of an async body that asks for nothing but what is given; `None` for any other."""
+    arguments: dict[str, object] = {}
+    for name, wanted in _parameters(function).items():
+        arguments[name] = match = _match(wanted.kind, given)
+        if match is None:
+            return None
+    return None if is_plain(function) else arguments
 
 
 def _parameters(function: Callable[..., object]) -> dict[str, Wanted]:

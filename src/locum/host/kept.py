@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ class _Worker(Runtime):
             try:
                 async with self.running(link, scope):
                     link.started()
+                    gc.freeze()  # what a start has made stays, and is not to be looked through again and again
                     await self.told_to_end.wait()
             except StoppedWhileStartingError:
                 return exit_codes.SERVICE_FAILED if self.failures else exit_codes.CLEAN

@@ -38,14 +38,14 @@ def begin(
     here = {job.name: going.get(job.name, 0) for job, _ in steps}
     while room > 0:
         wants = [_want(job, found, here[job.name], now) for job, found in steps]
-        begun = 0
-        for (job, found), many in zip(steps, shares(wants, room=room, kept=kept), strict=True):
+        given, begun = shares(wants, room=room, kept=kept), 0
+        for (job, found), many in zip(steps, given, strict=True):
             have_begun = _begin(job, found, now, many, keys) if many else 0
             here[job.name] += have_begun
             begun += have_begun
-        if not begun:
-            return  # what still waits, waits for keys
-        room -= begun
+        if not begun or begun == sum(given):
+            return  # what still waits, waits for keys, or for what is kept
+        room -= begun  # what could not have its share, for its key, leaves it to others
 
 
 def _begin(job: Job, found: Step, now: int, room: int, keys: dict[str, int]) -> int:

@@ -169,7 +169,8 @@ class Claims(Questions):
         rows = list(self._which_wait.say(db, now=now, most=_BATCH, names=elsewhere["names"])) if could_begin else []
         most = min(_BATCH, max(0, room - len(rows))) if patience else _BATCH
         planned = list(self._which_are_due.say(db, now=now, most=most, **elsewhere)) if most else []
-        if patience and len(planned) == most:  # who has no room decides only what has waited for others long enough
+        # who has no room decides only what has waited for others long enough
+        if patience and len(planned) == most and (not planned or planned[-1].next_at <= now - patience):
             planned += self._which_are_due.say(db, now=now - patience, most=_BATCH, **elsewhere)
         found: dict[str, JobRow] = {}
         for row in rows:

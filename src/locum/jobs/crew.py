@@ -310,21 +310,18 @@ class Crew:
             leases=self._leases,
             surroundings=self._surroundings,
             fences=self._fences,
+            scope=self._scope,
+            on_end=functools.partial(self._has_ended, claimed, lease, cover),
         )
-        task = self._scope.spawn(self._execute(claimed, execution, lease), name=f"run of {claimed.job}")
-        task.add_done_callback(lambda _: cover.one_has_ended())
+        execution.begin()
 
-    async def _execute(self, claimed: LiveRun, execution: Execution, lease: Lease) -> None:
-        try:
-            finish = await execution.execute()
-        except Exception as error:
-            _log.exception("the run of %s for %s could not be executed", claimed.job, execution.run.fire_at)
-            finish = execution.failed(error)
+    def _has_ended(self, claimed: LiveRun, lease: Lease, cover: Cover, finish: Finish | None) -> None:
         if finish is None:
             self._stuck.add((claimed.id, claimed.token))
         else:
             self._end(claimed, lease, finish)
-        self._here.pop((claimed.id, claimed.token), None)
+        del self._here[claimed.id, claimed.token]
+        cover.one_has_ended()
         self._nudge.set()
 
     def _end(self, claimed: LiveRun, lease: Lease, finish: Finish) -> None:

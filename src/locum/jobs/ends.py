@@ -10,6 +10,7 @@ from locum.jobs.many import Many, Sentence
 from locum.jobs.rows import SECOND, storable
 from locum.jobs.slices import Slices
 from locum.jobs.steps import READY, RUNNING
+from locum.jobs.tables import micros_now
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -78,13 +79,14 @@ class Ends(Slices):
         Returns:
             The runs of which it was refused: somebody else has them, or has had them.
         """
-        now, ended = self.now(db), list(finishes)
+        ended = list(finishes)
         for one in ended:
             if one.floor:
                 self._lift(db, one)
         # in one order, so that two who end the same runs do not wait for each other
         rows = self._which_are_ours.say(db, ids=sorted({one.id for one in ended}), session=session)
         ours = {(row.id, row.token): row for row in rows}
+        now = max((row.now for row in ours.values()), default=0)  # of none, nothing is written
         if any(row.limit_key for row in ours.values()):
             self.wake(db)  # another instance may have what waits for that key
         over: list[tuple[Row[Any], dict[str, Any]]] = []
@@ -113,7 +115,8 @@ class Ends(Slices):
     def _ours(self, words: Words) -> Any:
         """Runs that a session executes, in the order in which they are locked."""
         runs = self._runs.c
-        read = (runs.job, runs.fire_at, runs.nonce, runs.slot, runs.parent, runs.limit_key, runs.cancelling)
+        told = (runs.slot, runs.parent, runs.limit_key, runs.cancelling, micros_now().label("now"))
+        read = (runs.job, runs.fire_at, runs.nonce, *told)
         ours = select(runs.id, runs.token, runs.attempt, runs.failures, runs.losses, *read).where(
             self._of_ours(self._runs),
             words.among(runs.id, "ids"),

@@ -20,7 +20,7 @@ from locum.errors import (
 from locum.jobs.apart import call_apart
 from locum.jobs.finish import Finish
 from locum.jobs.parts import as_json, parts_of
-from locum.scopes import Scope, cancel_and_wait, told_by_result
+from locum.scopes import cancel_and_wait
 from locum.services.bodies import Body
 from locum.telemetry import logger
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from locum.jobs.job import Job
     from locum.jobs.run import Run
     from locum.keeper.lease import LeaseSource
+    from locum.scopes import Scope
     from locum.service import Surroundings
 
 __all__ = ["Execution"]
@@ -52,7 +53,7 @@ class _Why(enum.Enum):
 
 
 class Execution:
-    """Executes a run once.
+    """Executes a run once: its body has a task of its own, and others are made only to wait for fences, or for its end.
 
     Args:
         job: The job.
@@ -60,6 +61,9 @@ class Execution:
         leases: Enforce its lease's deadline.
         surroundings: The host.
         fences: What is raised before its body.
+        scope: Owns the tasks.
+        on_end: Told once what is to be written down; `None` if its body would not end: the close of the session tells
+            then (R19).
     """
 
     def __init__(
@@ -70,12 +74,17 @@ class Execution:
         leases: LeaseSource,
         surroundings: Surroundings,
         fences: Callable[[], Iterable[Fence]],
+        scope: Scope,
+        on_end: Callable[[Finish | None], object],
     ) -> None:
         self.run = run
         self._job, self._leases, self._surroundings, self._fences = job, leases, surroundings, fences
-        self._clock = surroundings.clock
-        self._told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._clock, self._scope, self._on_end = surroundings.clock, scope, on_end
         self._why = _Why.ITSELF
+        self._told: asyncio.Future[None] | None = None
+        self._body: Body | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._limits: asyncio.TimerHandle | None = None
         self._ended: dict[str, Any] = {}
 
     def cancel(self) -> None:
@@ -86,53 +95,64 @@ class Execution:
         """The host ends: others go on with it."""
         self._tell(_Why.STOPPED)
 
-    async def execute(self) -> Finish | None:
-        """Execute it.
-
-        Returns:
-            What is to be written down; `None` if its body would not end: the close of the session tells then (R19).
-        """
-        async with Scope(f"run of {self._job.name}", on_error=told_by_result) as scope:
-            self.run.when_lost(lambda _: self._tell(_Why.LOST))
-            unready = await self._make_ready(scope)
-            if unready is not None:
-                self.run.end("was not begun")
-                return unready
-            try:
-                # the timer stands, and only then the clock is looked at (R15)
-                return await self._execute(scope) if self.run.is_current else self._unbegun()
-            finally:
-                self.run.end("is over")
-
-    def failed(self, error: BaseException) -> Finish:
-        """It has failed: what is to be written down."""
-        return self._failed(error)
+    def begin(self) -> None:
+        """Begin it: where nothing has to be made ready, its body is about to run."""
+        self.run.when_lost(lambda _: self._tell(_Why.LOST))
+        try:
+            self._check_params()
+        except ScheduleError as unfit:  # whoever asked for it did not have the job; it would be the same each time
+            self._over(self._finish("dead", unfit), "was not begun")
+            return
+        except Exception as error:  # a validator of the user's may raise whatever it likes
+            self._over(self._unexecuted(error), "was not begun")
+            return
+        fences = list(self._fences())
+        if fences:
+            self._scope.spawn(self._begin_behind(fences), name=f"begin of a run of {self._job.name}")
+        else:
+            self._begin_body()
 
     # -- inside
 
     def _tell(self, why: _Why) -> None:
         if self._why is _Why.ITSELF:
             self._why = why
-        if not self._told.done():
+        if self._told is not None and not self._told.done():
             self._told.set_result(None)
+        body = self._body
+        if body is not None and not body.task.done() and self._ending is None:
+            self._ending = self._scope.spawn(self._end(body), name=f"end of a run of {self._job.name}")
 
-    async def _make_ready(self, scope: Scope) -> Finish | None:
+    def _over(self, finish: Finish | None, why: str = "is over") -> None:
+        if self._limits is not None:
+            self._limits.cancel()
+        self.run.end(why)
+        self._on_end(finish)
+
+    async def _begin_behind(self, fences: Iterable[Fence]) -> None:
+        try:
+            unready = await self._make_ready(fences)
+        except Exception as error:
+            self._over(self._unexecuted(error), "was not begun")
+            return
+        if unready is not None:
+            self._over(unready, "was not begun")
+        else:
+            self._begin_body()
+
+    async def _make_ready(self, fences: Iterable[Fence]) -> Finish | None:
         """Raise the fences, for as long as the lease is certain; what is to be written down if it cannot begin.
 
         What is out of order here is not the run's fault: it is not counted as a failure, and is tried again.
         """
-        try:
-            self._check_params()
-        except ScheduleError as unfit:  # whoever asked for it did not have the job; it would be the same each time
-            return self._finish("dead", unfit)
-        fences = list(self._fences())
-        if not fences:
-            return None
-        raising = scope.spawn(self._raise(fences), name="fences")
-        await asyncio.wait([raising, self._told], timeout=self.run.remaining, return_when=asyncio.FIRST_COMPLETED)
+        told = self._told = asyncio.get_running_loop().create_future()
+        if self._why is not _Why.ITSELF:
+            told.set_result(None)
+        raising = self._scope.spawn(self._raise(fences), name=f"fences of a run of {self._job.name}")
+        await asyncio.wait([raising, told], timeout=self.run.remaining, return_when=asyncio.FIRST_COMPLETED)
         if not raising.done():
             if not await cancel_and_wait(raising, timeout=self._job.stop_timeout):
-                scope.forget(raising)
+                self._scope.forget(raising)
             if self._why in (_Why.CANCELLED, _Why.STOPPED):
                 return self._finish("cancelled") if self._why is _Why.CANCELLED else self._unbegun()
             return self._unbegun(TimeoutError("a fence was not raised while the lease was certain"))
@@ -150,12 +170,16 @@ class Execution:
         for fence in fences:
             await self.run.raise_fence(fence)
 
-    async def _execute(self, scope: Scope) -> Finish | None:
-        body = Body(self._job.name, self._work(), scope=scope)
-        why = await self._watch(body)
-        if why is not _Why.ITSELF and not await self._end(body, why):
-            return None
-        return self._judge(body, why)
+    def _begin_body(self) -> None:
+        if not self.run.is_current:  # the timer stands, and only then the clock is looked at (R15)
+            self._over(self._unbegun())
+            return
+        self._body = Body(self._job.name, self._work(), scope=self._scope)
+        self._body.task.add_done_callback(self._body_has_ended)
+        if self._job.limit is not None or self._job.stall is not None:
+            self._watch_limits(self._clock.now())
+        if self._why is not _Why.ITSELF:
+            self._tell(self._why)
 
     async def _work(self) -> None:
         """What this run is about: a slice or a whole run, to be cut, or to be completed."""
@@ -173,47 +197,53 @@ class Execution:
         elif job.on_complete is not None:
             await self._surroundings.call(job.on_complete, run)
 
-    async def _watch(self, body: Body) -> _Why:
-        """Wait until it has ended, or is to be ended."""
-        begun = self._clock.now()
-        awaited: list[asyncio.Future[Any]] = [body.task, self._told]
-        while True:
-            await asyncio.wait(awaited, timeout=self._patience(begun), return_when=asyncio.FIRST_COMPLETED)
-            if body.task.done():
-                return _Why.ITSELF
-            if not self.run.is_current:
-                return _Why.LOST
-            if self._told.done():
-                return self._why
-            now = self._clock.now()
-            if self._job.limit is not None and now >= begun + nanoseconds(self._job.limit):
-                return _Why.TOO_LONG
-            if self._job.stall is not None and now >= self.run.beaten_at + nanoseconds(self._job.stall):
-                return _Why.STALLED
+    def _watch_limits(self, begun: int) -> None:
+        """See whether one of its limits is reached, and look again when one may be."""
+        now, job = self._clock.now(), self._job
+        ends = {}
+        if job.limit is not None:
+            ends[_Why.TOO_LONG] = begun + nanoseconds(job.limit)
+        if job.stall is not None:
+            ends[_Why.STALLED] = self.run.beaten_at + nanoseconds(job.stall)
+        over = [why for why, end in ends.items() if now >= end]
+        if over:
+            self._tell(over[0])
+            return
+        left = seconds(min(ends.values()) - now)
+        self._limits = asyncio.get_running_loop().call_later(left, self._watch_limits, begun)
 
-    def _patience(self, begun: int) -> float | None:
-        """Seconds until one of its limits may have been reached."""
-        limits = []
-        if self._job.limit is not None:
-            limits.append(begun + nanoseconds(self._job.limit))
-        if self._job.stall is not None:
-            limits.append(self.run.beaten_at + nanoseconds(self._job.stall))
-        return max(0.0, seconds(min(limits) - self._clock.now())) if limits else None
+    def _body_has_ended(self, task: asyncio.Task[object]) -> None:
+        """Whoever ends it judges it; if that is itself, it is judged here, unless nobody is left to hear of it."""
+        del task
+        if self._body is not None and self._ending is None and not self._scope.is_closed:
+            self._conclude(self._body, _Why.ITSELF)
 
-    async def _end(self, body: Body, why: _Why) -> bool:
-        """Cancel the body; what ignores that ends with its process, or counts as ended with its session (R19).
-
-        Returns:
-            Whether it has ended.
-        """
+    async def _end(self, body: Body) -> None:
+        """Cancel the body; what ignores that ends with its process, or counts as ended with its session (R19)."""
+        why = self._why if self.run.is_current else _Why.LOST
+        if body.task.done():
+            why = _Why.ITSELF  # it was faster
         try:
             await body.end(timeout=self._job.stop_timeout)
         except StopTimeoutError:
             told = f"a run of {self._job.name} {why.value}, and would not end within {self._job.stop_timeout:g} s"
             self._leases.give_up(self.run.lease, told)
             self._surroundings.fail(told, exit_codes.WOULD_NOT_STOP)
-            return False
-        return True
+            self._over(None)
+        else:
+            self._conclude(body, why)
+
+    def _conclude(self, body: Body, why: _Why) -> None:
+        try:
+            finish = self._judge(body, why)
+        except Exception as error:
+            finish = self._unexecuted(error)
+        self._over(finish)
+
+    def _unexecuted(self, error: Exception) -> Finish:
+        """It has failed, by no fault of its body."""
+        _log.exception("the run of %s for %s could not be executed", self._job.name, self.run.fire_at)
+        return self._failed(error)
 
     def _judge(self, body: Body, why: _Why) -> Finish:
         match why:

@@ -160,6 +160,8 @@ class Job:
         Raises:
             ScheduleError: They cannot be told in JSON, or name something else than `fire_at`.
         """
+        if not self.params:
+            return "{}"
         at = instant(fire_at)
         try:
             filled = {
@@ -210,6 +212,8 @@ class Job:
 
     def not_before(self, fire_at: int) -> int:
         """When the run of that time may begin: the same for whoever asks."""
+        if not self.jitter:
+            return fire_at
         share = place_by_hash(f"{self.name}/{fire_at}", _GRAINS)
         return fire_at + round(self.jitter * share)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Table
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["Many", "Sentence", "Words"]
+__all__ = ["Many", "Sentence", "Words", "has_arrays"]
 
 _MARK: Final = "b_"  # before the names of values, which must not be those of columns
 _Value: TypeAlias = "Callable[[str], Any]"
@@ -72,7 +72,7 @@ class Sentence:
             db: The transaction.
             values: What is bound in it, by name.
         """
-        if _has_arrays(db):
+        if has_arrays(db):
             if self._text is None:
                 self._text = _Text(self._compose(Words(has_arrays=True)), db)
             return self._text.say(db, values)
@@ -104,7 +104,7 @@ class Many:
         """Say it of some rows, or of none."""
         if not rows:
             return
-        if not _has_arrays(db):
+        if not has_arrays(db):
             if self._statement is None:
                 self._statement = self._compose(self._of_one)
             db.execute(self._statement, [{_MARK + name: row[name] for name in self._kinds} for row in rows])
@@ -135,7 +135,8 @@ class _Text:
         return db.exec_driver_sql(self._words, tuple(values.get(name, fixed) for name, fixed in self._values))
 
 
-def _has_arrays(db: Connection) -> bool:
+def has_arrays(db: Connection) -> bool:
+    """Whether a list is one value to a database; it reads from what a change returns, too."""
     return db.dialect.name == "postgresql"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, String, Text, delete, insert, select, update
 
 from locum.databases.database import wake_others
 from locum.errors import UnknownJobError
-from locum.jobs.many import Many, Sentence
+from locum.jobs.many import Many, Sentence, has_arrays
 from locum.jobs.steps import JobRow, LiveRun
 from locum.jobs.tables import micros_now
 
@@ -26,6 +27,7 @@ __all__ = ["SECOND", "Rows", "columns_of_a_run", "job_of", "run_of", "storable"]
 SECOND: Final = 1_000_000
 _LONGEST_ERROR: Final = 2000
 _OF_A_RUN: Final = tuple(one.name for one in fields(LiveRun) if one.name != "is_new")
+_told_of: Final = attrgetter(*_OF_A_RUN)
 _OF_AN_END: Final[dict[str, TypeEngine[Any]]] = {
     "id": String(),
     "outcome": String(),
@@ -53,6 +55,7 @@ class Rows:
         self._insert_runs, self._insert_history = Many.into(tables.runs), Many.into(tables.history)
         self._delete_runs = Many({"id": String()}, lambda one: delete(tables.runs).where(tables.runs.c.id == one("id")))
         self._write_over = Many(_OF_AN_END, self._over_of)
+        self._move_over = Many(_OF_AN_END, self._moved_over)
 
     def now(self, db: Connection) -> int:
         """The database's time, in microseconds."""
@@ -113,7 +116,7 @@ class Rows:
     def _columns(self, run: LiveRun) -> dict[str, Any]:
         """A run that nobody executes."""
         return {
-            **{name: getattr(run, name) for name in _OF_A_RUN},
+            **dict(zip(_OF_A_RUN, _told_of(run), strict=True)),
             "namespace": self._namespace,
             "instance": "",
             "error": "",
@@ -124,6 +127,9 @@ class Rows:
 
     def _end(self, db: Connection, ends: Sequence[dict[str, Any]]) -> None:
         """Have runs be over, each as `_over` says it."""
+        if has_arrays(db):
+            self._move_over.say(db, ends)
+            return
         self._write_over.say(db, ends)
         self._delete_runs.say(db, ends)
 
@@ -134,10 +140,20 @@ class Rows:
 
     def _over_of(self, one: Any) -> Any:
         """The row of a run as it is kept, with how it is over: it need not come here for that."""
+        names, kept = self._kept(one)
+        return insert(self._history).from_select(names, select(*kept).where(self._runs.c.id == one("id")))
+
+    def _moved_over(self, one: Any) -> Any:
+        """The same, and it is a run no longer, by one statement; where a change can be read from."""
+        names, kept = self._kept(one)
+        gone = delete(self._runs).where(self._runs.c.id == one("id")).returning(*kept).cte("gone")
+        return insert(self._history).from_select(names, select(gone))
+
+    def _kept(self, one: Any) -> tuple[list[str], list[Any]]:
+        """The columns of the history, and what a run has in each."""
         told = _OF_AN_END.keys() - {"id"}
         names = [column.name for column in self._history.c]
-        found = select(*(one(name) if name in told else self._runs.c[name] for name in names))
-        return insert(self._history).from_select(names, found.where(self._runs.c.id == one("id")))
+        return names, [one(name) if name in told else self._runs.c[name] for name in names]
 
 
 def job_of(row: Row[Any]) -> JobRow:

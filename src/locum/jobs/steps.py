@@ -208,6 +208,8 @@ def _admit(job: Job, found: Step, run: LiveRun, unread: int) -> None:
 
 def _leave_out_late(job: Job, found: Step, now: int) -> None:
     """What should have begun by now is left out."""
+    if job.begin_within is None:
+        return
     for run in [one for one in found.runs if one.state == READY and _is_too_late(job, one, now)]:
         found.runs.remove(run)
         _leave_out(found, run, f"not begun within {job.begin_within:g} s")
@@ -225,9 +227,9 @@ def _leave_out(found: Step, run: LiveRun, why: str) -> None:
 
 
 def _is_too_late(job: Job, run: LiveRun, now: int) -> bool:
-    if job.begin_within is None or run.attempt > 1 or run.nonce:
+    if run.attempt > 1 or run.nonce:
         return False
-    return now - run.not_before > job.begin_within * 1_000_000
+    return job.begin_within is not None and now - run.not_before > job.begin_within * 1_000_000
 
 
 def _run_of(job: Job, fire_at: int, make_id: Callable[[], str] = random_id) -> LiveRun:

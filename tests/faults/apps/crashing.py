@@ -22,7 +22,7 @@ __all__ = ["host"]
 after: Path = notes.with_name("die-after")
 left: list[int] = []
 written: list[str] = []
-WRITES = ("INSERT", "UPDATE", "DELETE")
+WRITES = ("INSERT", "UPDATE", "DELETE", "WITH gone AS")
 _write: Any = Ledger._write
 _commit: Any = DefaultDialect.do_commit
 

@@ -161,7 +161,8 @@ async def test_a_queue_is_emptied_after_those_that_fill_it_have_stopped(host: Ho
 
 
 async def test_a_plain_body_fills_a_queue_and_its_stop_does_not_wait_for_room(host: Host) -> None:
-    """As on an instance that stands by: nobody ever makes room."""
+    """One item is with its handler, for ever, and one waits: nobody makes room for a third."""
+    begun: list[int] = []
     said: list[str] = []
 
     @host.queue(size=1, active_passive=True, stop_timeout=1)
@@ -171,13 +172,14 @@ async def test_a_plain_body_fills_a_queue_and_its_stop_does_not_wait_for_room(ho
     @host.background(after=[mails], stop_timeout=15)
     def fill(stopping: blocking.Stopping) -> None:
         for turn in stopping.every(0.001):
+            begun.append(turn)
             try:
                 mails.put_blocking(turn)
             except WorkQueueFullError as error:
                 said.append(str(error))
 
     async with host.lifespan():
-        await until(lambda: len(mails) == 1, "a full queue")
+        await until(lambda: len(begun) == 3, "one for whom there is no room")
     assert said == [
         "mails had no room for the item before its caller was asked to end: 1 wait already. It was not taken in"
     ]

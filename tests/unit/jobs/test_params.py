@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from locum import Host, Run
 from locum.errors import ScheduleError
@@ -104,6 +104,27 @@ async def test_who_does_not_have_the_job_may_ask_wrongly_and_the_run_is_a_dead_l
         dead = await over(host, run)
     assert (dead.outcome, dead.attempt, begun) == ("dead", 1, [])
     assert "the params of work are not what it takes" in dead.error
+
+
+async def test_a_type_that_fails_to_judge_is_that_run_s_failure_and_no_other_s(host: Host) -> None:
+    class Odd(BaseModel):
+        day: int
+
+        @field_validator("day")
+        @classmethod
+        def judge(cls, day: int) -> int:
+            if day:
+                raise RuntimeError("cannot judge")
+            return day
+
+    @host.job(params_type=Odd)
+    async def work(run: Run) -> None: ...
+
+    async with host.lifespan():
+        jobs = Jobs(Roster(), lambda: host.settings.job_store_url, namespace="shop")
+        dead = await over(host, await jobs.run_now("work", params={"day": 1}))
+        assert (dead.outcome, dead.error) == ("dead", "RuntimeError: cannot judge")
+        assert (await over(host, await host.jobs.run_now("work", params={"day": 0}))).outcome == "succeeded"
 
 
 async def test_those_of_each_slice_are_checked(host: Host) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 
+from locum.coordination.hold import Hold
 from locum.keeper.budget import Budget
 from locum.keeper.cell import Cell
 from locum.keeper.lease import Lease
@@ -94,3 +98,31 @@ def test_a_watcher_that_takes_itself_back_harms_no_other(lease: Lease) -> None:
     lease.on_end(lambda why: told.append("second"))
     lease.lose("x")
     assert sorted(told) == ["first", "second"]
+
+
+@pytest.mark.parametrize("end", ["given up", "lost"])
+async def test_a_hold_that_is_over_is_let_go_of_without_a_collection(
+    lease: Lease, clock: ManualClock, end: str
+) -> None:
+    """A collection looks through all that lives: with thousands of runs a second it would be wanted again and again."""
+
+    class Owner:
+        hold: Hold
+
+        def tell(self, why: str) -> None: ...
+
+    owner = Owner()
+    owner.hold = Hold("run", scope="job/run/0", instance="w0", lease=lease, clock=clock)
+    owner.hold.when_lost(owner.tell)
+    left = weakref.ref(owner), weakref.ref(owner.hold)
+    gc.disable()
+    try:
+        if end == "lost":
+            lease.lose("is over")
+        else:
+            owner.hold.end("is over")
+        del owner
+        await asyncio.sleep(0)  # those who are told of a loss, and the loop, let go of it
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
