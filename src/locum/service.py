@@ -136,6 +136,9 @@ class Surroundings(Protocol):
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """Show what a service does now."""
 
+    def warn(self, service: str, of: str) -> None:
+        """Something that people should know of a service that works; nothing (empty) once that is over."""
+
     def over(self, service: str, error: BaseException | None) -> None:
         """A service is not run again: it is completed (no error), failed, or in a crash loop (`CrashLoopError`)."""
 

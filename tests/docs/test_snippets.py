@@ -42,6 +42,7 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
     ),
     ("how-to/streams.md", "text"): (1, "faults/test_streams.py:streaming"),
     ("how-to/systemd.md", "ini"): (1, "docs/test_operations.py:test_systemd_has_nothing_against_the_unit"),
+    ("how-to/stateful-services.md", "console"): (1, "docs/test_service_with_state.py:test_the_commands_on_partitions"),
     ("how-to/test-your-failover.md", "console"): (2, "docs/test_failover.py:test_the_test_of_the_page"),
     ("how-to/transfer-and-resign.md", "console"): (1, "docs/test_shown.py:test_the_page_on_transfers"),
     ("how-to/write-a-store.md", "toml"): (1, "docs/test_write_a_store.py:test_the_harness_of_the_page"),
@@ -65,7 +66,7 @@ BLOCKS: Final[dict[tuple[str, str], tuple[int, str]]] = {
     ("tutorial/first-service.md", "text"): (2, "docs/test_first_service.py:test_the_tutorial"),
     ("tutorial/scheduled-jobs.md", "console"): (6, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
     ("tutorial/scheduled-jobs.md", "text"): (1, "docs/test_scheduled_jobs.py:test_the_tutorial_on_jobs"),
-    ("tutorial/service-with-state.md", "console"): (4, "docs/test_service_with_state.py:test_the_tutorial_on_state"),
+    ("tutorial/service-with-state.md", "console"): (5, "docs/test_service_with_state.py:test_the_tutorial_on_state"),
     ("tutorial/service-with-state.md", "text"): (1, "docs/test_service_with_state.py:test_the_tutorial_on_state"),
 }
 

@@ -1,4 +1,7 @@
-"""Asking the active instance of a service for the planned end of its term, and waiting for the next one."""
+"""Asking the active instance of a service, or the primary of a partition, for the planned end of its term.
+
+And waiting for the next one.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ import click
 
 from locum import exit_codes
 from locum.cli.looking import looking_at, which_store
+from locum.cli.words import ranges
 from locum.clock import Clock, seconds
 from locum.coordination.grant import Grant, grant_key
+from locum.coordination.replica_report import KIND
 from locum.coordination.request import request_key
 from locum.errors import ConfigurationError, ConflictError
 from locum.identity import host_name
@@ -28,9 +33,10 @@ if TYPE_CHECKING:
     from locum.cli.looking import Place
     from locum.coordination.request import Request
     from locum.store import Store
-    from locum.views.status import Service
+    from locum.views.partitions import PartitionView
+    from locum.views.status import Service, Status
 
-__all__ = ["Answer", "Asking", "Outcome", "ask", "asks", "check_argument", "whoever_asks"]
+__all__ = ["Answer", "Asking", "Outcome", "Seat", "ask", "asks", "check_argument", "whoever_asks"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -43,17 +49,66 @@ class Outcome:
     is_done: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a service stood when its active instance was asked, and how its grant stands now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """What one instance at a time has, and may be asked to give up.
 
     Attributes:
-        service: As it stood when it was asked.
+        name: As commands name it.
+        scope: Under which it is coordinated.
+        words: What who has it is, as in "web-1 is active in settle".
+        active: Who has it; `None` if nobody has.
+        previous: Where nobody has: who had; empty if nobody did.
+        token: The token of who has it, or of the last one.
+        waiting: Who waits for it, the next one first.
+    """
+
+    name: str
+    scope: str
+    words: str
+    active: str | None
+    previous: str
+    token: int
+    waiting: tuple[str, ...]
+
+    @classmethod
+    def of_service(cls, one: Service) -> Seat:
+        """A service in which one instance is active."""
+        return cls(
+            name=one.name,
+            scope=join("election", one.name),
+            words=f"active in {one.name}",
+            active=one.active,
+            previous=one.previous,
+            token=one.token,
+            waiting=one.waiting,
+        )
+
+    @classmethod
+    def of_partition(cls, one: PartitionView) -> Seat:
+        """A partition, which has a primary."""
+        return cls(
+            name=one.name,
+            scope=join(KIND, one.service, str(one.index)),
+            words=f"the primary of {one.name}",
+            active=one.primary,
+            previous=one.previous,
+            token=one.token,
+            waiting=one.waiting,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How it stood when its active instance was asked, and how its grant stands now.
+
+    Attributes:
+        service: What it was asked for, as it stood then.
         grant: As it stands now.
         taken: Milliseconds in between.
     """
 
-    service: Service
+    service: Seat
     grant: Grant
     taken: int
 
@@ -74,7 +129,7 @@ class Answer:
         if self.grant.holder is None:
             return f"{service.active} has {done}, and nobody has taken over within {timeout:g} s."
         return (
-            f"{service.active} is still active in {service.name} (token {service.token}) after {timeout:g} s:"
+            f"{service.active} is still {service.words} (token {service.token}) after {timeout:g} s:"
             " it is not asked any more."
         )
 
@@ -90,7 +145,7 @@ class Asking:
     """
 
     verb: str
-    request: Callable[[Service], Request]
+    request: Callable[[Seat], Request]
     told: Callable[[Answer], Outcome]
 
 
@@ -109,7 +164,10 @@ def asks(command: Callable[..., Asking]) -> Callable[..., int]:
     )
     @functools.wraps(command)
     def asking(service: str, place: Callable[[], Place], timeout: float, **own: Any) -> int:
-        check_argument(service, what="the name of a service")
+        name, slash, partition = service.partition("/")
+        check_argument(name, what="the name of a service")
+        if slash:
+            check_argument(partition, what="the name of a partition")
         outcome = run(_ask_at(place(), service, command(timeout=timeout, **own), timeout))
         click.echo(outcome.text, err=not outcome.is_done)
         return exit_codes.CLEAN if outcome.is_done else exit_codes.SERVICE_FAILED
@@ -138,21 +196,45 @@ async def _ask_at(place: Place, name: str, asking: Asking, timeout: float) -> Ou
     clock = Clock()
     async with looking_at(place, clock=clock) as store:
         status = await read_status(store, clock=clock)
-        service = status.service(name)
-        if service is None or not service.exclusive:
-            known = ", ".join(one.name for one in status.services if one.exclusive) or "none"
-            return Outcome(
-                f"{store.namespace} has no service {name!r} in which one instance is active; it has: {known}.", False
-            )
-        if service.active is None:
-            before = f" (was {service.previous})" if service.previous else ""
-            return Outcome(f"Nobody is active in {name}{before}: there is nothing to {asking.verb}.", False)
-        return asking.told(await ask(store, service, asking.request(service), clock, timeout))
+        seat = _seat(status, name, asking.verb)
+        if isinstance(seat, Outcome):
+            return seat
+        if seat.active is None:
+            before = f" (was {seat.previous})" if seat.previous else ""
+            return Outcome(f"Nobody is {seat.words}{before}: there is nothing to {asking.verb}.", False)
+        return asking.told(await ask(store, seat, asking.request(seat), clock, timeout))
 
 
-async def ask(store: Store, service: Service, request: Request, clock: Clock, timeout: float) -> Answer:
+def _seat(status: Status, name: str, verb: str) -> Seat | Outcome:
+    """What is meant by a name: a service, or a partition of one; or why nothing is."""
+    service, _, partition = name.partition("/")
+    parts = status.partitions_of(service)
+    found = status.service(service)
+    if found is not None and found.exclusive and not partition:
+        return Seat.of_service(found)
+    if parts and (partition or len(parts) == 1):
+        meant = next((one for one in parts if partition in ("", one.partition)), None)
+        if meant is not None:
+            return Seat.of_partition(meant)
+    if parts:
+        told = ranges([one.partition for one in parts])
+        if partition:
+            return Outcome(f"{service} has no partition {partition!r}; it has: {told}.", False)
+        return Outcome(
+            f"{service} has {len(parts)} partitions ({told}): {verb} one of them, as {parts[0].name}.", False
+        )
+    known = [one.name for one in status.services if one.exclusive]
+    known += [f"{one.name}/PARTITION" if one.partitions > 1 else one.name for one in status.services if one.partitions]
+    return Outcome(
+        f"{status.namespace} has no service {name!r} in which one instance is active; it has:"
+        f" {', '.join(sorted(known)) or 'none'}.",
+        False,
+    )
+
+
+async def ask(store: Store, service: Seat, request: Request, clock: Clock, timeout: float) -> Answer:
     """Put a request until another term has begun or the time is up, and take it back."""
-    scope = join("election", service.name)
+    scope = service.scope
     grant = Grant(service.token)
 
     async def until_another_holds_it() -> None:

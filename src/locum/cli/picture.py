@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from locum.cli.partitions import notes_on_partitions, table_of_partitions
 from locum.cli.tables import Cell, Column, Table
 from locum.cli.words import NOTHING, age, how_far, instant, one_line, place_in_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from locum.views.partitions import PartitionView
     from locum.views.runs import Runs, UnderWay
     from locum.views.status import Instance, Part, Service, Status
 
@@ -60,15 +62,13 @@ def tables(status: Status, *, now: datetime | None) -> list[Table]:
         status: The picture.
         now: This moment, in the reader's time zone; `None` where a program reads.
     """
-    return [
-        Table(columns, rows)
-        for columns, rows in (
-            (_SERVICES, [_service(one, now) for one in status.services]),
-            (_INSTANCES, [_instance(one, is_short=now is not None) for one in status.instances]),
-            (_RUNS, [_run(one, now) for one in status.jobs.under_way] if status.jobs else []),
-        )
-        if rows
+    found = [
+        Table(_SERVICES, [_service(one, status, now) for one in status.services]),
+        table_of_partitions(status.partitions, now),
+        Table(_INSTANCES, [_instance(one, status, is_short=now is not None) for one in status.instances]),
+        Table(_RUNS, [_run(one, now) for one in status.jobs.under_way] if status.jobs else []),
     ]
+    return [table for table in found if table.rows]
 
 
 def notes(status: Status) -> list[str]:
@@ -81,7 +81,7 @@ def notes(status: Status) -> list[str]:
         )
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.services if one.trouble]
     found += [f"{one.name}: {one_line(one.trouble)}" for one in status.instances if one.trouble]
-    return found + _notes_on_jobs(status.jobs)
+    return found + notes_on_partitions(status.partitions, is_short=True) + _notes_on_jobs(status.jobs)
 
 
 def _notes_on_jobs(jobs: Runs | None) -> list[str]:
@@ -92,7 +92,9 @@ def _notes_on_jobs(jobs: Runs | None) -> list[str]:
     return [one for one in (told, jobs.trouble and f"The jobs: {one_line(jobs.trouble)}") if one]
 
 
-def _service(one: Service, now: datetime | None) -> list[Cell]:
+def _service(one: Service, status: Status, now: datetime | None) -> list[Cell]:
+    if one.partitions:
+        return [Cell(one.name), _led(status.partitions_of(one.name)), *[Cell(NOTHING, "dim")] * 4]
     if not one.exclusive:
         where = f"runs on {one.running} instance{'' if one.running == 1 else 's'}"
         return [Cell(one.name), Cell(where), *[Cell(NOTHING, "dim")] * 4]
@@ -118,6 +120,15 @@ def _run(one: UnderWay, now: datetime | None) -> list[Cell]:
     ]
 
 
+def _led(partitions: Sequence[PartitionView]) -> Cell:
+    """How many partitions have a primary."""
+    led, of = sum(one.primary is not None for one in partitions), len(partitions)
+    noun = f"partition{'' if of == 1 else 's'}"
+    if led == of:
+        return Cell(f"{of} {noun}, each with a primary" if of > 1 else f"{of} {noun}, with a primary")
+    return Cell(f"{of} {noun}, {of - led} without a primary", "red")
+
+
 def _active(one: Service) -> Cell:
     if one.active is not None:
         if one.mode in ("", "active"):
@@ -129,7 +140,9 @@ def _active(one: Service) -> Cell:
     return Cell(f"nobody ({', '.join(known)})" if known else "nobody", "red")
 
 
-def _instance(one: Instance, *, is_short: bool) -> list[Cell]:
+def _instance(one: Instance, status: Status, *, is_short: bool) -> list[Cell]:
+    divided = {part.service for part in status.partitions}
+    leads = any(part.session == one.session for part in status.partitions)
     late = one.beat_age is not None and one.ttl > 0 and one.beat_age > _LATE * one.ttl
     return [
         Cell(one.name),
@@ -138,7 +151,10 @@ def _instance(one: Instance, *, is_short: bool) -> list[Cell]:
         Cell(_pid(one.worker)),
         Cell(age(one.beat_age), "yellow" if late else ""),
         Cell(one.enforcement or NOTHING),
-        Cell(_parts(one.parts), _STYLES["active"] if any(part.mode == "active" for part in one.parts) else ""),
+        Cell(
+            _parts(one.parts, {name: _roles(one, status.partitions_of(name)) for name in divided}),
+            _STYLES["active"] if leads or any(part.mode == "active" for part in one.parts) else "",
+        ),
         Cell(one.session[:8] if is_short else one.session, "dim"),
     ]
 
@@ -147,11 +163,20 @@ def _pid(pid: int | None) -> str:
     return NOTHING if pid is None else str(pid)
 
 
-def _parts(parts: Sequence[Part]) -> str:
-    """One line a mode: `active settle`, `passive reminders (next), archive (2nd)`."""
+def _roles(one: Instance, partitions: Sequence[PartitionView]) -> str:
+    """What it is in the partitions of a service: `primary of 2, secondary of 1`."""
+    primary = sum(part.session == one.session for part in partitions)
+    secondary = sum(any(other.session == one.session for other in part.secondaries) for part in partitions)
+    told = [f"primary of {primary}"] * bool(primary) + [f"secondary of {secondary}"] * bool(secondary)
+    return ", ".join(told)
+
+
+def _parts(parts: Sequence[Part], roles: Mapping[str, str]) -> str:
+    """One line a mode: `active settle`, `passive reminders (next), archive (2nd)`, `running visits (primary of 2)`."""
     by_mode: dict[str, list[str]] = {}
     for part in parts:
-        text = f"{part.service} ({place_in_line(part.place)})" if part.place else part.service
+        more = place_in_line(part.place) if part.place else roles.get(part.service, "")
+        text = f"{part.service} ({more})" if more else part.service
         by_mode.setdefault(part.mode or "waits for", []).append(text)
     modes = sorted(by_mode, key=lambda mode: _ORDER.index(mode) if mode in _ORDER else len(_ORDER))
     return "\n".join(f"{mode} {', '.join(by_mode[mode])}" for mode in modes) or NOTHING

@@ -10,8 +10,7 @@ from locum.cli.asking import Asking, Outcome, asks, whoever_asks
 from locum.coordination.request import Request
 
 if TYPE_CHECKING:
-    from locum.cli.asking import Answer
-    from locum.views.status import Service
+    from locum.cli.asking import Answer, Seat
 
 __all__ = ["command"]
 
@@ -21,6 +20,8 @@ __all__ = ["command"]
 def command(timeout: float) -> Asking:
     """Ask the active instance of SERVICE to end its term as planned, and wait until another one is active.
 
+    SERVICE/PARTITION is a partition of a stateful service: its primary hands over to the secondary that is next.
+
     It stands in line again afterwards; if it is alone, it becomes active again.
     """
 
@@ -29,7 +30,7 @@ def command(timeout: float) -> Asking:
         if now:
             again = " again" if now == service.active else ""
             return Outcome(
-                f"{now} is active in {service.name}{again} (token {answer.grant.token}): {service.active} resigned,"
+                f"{now} is {service.words}{again} (token {answer.grant.token}): {service.active} resigned,"
                 f" all within {answer.taken} ms.",
                 True,
             )
@@ -38,5 +39,5 @@ def command(timeout: float) -> Asking:
     return Asking("resign", _request, told)
 
 
-def _request(service: Service) -> Request:
+def _request(service: Seat) -> Request:
     return Request(service.token, f"was asked to resign by {whoever_asks()}")

@@ -36,11 +36,11 @@ _COLUMNS: Final = (
 _STYLES: Final = {"owned": "green", "failing": "yellow", "dead": "red", "free": "red"}
 
 
-async def show_shards(place: Place, *, as_json: bool) -> None:
-    """Print every shard of every service."""
+async def show_shards(place: Place, service: str | None, *, as_json: bool) -> None:
+    """Print every shard of every service, or of one."""
     clock = Clock()
     async with looking_at(place, clock=clock) as store:
-        shards = await read_shards(store)
+        shards = await read_shards(store, service)
         url, namespace = store.url, store.namespace
     if as_json:
         click.echo(json.dumps({"namespace": namespace, "store": url, "shards": [asdict(one) for one in shards]}))

@@ -37,18 +37,20 @@ _AT_LEAST: Final = 0.5
 
 
 @click.command("status", short_help="Show every instance and every service.")
-@click.argument("what", required=False, type=click.Choice(["shards"]))
+@click.argument("what", required=False, type=click.Choice(["shards", "partitions"]))
+@click.argument("service", required=False)
 @which_store
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a line, at each change.")
-def command(place: Callable[[], Place], what: str | None, watch: bool, as_json: bool) -> int:
-    """Show who is active in which service, who is next, and what every instance does; or who owns which `shards`."""
-    if what == "shards":
-        if watch:
-            raise click.UsageError("status shards shows them once: leave --watch out")
-        from locum.cli.shards import show_shards
+def command(place: Callable[[], Place], what: str | None, service: str | None, watch: bool, as_json: bool) -> int:
+    """Show who is active in which service, who is next, and what every instance does.
 
-        run(show_shards(place(), as_json=as_json))
+    Or who owns which `shards`, or each of the `partitions`, of all services or of one that is named.
+    """
+    if what is not None:
+        if watch:
+            raise click.UsageError(f"status {what} shows them once: leave --watch out")
+        run(_show(place(), what, service, as_json=as_json))
         return exit_codes.CLEAN
     work = _watch(place(), as_json=as_json) if watch else _once(place(), as_json=as_json)
     try:
@@ -56,6 +58,17 @@ def command(place: Callable[[], Place], what: str | None, watch: bool, as_json: 
     except KeyboardInterrupt:
         pass  # before the watch had taken the signal over
     return exit_codes.CLEAN
+
+
+async def _show(place: Place, what: str, service: str | None, *, as_json: bool) -> None:
+    if what == "shards":
+        from locum.cli.shards import show_shards
+
+        await show_shards(place, service, as_json=as_json)
+        return
+    from locum.cli.partitions import show_partitions
+
+    await show_partitions(place, service, as_json=as_json)
 
 
 async def _once(place: Place, *, as_json: bool) -> None:
@@ -183,6 +196,10 @@ def _without_beats(status: Status) -> dict[str, Any]:
     found = _plain_object(status)
     for one in found["instances"]:
         del one["beat"], one["beat_age"]
+    for one in found["partitions"]:
+        one["position"] = None  # they change with each commit
+        for other in one["secondaries"]:
+            other["position"] = None
     for one in (found["jobs"] or {}).get("under_way", ()):
         del one["per_second"], one["left"]
     return found

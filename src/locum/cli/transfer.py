@@ -11,8 +11,7 @@ from locum.coordination.line import check_successor
 from locum.coordination.request import Request
 
 if TYPE_CHECKING:
-    from locum.cli.asking import Answer
-    from locum.views.status import Service
+    from locum.cli.asking import Answer, Seat
 
 __all__ = ["command"]
 
@@ -23,18 +22,20 @@ __all__ = ["command"]
 def command(to: str, timeout: float) -> Asking:
     """Ask the active instance of SERVICE to end its term as planned, and wait until the named one is active.
 
+    SERVICE/PARTITION is a partition of a stateful service: its primary hands over to a secondary that has caught up.
+
     Nobody else takes over for one TTL, unless the named one stops or dies meanwhile. If it has not taken over by then,
     whoever is next in line does.
     """
     check_argument(to, what="the name of an instance")
 
-    def request(service: Service) -> Request:
+    def request(service: Seat) -> Request:
         check_successor(service.name, to, holder=service.active or "", waiting=service.waiting)
         return Request(service.token, f"was transferred to {to} (asked by {whoever_asks()})", to)
 
     def told(answer: Answer) -> Outcome:
         service, now = answer.service, answer.now
-        active = f"{now} is active in {service.name} (token {answer.grant.token})"
+        active = f"{now} is {service.words} (token {answer.grant.token})"
         if now == to:
             return Outcome(f"{active}: transferred from {service.active}, all within {answer.taken} ms.", True)
         if now:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["NOTHING", "age", "how_far", "instant", "one_line", "place_in_line"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["NOTHING", "age", "how_far", "instant", "one_line", "place_in_line", "ranges"]
 
 _WIDTH: Final = 12
+_MOST: Final = 24  # names in a row
 NOTHING: Final = "–"  # noqa: RUF001 - a dash that cannot be taken for a minus
 
 
@@ -66,6 +70,23 @@ def _rate(per_second: float) -> str:
         if per_second * many >= 0.95:
             return f"{per_second * many:,.1f}/{unit}"
     return f"{per_second * 3600:,.1f}/h"
+
+
+def ranges(names: Sequence[str]) -> str:
+    """Names in a row, those that are numbers as ranges: `0-3, 7, 9, 10`; of very many the first ones."""
+    if not all(name.isdecimal() for name in names):
+        return _cut(names)
+    told: list[list[int]] = []
+    for number in sorted(map(int, names)):
+        if told and number == told[-1][-1] + 1:
+            told[-1].append(number)
+        else:
+            told.append([number])
+    return _cut([f"{one[0]}-{one[-1]}" if len(one) > 2 else ", ".join(map(str, one)) for one in told])
+
+
+def _cut(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:_MOST]) + (f" and {len(texts) - _MOST} more" if len(texts) > _MOST else "")
 
 
 def one_line(text: str) -> str:

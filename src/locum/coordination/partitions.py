@@ -18,12 +18,24 @@ from locum.store import ABSENT
 if TYPE_CHECKING:
     from locum.store import Record, Store
 
-__all__ = ["Key", "Partition", "Partitioning", "declare", "int64_range", "named", "partitioning_of", "singleton"]
+__all__ = [
+    "PARTITIONINGS",
+    "Key",
+    "Partition",
+    "Partitioning",
+    "declare",
+    "int64_range",
+    "named",
+    "partitioning_of",
+    "singleton",
+]
 
 _LOWEST: Final = -(2**63)
 _HIGHEST: Final = 2**63 - 1
 _ONLY: Final = "0"
-_KEY: Final = "partitioning/"
+
+PARTITIONINGS: Final = "partitioning/"
+"""The prefix of the records that say how services are divided."""
 
 Key = int | str | bytes
 
@@ -158,7 +170,7 @@ def int64_range(count: int, *, low: int = _LOWEST, high: int = _HIGHEST) -> Part
 
 async def partitioning_of(store: Store, service: str) -> Partitioning | None:
     """How a service is divided; `None` if it is not."""
-    record = await store.read(_KEY + service)
+    record = await store.read(PARTITIONINGS + service)
     return None if record is None else Partitioning.of(record)
 
 
@@ -172,7 +184,7 @@ async def declare(store: Store, service: str, partitioning: Partitioning) -> Non
     known = await partitioning_of(store, service)
     if known is None:
         try:
-            await store.write(_KEY + service, partitioning.to_bytes(), expect=ABSENT)
+            await store.write(PARTITIONINGS + service, partitioning.to_bytes(), expect=ABSENT)
         except ConflictError:
             known = await partitioning_of(store, service)
     if known is not None and known != partitioning:

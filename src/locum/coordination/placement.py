@@ -62,25 +62,29 @@ def _level(sets: list[list[str]], load: dict[str, int]) -> None:
         load[light] += 1
 
 
-def swaps(carried: Sequence[Collection[str]], primaries: Sequence[str | None]) -> dict[int, str]:
+def swaps(
+    carried: Sequence[Collection[str]], primaries: Sequence[str | None], *, order: Sequence[int] | None = None
+) -> dict[int, str]:
     """Which primaries are to hand over to which other replica, so that the primaries are spread.
 
     Args:
         carried: For each partition the instances that can be its primary.
         primaries: For each partition the instance that is; `None` if none is.
+        order: The partitions, those first that are rather moved than others; by index if none is given.
 
     Returns:
         By partition the next primary. With these moves no instance could be relieved any more by another move of one
         primary, or of several in a chain; none if that is so already.
     """
     now: list[str | None] = list(primaries)
+    order = range(len(now)) if order is None else order
     load = {name: 0 for names in carried for name in names}
     for index, name in enumerate(now):
         if name in load and name in carried[index]:
             load[name] += 1
         else:
             now[index] = None
-    while chain := _chain(carried, now, load):
+    while chain := _chain(carried, now, load, order):
         load[str(now[chain[0][0]])] -= 1
         load[chain[-1][1]] += 1
         for index, name in chain:
@@ -93,7 +97,7 @@ def swaps(carried: Sequence[Collection[str]], primaries: Sequence[str | None]) -
 
 
 def _chain(
-    carried: Sequence[Collection[str]], now: Sequence[str | None], load: Mapping[str, int]
+    carried: Sequence[Collection[str]], now: Sequence[str | None], load: Mapping[str, int], order: Sequence[int]
 ) -> list[tuple[int, str]]:
     """The shortest chain of moves from an instance to one that has at least two fewer: partition and next primary."""
     for heavy in sorted(load, key=lambda one: (-load[one], one)):
@@ -103,8 +107,8 @@ def _chain(
             name = waiting.popleft()
             if load[name] <= load[heavy] - 2:
                 return came[name]
-            for index, primary in enumerate(now):
-                if primary == name:
+            for index in order:
+                if now[index] == name:
                     for other in sorted(carried[index]):
                         if other not in came:
                             came[other] = [*came[name], (index, other)]

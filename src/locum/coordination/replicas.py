@@ -11,15 +11,20 @@ On loss: with the session all that an instance is primary of is gone; it carries
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar
 
 from locum.coordination.assignment import MOST_SHARDS
 from locum.coordination.election import Election
+from locum.coordination.grant import Grant
+from locum.coordination.line import line_of, line_prefix, waiting_in
 from locum.coordination.partitions import declare
 from locum.coordination.placement import place, swaps
+from locum.coordination.replica_report import KIND, REPORTS
 from locum.coordination.shards import Sharding, Shards
 from locum.errors import ConfigurationError
 from locum.names import join
+from locum.store import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from locum.coordination.commons import Commons
     from locum.coordination.partitions import Partition, Partitioning
     from locum.coordination.plan import Look
+    from locum.coordination.replica_report import Report
+    from locum.store import Record
 
 __all__ = ["Replicas"]
 
@@ -47,7 +54,7 @@ class Replicas(Shards):
         ConfigurationError: There cannot be so many.
     """
 
-    kind: ClassVar[str] = "partition"
+    kind: ClassVar[str] = KIND
 
     def __init__(
         self,
@@ -66,7 +73,7 @@ class Replicas(Shards):
         super().__init__(commons, name, sharding)
         self.partitioning, self.replicas = partitioning, replicas
         self._elections = [
-            Election(commons, f"{name}[{one.name}]", scope=join(self.kind, name, str(one.index)))
+            Election(commons, f"{name}/{one.name}", scope=join(self.kind, name, str(one.index)))
             for one in partitioning.partitions
         ]
 
@@ -89,7 +96,10 @@ class Replicas(Shards):
     def swaps(self, look: Look) -> dict[int, str]:
         """By partition who is to be its primary in the place of the one that is."""
         staying = look.staying
-        return swaps([[name for name in one if name in staying] for one in self.carriers(look)], self.primaries(look))
+        carried = [[name for name in one if name in staying] for one in self.carriers(look)]
+        # what was moved last, by somebody's wish perhaps, is moved last again
+        revisions = [grant.revision if (grant := look.grants.get(index)) else 0 for index in range(len(carried))]
+        return swaps(carried, self.primaries(look), order=sorted(range(len(carried)), key=revisions.__getitem__))
 
     async def look(self) -> Look:
         """What the store says at this moment; in one that is new, how the service is divided is written down first.
@@ -122,6 +132,23 @@ class Replicas(Shards):
         """
         await declare(self._commons.store, self.name, self.partitioning)
 
+    async def ready(self, look: Look) -> list[frozenset[str]]:
+        """For each partition the instances that are its primary, or have caught up and wait to be.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        lines: defaultdict[int, list[Record]] = defaultdict(list)
+        prefix = line_prefix(join(self.kind, self.name))
+        for record in (await self._commons.store.list(prefix)).records:
+            index = record.key.removeprefix(prefix).partition("/")[0]
+            if index.isdecimal():
+                lines[int(index)].append(record)
+        return [
+            frozenset([*([primary] if primary is not None else []), *waiting_in(line_of(lines[index]), Grant())])
+            for index, primary in enumerate(self.primaries(look))
+        ]
+
     async def standing_by(self, partition: Partition) -> list[str]:
         """The instances whose replicas of a partition have caught up, and wait to be its primary.
 
@@ -129,3 +156,20 @@ class Replicas(Shards):
             StoreError: The store does not answer.
         """
         return await self.election(partition.index).waiting()
+
+    async def session(self) -> str:
+        """The session under which this instance tells of its replicas.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        return await self._commons.session()
+
+    async def tell(self, report: Report, session: str) -> None:
+        """Tell of the replicas of this instance, for people; it is forgotten with the session.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        key = join(f"{REPORTS}{self.name}", session)
+        await self._commons.store.write(key, report.to_bytes(), expect=ANY, session=session)

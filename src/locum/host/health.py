@@ -50,6 +50,7 @@ class _Service:
     context: Context | None = None
     restarts: int = 0
     error: str = ""
+    warning: str = ""
 
     @property
     def beaten_at(self) -> int:
@@ -120,6 +121,11 @@ class Health:
         one = self._services[service]
         one.error = f"{type(error).__name__}: {error}"
         one.restarts += again
+        self._changed()
+
+    def warn(self, service: str, of: str) -> None:
+        """A service works, and this is to be known of it all the same; empty for nothing."""
+        self._services[service].warning = of
         self._changed()
 
     def lost_store(self, *, lost: bool) -> None:
@@ -203,7 +209,8 @@ class Health:
         return "; ".join(f"{name} {self._words(self._services[name])}" for name in roles or self._services)
 
     def _words(self, one: _Service) -> str:
-        return f"{one.mode.value}" if one.token is None else f"{one.mode.value} token={one.token}"
+        told = one.mode.value if one.token is None else f"{one.mode.value} token={one.token}"
+        return f"{told} ({one.warning})" if one.warning else told
 
     def _picture_of(self, one: _Service) -> dict[str, Any]:
         role = ("active" if one.is_active else "passive") if one.has_roles else None
@@ -215,6 +222,7 @@ class Health:
             "last_beat": round(seconds(self._age(one)), 3) if one.since else None,
             "restarts": one.restarts,
             "error": one.error or None,
+            "warning": one.warning or None,
         }
 
     def _age(self, one: _Service) -> int:

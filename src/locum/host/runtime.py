@@ -137,6 +137,10 @@ class Runtime(ABC):
         self._modes_changed.set()
         self.health.show(service, mode, token)
 
+    def warn(self, service: str, of: str) -> None:
+        """Something that people should know of a service that works."""
+        self.health.warn(service, of)
+
     async def call(self, function: Callable[..., object], *given: object) -> object:
         """Call a body with what it asks for by type, a plain one in a thread of its own."""
         self.health.began(given)

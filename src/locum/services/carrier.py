@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from locum.clock import nanoseconds
-from locum.errors import ConfigurationError, StoreError, TransferRefusedError
+from locum.coordination.replica_report import Report
+from locum.errors import ConfigurationError, CoordinationError, StoreError, TransferRefusedError
 from locum.floor import Floor
 from locum.names import random_id
 from locum.scopes import Backoff, Scope, cancel_and_wait, happens, told_by_result
@@ -17,6 +18,7 @@ from locum.services.replica import Replica
 from locum.services.stateful import ReplicaLife
 from locum.services.supervised import Supervised
 from locum.services.terms import Terms
+from locum.state.role import Role
 from locum.telemetry import exc_info_of, logger
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = ["StatefulRunner"]
 
 _log = logger("services.carrier")
 _TIDY_AGAIN: Final = 0.5  # s, while something waits for another instance
+_TELL_EVERY: Final = 2.0  # s
 
 
 class StatefulRunner(Supervised):
@@ -79,7 +82,8 @@ class StatefulRunner(Supervised):
         self._part: Participation | None = None
         self._untidy = asyncio.Event()
         self._wished_since: dict[tuple[int, str], int] = {}
-        self._told_few: set[int] = set()
+        self._few_since: dict[int, int] = {}
+        self._told_few = ""
         self._rests = self._has_left = False
         self._taking_part: asyncio.Task[None] | None = None
 
@@ -133,11 +137,15 @@ class StatefulRunner(Supervised):
             self._part = part
             self._surroundings.show(self.name, Mode.RUNNING)
             self._has_begun(None)
-            tidying = self._terms.scope.spawn(self._tidy(), name="tidying")
+            beside = [
+                self._terms.scope.spawn(self._tidy(), name="tidying"),
+                self._terms.scope.spawn(self._tell_replicas(), name="what is told"),
+            ]
             try:
                 await part.looks(self._heed)
             finally:
-                tidying.cancel()
+                for task in beside:
+                    task.cancel()
 
     def _heed(self, look: Look) -> float | None:
         """Carry what is planned for us; what is not any more is seen to beside this."""
@@ -146,7 +154,6 @@ class StatefulRunner(Supervised):
         for partition, carriers in zip(
             self._replicas.partitioning.partitions, self._replicas.carriers(look), strict=True
         ):
-            self._warn_of_few(partition, carriers)
             is_ours = self._surroundings.instance in carriers and self._gave_up is None
             if is_ours and partition.index not in self._carried:
                 self._carry(partition)
@@ -251,7 +258,7 @@ class StatefulRunner(Supervised):
                 if self._surroundings.clock.now() - wished[key] >= nanoseconds(self._replicas.sharding.join_delay):
                     await self._hand_over(replica, swaps[index])
         self._wished_since = wished
-        return waits
+        return await self._tell_of_few(look) or waits
 
     async def _leave(self, replica: Replica, partition: Partition, carriers: tuple[str, ...]) -> bool:
         """Leave what others are to carry, once these have caught up; whether that is waited for."""
@@ -277,8 +284,43 @@ class StatefulRunner(Supervised):
             return False
         return True
 
-    def _warn_of_few(self, partition: Partition, carriers: tuple[str, ...]) -> None:
-        is_few = 0 < len(carriers) < self._least
-        if is_few and partition.index not in self._told_few:
-            _log.warning("%s[%s] has %d of at least %d replicas", self.name, partition.name, len(carriers), self._least)
-        (self._told_few.add if is_few else self._told_few.discard)(partition.index)
+    # -- what is told
+
+    async def _tell_of_few(self, look: Look) -> bool:
+        """Tell where fewer replicas are ready than are to be at the least, once that has lasted; whether any are few.
+
+        That is the primary's affair: so one instance tells of it.
+        """
+        if self._least <= 1:
+            return False
+        now, ready = self._surroundings.clock.now(), await self._replicas.ready(look)
+        ours = [index for index, (replica, _) in self._carried.items() if replica.role is Role.PRIMARY]
+        self._few_since = {index: self._few_since.get(index, now) for index in ours if len(ready[index]) < self._least}
+        lasting = nanoseconds(self._replicas.sharding.join_delay)
+        few = sorted(index for index, since in self._few_since.items() if now - since >= lasting)
+        names = [self._replicas.partitioning.names[index] for index in few]
+        told = f"{', '.join(names)}: fewer than {self._least} replicas are ready" if names else ""
+        if told != self._told_few:
+            self._told_few = told
+            self._surroundings.warn(self.name, told)
+            if told:
+                _log.warning("%s: partition %s", self.name, told)
+            else:
+                _log.info("%s: at least %d replicas of each partition are ready again", self.name, self._least)
+        return bool(self._few_since)
+
+    async def _tell_replicas(self) -> None:
+        """Tell where the replicas are: one write for all of them, and none while nothing changes."""
+        told: tuple[str, Report] | None = None
+        while True:
+            await self._surroundings.clock.sleep(_TELL_EVERY)
+            found = {index: replica.told for index, (replica, _) in self._carried.items()}
+            replicas = {index: one for index, one in sorted(found.items()) if one is not None}
+            report = Report(self._surroundings.instance, self._least, replicas)
+            try:
+                session = await self._replicas.session()
+                if (session, report) != told:
+                    await self._replicas.tell(report, session)
+                    told = session, report
+            except (StoreError, CoordinationError) as error:
+                _log.debug("the replicas of %s are not told of: %s", self.name, error)

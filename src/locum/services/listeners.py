@@ -86,7 +86,7 @@ class Place:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.service}[{self.partition}]" if self.partition else self.service
+        return f"{self.service}/{self.partition}" if self.partition else self.service
 
 
 class Listeners:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from locum.clock import seconds
+from locum.coordination.replica_report import Told
 from locum.coordination.term import Term  # in a signature that is read when the program runs
 from locum.errors import StopTimeoutError
 from locum.scopes import cancel_and_wait
@@ -64,6 +66,14 @@ class Replica:
     def role(self) -> Role:
         """What it is."""
         return Role.NONE if self._life is None else self._life.role
+
+    @property
+    def told(self) -> Told | None:
+        """What is told of it, for people; `None` where it has no role."""
+        if self._life is None or self._life.role is Role.NONE:
+            return None
+        state = self._life.state
+        return Told(state.position, math.ceil(state.staleness) if math.isfinite(state.staleness) else None)
 
     def leave(self, why: str) -> None:
         """Close it: as the primary by a planned end of its term."""

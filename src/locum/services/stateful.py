@@ -38,7 +38,8 @@ class StatefulService(ReliableService):
     Attributes:
         partitions: How the state is divided; for good. `singleton()`, `named(...)` or `int64_range(...)`.
         replicas: How many instances carry each partition, if so many are there.
-        least_replicas: Fewer than so many are told of, as a warning; the state itself is kept in its database.
+        least_replicas: Where fewer have caught up, log, health and status warn; nothing is refused: what is committed
+            is in the database.
         join_delay: Seconds for which an instance that joins must have been there before it carries something.
         rebalance_delay: Seconds for which what an instance carried waits for its name to come back.
     """

@@ -410,11 +410,11 @@ class Cluster:
         return found[0]
 
     async def _asked(self, service: str, request: Callable[[Service], Request], timeout: float) -> Active:
-        from locum.cli.asking import ask  # with what the command line needs, which a test seldom does
+        from locum.cli.asking import Seat, ask  # with what the command line needs, which a test seldom does
 
         before = await self.active(service, timeout=timeout)
         found = (await self.status()).service(service)
         if found is None or found.token != before.token:
             raise WaitedInVainError(f"{service} has changed hands by itself\n{await self._eyes.described()}")
-        await ask(self._eyes.store, found, request(found), self._clock, timeout)
+        await ask(self._eyes.store, Seat.of_service(found), request(found), self._clock, timeout)
         return await self.active(service, after=before, timeout=timeout)

@@ -10,9 +10,9 @@ from locum.coordination.line import Entry, line_prefix
 from locum.errors import CorruptRecordError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
-    from locum.store import Record, SessionStatus
+    from locum.store import Record
 
 __all__ = ["GRANTS", "LINES", "Line", "grant_of", "lines_of"]
 
@@ -41,13 +41,24 @@ class Line:
 
 
 def lines_of(
-    lines: Sequence[Record], grants: Sequence[Record], sessions: Mapping[str, SessionStatus]
+    lines: Sequence[Record],
+    grants: Sequence[Record],
+    sessions: Collection[str],
+    *,
+    kind: str = "election",
 ) -> dict[str, Line]:
-    """By the service's name: who waits, without those that hold or held what they stand in line for."""
-    granted = {record.key.removeprefix(GRANTS): grant_of(record) for record in grants}
+    """By the service's name: who waits, without those that hold or held what they stand in line for.
+
+    Args:
+        lines: The records of the lines.
+        grants: Those of the grants.
+        sessions: The ids of the open sessions.
+        kind: The first part of the scopes, which the names do without.
+    """
+    granted = {record.key.removeprefix(grant_key(f"{kind}/")): grant_of(record) for record in grants}
     found: dict[str, Line] = {}
     for record in lines:
-        name = record.key.removeprefix(LINES).partition("/")[0]
+        name = record.key.removeprefix(line_prefix(kind)).rpartition("/")[0]
         line, grant = found.get(name, Line()), granted.get(name)
         try:
             entry = Entry.of(record)

@@ -6,6 +6,7 @@ A record that cannot be read is shown as such and spoils nothing else.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from locum.errors import CorruptRecordError
 from locum.identity import MachineKey
 from locum.keeper.owner import Ending, Owner
 from locum.views.line import GRANTS, LINES, Line, grant_of, lines_of
+from locum.views.partitions import PartitionView, pictured, read_records
 from locum.views.runs import Runs
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Instance", "Part", "Service", "Status", "read_status"]
 
 _MEMBERS: Final = "member/"
+_RUNS: Final = ("running", "active")  # the latter of a service that runs on a number of instances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class Service:
         reserved: Where nobody is active: the instance to which it was transferred; empty if to none.
         waiting: The instances in line, the next one first.
         running: On how many instances it runs, where it is not exclusive.
+        partitions: Into how many it is divided; 0 if it is not.
         trouble: What of it cannot be read; empty if all can.
     """
 
@@ -110,6 +114,7 @@ class Service:
     reserved: str = ""
     waiting: tuple[str, ...] = ()
     running: int = 0
+    partitions: int = 0
     trouble: str = ""
 
     @property
@@ -127,6 +132,7 @@ class Status:
         store: The store's URL, without secrets.
         instances: Every instance, by name.
         services: Every service, by name.
+        partitions: Those of stateful services, by service and index.
         jobs: The runs of its jobs; `None` where nobody has looked, or no job was ever declared.
         quarantine: Seconds for which an instance must watch the store before anything is granted in it, since it is not
             the one that was there before (R25); 0 if it is not in quarantine.
@@ -136,12 +142,17 @@ class Status:
     store: str
     instances: tuple[Instance, ...]
     services: tuple[Service, ...]
+    partitions: tuple[PartitionView, ...] = ()
     quarantine: float = 0.0
     jobs: Runs | None = None
 
     def service(self, name: str) -> Service | None:
         """The service of that name."""
         return next((one for one in self.services if one.name == name), None)
+
+    def partitions_of(self, service: str) -> tuple[PartitionView, ...]:
+        """The partitions of a service; none if it has none."""
+        return tuple(one for one in self.partitions if one.service == service)
 
 
 async def read_status(store: Store, *, clock: Clock) -> Status:
@@ -158,21 +169,26 @@ async def read_status(store: Store, *, clock: Clock) -> Status:
     members = (await store.list(_MEMBERS)).records
     lines = (await store.list(LINES)).records
     grants = (await store.list(GRANTS)).records
+    divided = await read_records(store)
     found = await store.sessions()
     sessions, now = found.by_id, clock.now()
-    endings = await _endings(store, grants, sessions)
+    endings = await _endings(store, [*grants, *divided.grants], sessions)
 
     waiting = lines_of(lines, grants, sessions)
     said = _by_session(members)
     instances = [_instance(session, said.get(session.id), waiting, now) for session in sessions.values()]
     exclusive = [_exclusive(record, sessions, endings, said, waiting) for record in grants]
+    partitions = pictured(divided, sessions, endings)
+    counts = Counter(one.service for one in partitions)
     names = {service.name for service in exclusive}
-    everywhere = [_everywhere(name, instances) for name in _services(instances) if name not in names]
+    others = (_services(instances) | counts.keys()) - names
+    everywhere = [replace(_everywhere(name, instances), partitions=counts[name]) for name in others]
     return Status(
         namespace=store.namespace,
         store=store.url,
         instances=tuple(sorted(instances, key=lambda one: (one.name, one.session))),
         services=tuple(sorted((*exclusive, *everywhere), key=lambda one: one.name)),
+        partitions=partitions,
         quarantine=seconds(found.max_ttl) if found.quarantined else 0.0,
     )
 
@@ -319,5 +335,5 @@ def _services(instances: Iterable[Instance]) -> set[str]:
 
 
 def _everywhere(name: str, instances: Iterable[Instance]) -> Service:
-    running = sum(part.service == name and part.mode == "running" for one in instances for part in one.parts)
+    running = sum(part.service == name and part.mode in _RUNS for one in instances for part in one.parts)
     return Service(name=name, exclusive=False, running=running)

@@ -96,3 +96,9 @@ def test_with_replicas_everywhere_the_primaries_are_within_one(partitions: int, 
     load.update(name for name in after if name is not None)
     assert max(load.values()) - min(load.values()) <= 1
     assert len(moved) == partitions - -(-partitions // instances) or len(moved) == partitions - partitions // instances
+
+
+def test_what_was_moved_last_is_moved_last_again() -> None:
+    names, primaries = ("a", "b"), ["b", "b", "b", "a"]
+    assert swaps([names] * 4, primaries) == {0: "a"}
+    assert swaps([names] * 4, primaries, order=[3, 2, 1, 0]) == {2: "a"}

@@ -176,7 +176,15 @@ def test_the_picture(clock: ManualClock) -> None:
 
 
 def _shown(state: str, *, role: str | None = None, restarts: int = 0, error: str | None = None) -> dict[str, Any]:
-    return {"state": state, "role": role, "token": None, "last_beat": 2.5, "restarts": restarts, "error": error}
+    return {
+        "state": state,
+        "role": role,
+        "token": None,
+        "last_beat": 2.5,
+        "restarts": restarts,
+        "error": error,
+        "warning": None,
+    }
 
 
 async def test_active_is_who_holds_a_term_at_this_very_moment(clock: ManualClock, tmp_path: Path) -> None:

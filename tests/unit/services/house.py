@@ -62,6 +62,7 @@ class House:
         self.shown: list[tuple[Mode, int | None]] = []
         self.failures: list[tuple[str, int]] = []
         self.overs: list[BaseException | None] = []
+        self.warnings: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
 
     def tell(self, event: Event) -> None:
@@ -71,6 +72,9 @@ class House:
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         self.shown.append((mode, token))
         self._changed.set()
+
+    def warn(self, service: str, of: str) -> None:
+        self.warnings.append((service, of))
 
     def over(self, service: str, error: BaseException | None) -> None:
         self.overs.append(error)

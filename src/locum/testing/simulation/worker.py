@@ -236,6 +236,9 @@ class Worker:
     def show(self, service: str, mode: Mode, token: int | None = None) -> None:
         """A mode."""
 
+    def warn(self, service: str, of: str) -> None:
+        """What people should know."""
+
     def over(self, service: str, error: BaseException | None) -> None:
         """It failed too often: its host ends, and its keeper starts a worker anew."""
         self.fail(f"{service} is over: {error}", exit_codes.SERVICE_FAILED)
