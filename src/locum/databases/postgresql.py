@@ -151,14 +151,21 @@ class PostgresDatabase(Generic[L]):
         that notify wait for each other.
         """
         given = statement.ordered(values)
-        await self._reached()
+        if self._engine is None:
+            await self._reached()
         if self._pooled:
             return await self.transact(lambda db: _told_within(db, statement, given))
         telling = False
         try:
-            async with asyncio.timeout(self._timeout), self._tellers.one() as teller:
+            async with asyncio.timeout(self._timeout):
+                teller = await self._tellers.take()
                 telling = True
-                has_changed = await teller.say(statement.text, given) is not None
+                try:
+                    has_changed = await teller.say(statement.text, given) is not None
+                except BaseException:
+                    self._tellers.cut(teller)
+                    raise
+                self._tellers.give_back(teller)
         except _FAILURES as error:
             raise self._told(error, committing=telling and not _is_refusal(error)) from error
         if has_changed:
@@ -255,8 +262,8 @@ class PostgresDatabase(Generic[L]):
         while not self._is_heard:
             self._is_heard = True
             try:
-                async with asyncio.timeout(self._timeout), self._tellers.one() as teller:
-                    await teller.say(_QUIETLY, (self._channel,))
+                async with asyncio.timeout(self._timeout):
+                    await self._tellers.say(_QUIETLY, (self._channel,))
             except _FAILURES:
                 pass  # they look by themselves now and then
             await asyncio.sleep(_PAUSE)

@@ -10,8 +10,9 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from locum.databases.database import Preparing, wake_others, wakes_others
-from locum.errors import OutcomeUnknownError, StoreUnavailableError
+from locum.databases.database import Preparing, wakes_others
+from locum.errors import OutcomeUnknownError, StoreError, StoreUnavailableError
+from locum.scopes import Scope, told_by_result
 from locum.stores.sqlite.files import QueueFile, WakeFile
 from locum.stores.sqlite.lane import Lane
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 L = TypeVar("L", bound=Preparing)
 _BEGIN: Final = "locum_begin"
 _GRACE: Final = 0.2  # seconds for the thread to end: it may hang in the kernel
+_PAUSE: Final = 0.005  # seconds between two times that others are told
 _SHARE: Final = 0.8  # of the deadline: SQLite gives up first, and says why
 
 
@@ -53,6 +55,9 @@ class SqliteDatabase(Generic[L]):
         self._connection: Connection | None = None
         self._queue: QueueFile | None = None
         self._wake: WakeFile | None = None
+        self._tasks = Scope(f"the database of {name}", on_error=told_by_result)
+        self._announcing: asyncio.Task[None] | None = None
+        self._is_heard = True
         self._lane = Lane(
             f"locum-{name}", url, hint=f"others write to {path}, or its disk does not answer", at_end=self._leave
         )
@@ -68,15 +73,7 @@ class SqliteDatabase(Generic[L]):
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction; only one does at a time, on the whole machine."""
-
-        def transaction(call: Call[T]) -> T:
-            if self._queue is None:
-                self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
-            with self._queue.turn():
-                call.begin()
-                return self._within(work, "BEGIN IMMEDIATE")
-
-        return await self._lane.call(self._call, self._told(transaction), timeout=self._timeout)
+        return await self._in_turn(lambda: self._within(work, "BEGIN IMMEDIATE"))
 
     async def ask(self, question: Callable[[Connection], T]) -> T:
         """Ask something; who reads waits for no writer of another process."""
@@ -87,15 +84,17 @@ class SqliteDatabase(Generic[L]):
         return await self._lane.call(self._call, self._told(reading), timeout=self._timeout)
 
     async def tell(self, statement: Statement, values: Mapping[str, Any]) -> bool:
-        """Change something; here that is a transaction like any other."""
+        """Change something by one statement, in a transaction of the driver's own.
 
-        def telling(db: Connection) -> bool:
-            has_changed = db.exec_driver_sql(statement.text, statement.ordered(values)).first() is not None
-            if has_changed:
-                wake_others(db)
-            return has_changed
-
-        return await self.transact(telling)
+        Others are told afterwards, a few times together: whoever follows would look after each of many.
+        """
+        given = statement.ordered(values)
+        has_changed = await self._in_turn(lambda: self._say(statement.text, given))
+        if has_changed:
+            self._is_heard = False
+            if self._announcing is None or self._announcing.done():
+                self._announcing = self._tasks.spawn(self._announce(), name="tell others")
+        return has_changed
 
     async def listen(self, wake: Callable[[], object]) -> None:
         """Call something whenever a process has something for others, by the touch of a file beside the database."""
@@ -117,8 +116,31 @@ class SqliteDatabase(Generic[L]):
 
     async def close(self) -> None:
         """Leave."""
+        await self._tasks.close(timeout=_GRACE)
         self._lane.close()
         self._lane.join(_GRACE)
+
+    async def _in_turn(self, work: Callable[[], T]) -> T:
+        """Do something in the thread when it is this database's turn to write."""
+
+        def writing(call: Call[T]) -> T:
+            if self._queue is None:
+                self._queue = QueueFile(self._path.with_name(self._path.name + "-queue"))
+            with self._queue.turn():
+                call.begin()
+                return work()
+
+        return await self._lane.call(self._call, self._told(writing), timeout=self._timeout)
+
+    async def _announce(self) -> None:
+        """Tell others, until nothing has come that they were not told of."""
+        while not self._is_heard:
+            self._is_heard = True
+            try:
+                await self._lane.call(self._call, self._told(lambda _: self._wake_others()), timeout=self._timeout)
+            except StoreError:
+                pass  # they look by themselves now and then
+            await asyncio.sleep(_PAUSE)
 
     # -- in the thread
 
@@ -136,9 +158,7 @@ class SqliteDatabase(Generic[L]):
         return told
 
     def _within(self, work: Callable[[Connection], T], begin: str) -> T:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        db = self._connection
+        db = self._connected()
         wakes_others(db.info)  # of one that was rolled back
         db.info[_BEGIN] = begin
         transaction = db.begin()
@@ -153,10 +173,33 @@ class SqliteDatabase(Generic[L]):
             self._drop()
             raise OutcomeUnknownError(self._url, self._call, str(error.orig)) from error
         if wakes_others(db.info):
-            if self._wake is None:
-                self._wake = self._wake_file()
-            self._wake.touch()
+            self._wake_others()
         return result
+
+    def _say(self, text: str, given: tuple[Any, ...]) -> bool:
+        driver: Any = self._connected().connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE")
+        try:
+            has_changed = bool(driver.execute(text, given).fetchall())
+        except BaseException:
+            driver.execute("ROLLBACK")
+            raise
+        try:
+            driver.execute("COMMIT")
+        except sqlite3.OperationalError as error:  # as above
+            self._drop()
+            raise OutcomeUnknownError(self._url, self._call, str(error)) from error
+        return has_changed
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _wake_others(self) -> None:
+        if self._wake is None:
+            self._wake = self._wake_file()
+        self._wake.touch()
 
     def _wake_file(self) -> WakeFile:
         return WakeFile(self._path.with_name(self._path.name + "-wake"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 __all__ = ["Teller", "Tellers"]
 
@@ -53,19 +52,39 @@ class Tellers:
         self._free: list[Teller] = []
         self._places = asyncio.Semaphore(_MOST)
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[Teller]:
-        """One of them; it is cut if anything goes wrong, for nobody knows what it would answer next."""
-        async with self._places:
-            while self._free and self._free[-1].is_closed:
-                self._free.pop()
-            teller = self._free.pop() if self._free else Teller(await self._connect())
-            try:
-                yield teller
-            except BaseException:
-                teller.cut()
-                raise
-            self._free.append(teller)
+    async def take(self) -> Teller:
+        """One of them, for one statement: to be given back, or cut if anything goes wrong with it."""
+        await self._places.acquire()
+        try:
+            while self._free:
+                teller = self._free.pop()
+                if not teller.is_closed:
+                    return teller
+            return Teller(await self._connect())
+        except BaseException:
+            self._places.release()
+            raise
+
+    def give_back(self, teller: Teller) -> None:
+        """It has answered."""
+        self._free.append(teller)
+        self._places.release()
+
+    def cut(self, teller: Teller) -> None:
+        """It has not, and nobody knows what it would answer next."""
+        teller.cut()
+        self._places.release()
+
+    async def say(self, text: str, given: Sequence[Any]) -> Any:
+        """Say a statement by one of them; the first row of its answer, or `None`."""
+        teller = await self.take()
+        try:
+            found = await teller.say(text, given)
+        except BaseException:
+            self.cut(teller)
+            raise
+        self.give_back(teller)
+        return found
 
     def close(self) -> None:
         """End them all."""

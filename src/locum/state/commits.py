@@ -38,24 +38,50 @@ class Commit:
 
     Attributes:
         changes: What it wrote; nothing if it has only read, and wants to know whether it read from the primary.
-        settled: Done when it is known: a result if it is in the log, an error if it is not.
         is_awaited: Whether somebody still waits for it, so that it may be sent, or sent again.
+        is_settled: Whether it is known what has become of it.
+        error: Why it is not in the log, if it is not.
+
+    Args:
+        changes: What it wrote.
+        at_end: Called when it is known what has become of it.
     """
 
-    def __init__(self, changes: Sequence[Change], settled: asyncio.Future[None]) -> None:
-        self.changes, self.settled = changes, settled
-        self.is_awaited = True
-        settled.add_done_callback(_see)  # who has waited for it may have been told that it is not known
+    __slots__ = ("_at_end", "_waiting", "changes", "error", "is_awaited", "is_settled")
+
+    def __init__(self, changes: Sequence[Change], at_end: Callable[[], object]) -> None:
+        self.changes, self._at_end = changes, at_end
+        self.is_awaited, self.is_settled = True, False
+        self.error: Exception | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     def fail(self, why: Exception) -> None:
         """It is not in the log."""
-        if not self.settled.done():
-            self.settled.set_exception(why)
+        if not self.is_settled:
+            self.error = why
+            self.succeed()
 
     def succeed(self) -> None:
-        """It is in the log."""
-        if not self.settled.done():
-            self.settled.set_result(None)
+        """It is in the log, unless there is an error."""
+        if not self.is_settled:
+            self.is_settled = True
+            self._at_end()
+            for one in self._waiting:
+                _wake(one)
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is known what has become of it, or for so many seconds."""
+        if self.is_settled:
+            return
+        loop = asyncio.get_running_loop()
+        known: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(known)
+        timer = None if timeout is None else loop.call_later(timeout, _wake, known)
+        try:
+            await known
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 class Commits:
@@ -92,15 +118,19 @@ class Commits:
 
     # -- for transactions
 
-    def begin(self, changes: Sequence[Change]) -> Commit:
+    def begin(self, changes: Sequence[Change], at_end: Callable[[], object]) -> Commit:
         """Wish for a commit; or, without any changes, for the certainty that this is still the primary.
+
+        Args:
+            changes: What is to be written.
+            at_end: Called when it is known what has become of it.
 
         Raises:
             NotPrimaryError: It is not.
         """
         if self._closed is not None:
             raise self._closed()
-        commit = Commit(changes, asyncio.get_running_loop().create_future())
+        commit = Commit(changes, at_end)
         self._queue.append(commit)
         self._wanted.set()
         return commit
@@ -115,15 +145,16 @@ class Commits:
             OutcomeUnknownError: It was sent, and nothing is known in time.
         """
         try:
-            await asyncio.wait([commit.settled], timeout=timeout)
+            await commit.wait(timeout)
         finally:
             commit.is_awaited = False
-            if commit in self._queue:
+            if not commit.is_settled and commit in self._queue:
                 self._queue.remove(commit)
                 commit.fail(self._unsent())
-        if not commit.settled.done():
+        if not commit.is_settled:
             raise self._unknown(self._trouble) if commit.changes else self._unsent()
-        commit.settled.result()
+        if commit.error is not None:
+            raise commit.error
 
     # -- for the state
 
@@ -292,6 +323,6 @@ class Commits:
         return StaleTermError(self._partition.scope, self._token, highest)
 
 
-def _see(settled: asyncio.Future[None]) -> None:
-    if not settled.cancelled():
-        settled.exception()
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

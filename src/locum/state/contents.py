@@ -110,8 +110,9 @@ class Collection:
     def apply(self, key: str, value: str | None) -> None:
         """Change a key."""
         before = self.values.get(key)
-        for snapshot in self._snapshots:
-            snapshot.keep(key, before)
+        if len(self._snapshots):  # an iteration of none costs as much as all the rest
+            for snapshot in self._snapshots:
+                snapshot.keep(key, before)
         if value is not None:
             self.values[key] = value
             if before is None:

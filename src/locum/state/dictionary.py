@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from heapq import merge
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, overload
 
 from locum.errors import StateError
 from locum.state.record import LONGEST_KEY
@@ -23,6 +23,7 @@ __all__ = ["KeyChange", "ReliableDictionary"]
 
 V = TypeVar("V")
 D = TypeVar("D")
+_COMPACT: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _log = logger("state")
 
 
@@ -211,6 +212,6 @@ class ReliableDictionary(Generic[V]):
 
 
 def _as_json(value: Any) -> str:
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = _COMPACT.encode(value)
     text.encode()
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ class LogRecord:
     @property
     def body(self) -> str:
         """As the log has it."""
-        return json.dumps(self.changes, ensure_ascii=False, separators=(",", ":"))
+        changes = (
+            f"[{_quoted(change.dictionary)},{_quoted(change.key)},"
+            f"{'null' if change.value is None else _quoted(change.value)}]"
+            for change in self.changes
+        )
+        return f"[{','.join(changes)}]"
 
     @classmethod
     def of(cls, position: int, token: int, body: str) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +85,8 @@ class Transaction:
             changes.append(Change(KEYS, self._key, json.dumps(self.result, allow_nan=False, ensure_ascii=False)))
         if not changes and not self._names and not self._has_read:
             return
-        self._commit = self._commits.begin(changes)
         # until it is known what has become of it, nobody else may build on these keys
-        self._commit.settled.add_done_callback(lambda _: self._release())
+        self._commit = self._commits.begin(changes, self._release)
         await self._commits.finish(self._commit, timeout=self._timeout)
 
     def end(self) -> None:
@@ -108,11 +106,10 @@ class Transaction:
         """
         if self._commit is None:
             return False
-        await asyncio.wait([self._commit.settled])
-        error = self._commit.settled.exception()
-        if isinstance(error, OutcomeUnknownError):
-            raise error
-        return error is None
+        await self._commit.wait()
+        if isinstance(self._commit.error, OutcomeUnknownError):
+            raise self._commit.error
+        return self._commit.error is None
 
     # -- inside
 
