@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 
 from locum.state.database import opened
@@ -13,8 +14,10 @@ from locum.state.state import State
 
 async def _start(url: str) -> dict[str, float]:
     async with opened(url, namespace="bench", timeout=30) as database:
-        before = _resident()
+        before, stood = _resident(), Stood()
+        looking = asyncio.ensure_future(stood.look())
         async with State(database, "keys", "0") as state:
+            looking.cancel()
             held = _resident() - before
             await state.promote(2)
             assert state.opened is not None
@@ -25,7 +28,22 @@ async def _start(url: str) -> dict[str, float]:
                 "records": state.opened.records + state.promoted.records,
                 "promoted": state.promoted.seconds,
                 "held": held,
+                "stood": stood.longest,
             }
+
+
+class Stood:
+    """How long the event loop stood at the longest, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def look(self) -> None:
+        """Look every millisecond."""
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            self.longest = max(self.longest, time.perf_counter() - before - 0.001)
 
 
 def _resident() -> int:

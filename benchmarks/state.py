@@ -208,6 +208,7 @@ async def _keys(url: str) -> dict[str, Any]:
     return {
         f"{_KEYS} keys written, {_WRITTEN_TOGETHER} a transaction": f"{filled:.1f} s",
         f"a cold start with {cold['keys']} keys": f"{cold['opened']:.2f} s",
+        "the loop stands in it for": f"{cold['stood'] * 1000:.0f} ms at the longest",
         "promotion after that": f"{cold['promoted'] * 1000:.1f} ms; {cold['records']} records read in all",
         "a key in memory": f"{cold['held'] / cold['keys']:.0f} bytes",
     }

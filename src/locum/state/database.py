@@ -12,6 +12,7 @@ from locum.databases.hearing import hear
 from locum.errors import ConfigurationError, StoreError
 from locum.registry import without_secrets
 from locum.scopes import Backoff, Scope, happens
+from locum.state.record import understood
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ class StateDatabase:
         limit = _RECORDS + len(known)
         found = await self.rows.ask(lambda db: self.rows.ledger.following(db, known, limit))
         is_all = len(found) < limit
+        records = list(zip((number for number, _ in found), await understood(one for _, one in found), strict=True))
         for one in followers:
-            if id(one) in self._followers:
-                new = [record for number, record in found if number == one.number and record.position >= one.position]
+            if id(one) in self._followers:  # with no turn of the loop before it takes them: it may be the primary then
+                new = [record for number, record in records if number == one.number and record.position >= one.position]
                 await one.receive(new, asked_at if is_all else None)
         return not is_all
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select, update
 
 from locum.databases.statement import Statement
-from locum.state.record import LogRecord
+from locum.state.record import Written
 from locum.state.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection, Dialect
+
+    from locum.state.record import LogRecord
 
 __all__ = ["Fate", "Head", "Log", "Verdict"]
 
@@ -131,16 +133,16 @@ class Log(Rows):
             return False
         return found[2] is None or token is None or found[2] == token
 
-    def following(self, db: Connection, known: Mapping[int, int], limit: int) -> list[tuple[int, LogRecord]]:
+    def following(self, db: Connection, known: Mapping[int, int], limit: int) -> list[tuple[int, Written]]:
         """As `tail`; and before them each last record that is known, if it is still there, without what it changed."""
         log = self._log.c
         new = or_(*(and_(log.partition == one, log.position > position) for one, position in known.items()))
         here = (and_(log.partition == one, log.position >= position) for one, position in known.items())
         asked = select(log.partition, log.position, log.token, case((new, log.body))).where(or_(*here))
         rows = db.execute(asked.order_by(log.partition, log.position).limit(limit))
-        return [(partition, LogRecord.of(position, token, body or "[]")) for partition, position, token, body in rows]
+        return [(partition, Written(position, token, body or "[]")) for partition, position, token, body in rows]
 
-    def tail(self, db: Connection, after: Mapping[int, int], limit: int) -> list[tuple[int, LogRecord]]:
+    def tail(self, db: Connection, after: Mapping[int, int], limit: int) -> list[tuple[int, Written]]:
         """Records that come after what is known.
 
         Args:
@@ -155,4 +157,4 @@ class Log(Rows):
         new: list[Any] = [and_(log.partition == one, log.position > position) for one, position in after.items()]
         asked = select(log.partition, log.position, log.token, log.body).where(or_(*new))
         rows = db.execute(asked.order_by(log.partition, log.position).limit(limit))
-        return [(partition, LogRecord.of(position, token, body)) for partition, position, token, body in rows]
+        return [(partition, Written(position, token, body)) for partition, position, token, body in rows]

@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = ["SLICE", "Pace"]
 
-SLICE: Final = 2000
-"""Keys that are taken in at a time: some milliseconds."""
+SLICE: Final = 1000
+"""Keys that are taken in at a time, in some milliseconds."""
 
 
 class Pace:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from locum.state.record import understood
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,7 +94,7 @@ class Partition:
     async def after(self, position: int, limit: int) -> list[LogRecord]:
         """Records after a position."""
         found = await self._database.ask(partial(self._ledger.tail, after={self.number: position}, limit=limit))
-        return [record for _, record in found]
+        return await understood(written for _, written in found)
 
     async def page(self, after: tuple[str, str], limit: int) -> list[Item]:
         """Keys that are there as of a checkpoint, in order."""

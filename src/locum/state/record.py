@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from locum.state.pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["KEYS", "LONGEST_KEY", "Change", "LogRecord", "folded"]
+__all__ = ["KEYS", "LONGEST_KEY", "Change", "LogRecord", "Written", "folded", "understood"]
 
 KEYS: Final = ""
 """The dictionary that has the idempotency keys: no user's has this name."""
@@ -60,6 +62,23 @@ class LogRecord:
     def of(cls, position: int, token: int, body: str) -> Self:
         """As the log has it."""
         return cls(position, token, tuple(Change(*one) for one in json.loads(body)))
+
+
+class Written(NamedTuple):
+    """A record as the log has it, which is not understood yet."""
+
+    position: int
+    token: int
+    body: str
+
+
+async def understood(found: Iterable[Written]) -> list[LogRecord]:
+    """What was read of a log, a slice at a time."""
+    records, pace = [], Pace()
+    for written in found:
+        records.append(LogRecord.of(*written))
+        await pace.did(len(records[-1].changes))
+    return records
 
 
 def folded(records: Iterable[LogRecord]) -> list[tuple[Change, int]]:
