@@ -144,6 +144,15 @@ async def test_what_an_instance_said_of_an_older_term_is_not_its_mode(store: Sto
     assert (await only_service(store)).mode == ""
 
 
+async def test_a_service_that_runs_on_a_number_of_instances_is_counted_where_it_does(store: Store) -> None:
+    for number, mode in enumerate(("active", "active", "passive"), 1):
+        one = await session(store, f"web-{number}", number)
+        said = {"services": {"hello": {"mode": mode, "token": None, "since": "x"}}}
+        await store.write(f"member/{one}", json.dumps(said).encode(), expect=ANY, session=one)
+    service = await only_service(store)
+    assert (service.exclusive, service.running) == (False, 2)
+
+
 async def test_a_service_without_a_grant_runs_everywhere(store: Store) -> None:
     for number, mode in enumerate(("running", "running", "backoff"), 1):
         one = await session(store, f"web-{number}", number)
