@@ -180,7 +180,7 @@ def test_s04_a_secondary_that_was_frozen_says_how_old_it_is(replicas: Replicas) 
     primary.do("promote", token=1)
     primary.do("stream", writers=4)
     written(replicas, 20)
-    for more in (*[20] * count(200, 12), 700):
+    for more in (*[20] * count(60, 12), 700):
         if more > 20:  # at last more records than one look takes in
             primary.do("still")
             primary.do("stream", writers=1)
