@@ -57,7 +57,7 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     found["sqlite"]["a key on disk"] = f"{path.stat().st_size / _KEYS:.0f} bytes"
-    server = Postgresql(settings=_ORDINARY)
+    server = Postgresql(settings=_ORDINARY, on_disk=True)
     server.start()
     try:
         schema = Schema(server)

@@ -36,7 +36,7 @@ def measure(folder: Path, options: Options) -> tuple[list[Path], bool]:
         What was written, and whether nothing failed.
     """
     facts = machine.facts(folder)
-    server = Postgresql(settings=_ORDINARY)
+    server = Postgresql(settings=_ORDINARY, on_disk=True)
     server.start()
     try:
         server.run("CREATE EXTENSION pg_stat_statements")

@@ -42,6 +42,7 @@ class Postgresql(Server):
         settings: Of its configuration.
         certificates: With them it speaks TLS, too.
         standby_of: It is a copy of this one, which runs, and follows it.
+        on_disk: Its data is where others' is: for who measures what it takes until a commit is durable.
     """
 
     program: ClassVar[str] = "postgres"
@@ -54,8 +55,9 @@ class Postgresql(Server):
         settings: Mapping[str, str] | None = None,
         certificates: Certificates | None = None,
         standby_of: Postgresql | None = None,
+        on_disk: bool = False,
     ) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-", dir=_IN_MEMORY)))
+        super().__init__(Path(tempfile.mkdtemp(prefix="locum-postgresql-", dir=None if on_disk else _IN_MEMORY)))
         self._primary = standby_of
         self.user = "postgres" if os.geteuid() == 0 else None
         self.settings = {
