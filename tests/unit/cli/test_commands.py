@@ -52,6 +52,7 @@ def settle_or_none(folder: Path) -> int | None:
 
 
 def test_status_for_programs(folder: Path) -> None:
+    until(lambda: all(one["beat_age"] is not None for one in status(folder)["instances"]), "the first beat of each")
     found = status(folder)
     assert [one["name"] for one in found["instances"]] == ["web-1", "web-2", "web-3"]
     for one in found["instances"]:
