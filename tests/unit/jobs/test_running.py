@@ -137,9 +137,9 @@ async def test_a_run_that_takes_too_long_is_ended(host: Host, options: Any, told
 
 
 async def test_who_says_that_it_goes_on_is_not_stalled(host: Host) -> None:
-    @host.job(stall=0.5)
+    @host.job(stall=2.0)
     async def busy(run: Run) -> None:
-        for _ in range(10):
+        for _ in range(30):
             await asyncio.sleep(0.1)
             run.beat()
 
