@@ -140,7 +140,7 @@ def test_s03_a_primary_is_killed_while_commits_are_on_their_way(replicas: Replic
     dice, token = random.Random(3), 1
     primary, secondary = replicas.start(), replicas.start()
     primary.do("promote", token=token)
-    for _ in range(count(50, 3)):
+    for _ in range(count(50, 12)):
         primary.do("stream", writers=WRITERS)
         written(replicas, 100)
         pass_by(dice.random() * 0.02)
