@@ -172,11 +172,17 @@ async def test_f63_a_writer_is_in_within_one_readers_hold(place: Place) -> None:
             stream.begun.clear()
             await stream.begun.wait()
             before = stream.reads
-            async with asyncio.timeout(LONG), other.read_write_lock("index").write():
-                assert stream.reading == 0
-                # until it stood in line each may have come once more, and whoever stood before it comes once
-                assert stream.reads - before <= 2 * readers
-                assert not [task for task in reading if task.done()]
+            is_in = False
+            try:
+                async with asyncio.timeout(LONG), other.read_write_lock("index").write():
+                    is_in = True
+                    assert stream.reading == 0
+                    # until it stood in line each may have come once more, and whoever stood before it comes once
+                    assert stream.reads - before <= 2 * readers
+                    assert not [task for task in reading if task.done()]
+            except TimeoutError:
+                assert is_in, "readers that came later went before a writer for as long as it waited"
+                raise
         await asyncio.gather(*map(cancel_and_wait, reading))
     assert stream.most > 1, "they did not read together"
     async with looking(place) as store:

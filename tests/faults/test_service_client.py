@@ -120,7 +120,7 @@ async def test_f66_no_error_reaches_the_caller_and_no_answer_of_a_deposed_one_is
             for caller in callers:
                 scope.spawn(caller.run(), name="caller")
             await callers[0].answer_beyond(0)
-            for number in range(count(20, on=place)):
+            for number in range(count(20, 10, on=place)):
                 before, active = callers[0].tokens[-1], callers[0].last
                 # one that is frozen while it writes to a file would hold up everyone
                 frozen = number % 2 == 0 and not isinstance(place, SqliteFile)
